@@ -1,0 +1,41 @@
+.DEFAULT_GOAL := help
+.PHONY: help install kafka run up down test lint format sim mutants bench lock
+
+help: ## Show this list
+	@awk 'BEGIN {FS = ":.*## "} \
+	  /^##@ / {printf "\n%s\n", substr($$0, 5)} \
+	  /^[a-z-]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+##@ Begin
+install: ## Build .venv from the lock file; quick when nothing has changed
+	@deploy/install.sh
+run: install ## A whole exchange in memory, nothing but Python needed; gone when it stops
+	.venv/bin/hourbook sandbox
+
+##@ Every day
+test: install kafka ## All tests that are not slow, on real servers; narrow with T=tests/matching/test_book.py
+	.venv/bin/pytest -m "not slow" $(or $(T),tests)
+lint: install ## Style, types and import rules
+	.venv/bin/ruff check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+format: install ## Mend what the linter can mend by itself
+	.venv/bin/ruff check --fix .
+
+##@ Before a release
+sim: install ## Random days with faults; repeat one with SIM_SEED=123
+	.venv/bin/pytest -s tests/simulation
+mutants: install ## Plant bugs one by one; each must be caught by a test that names its invariant
+	.venv/bin/python -m tests.mutants
+bench: install kafka ## Measure the figures of docs/benchmarks.md; takes minutes and wants a quiet machine
+	.venv/bin/python -m bench
+lock: install ## Resolve the dependencies again; UPGRADE=1 takes the newest versions
+	@deploy/lock.sh $(if $(UPGRADE),--upgrade)
+
+##@ A durable exchange on this machine
+kafka: ## Fetch Apache Kafka into var/kafka/libs, where Java and Maven are installed
+	@deploy/kafka/fetch.sh
+up: install kafka ## Start broker, database and every service; data below var/
+	.venv/bin/hourbook up
+down: install ## Stop them; keeps the data
+	.venv/bin/hourbook down

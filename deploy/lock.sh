@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# Writes both lock files: exact versions and hashes, for every Python and system at once, and no download addresses.
+#
+# requirements.lock runs the exchange; requirements-dev.lock adds the sandbox's servers and the tools.
+# Without arguments the versions stay as they are wherever they still fit; `--upgrade` takes the newest.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+compile() {
+  .venv/bin/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes \
+    --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" "$@"
+}
+compile --output-file requirements.lock "$@"
+compile --all-extras --constraint requirements.lock --output-file requirements-dev.lock "$@"

@@ -108,7 +108,7 @@ class Sealed(NamedTuple):
 _encoder = msgspec.msgpack.Encoder()
 _frame = msgspec.msgpack.Decoder(_FrameDocument)
 _envelope = msgspec.msgpack.Decoder(_FrameEnvelope)
-_body = msgspec.msgpack.Decoder(Command)
+_body: msgspec.msgpack.Decoder[Command] = msgspec.msgpack.Decoder(Command)
 _record = msgspec.msgpack.Decoder(EventsRecord)
 _U64 = struct.Struct(">Q")
 _PAIR = struct.Struct(">QQ")

@@ -94,7 +94,7 @@ class _Body(Struct, array_like=True, frozen=True, gc=False):
 # --- Members (gateways) -----------------------------------------------------------------------------------
 
 
-class PlaceOrder(_Body, tag=1):
+class PlaceOrder(_Body, frozen=True, tag=1):
     """Buy or sell `qty` GPUs of one contract at `price` or better."""
 
     account: int
@@ -114,7 +114,7 @@ class PlaceOrder(_Body, tag=1):
     """GTD only."""
 
 
-class CancelOrder(_Body, tag=2):
+class CancelOrder(_Body, frozen=True, tag=2):
     """Cancel one resting order, by its id, or by the account's own id when `order` is 0."""
 
     account: int
@@ -123,7 +123,7 @@ class CancelOrder(_Body, tag=2):
     valid_until_ms: Millis
 
 
-class PlaceRange(_Body, tag=3):
+class PlaceRange(_Body, frozen=True, tag=3):
     """The same order in many hours; leg i is the i-th hour. One outcome per leg in one event."""
 
     account: int
@@ -139,7 +139,7 @@ class PlaceRange(_Body, tag=3):
     expires_ms: Millis = 0
 
 
-class PlaceBlock(_Body, tag=4):
+class PlaceBlock(_Body, frozen=True, tag=4):
     """Contiguous hours, equal quantity, one limit on the average price, all hours or none."""
 
     account: int
@@ -169,7 +169,7 @@ class QuoteHour(Struct, array_like=True, frozen=True, gc=False):
     ask_qty: Gpus
 
 
-class PutQuotes(_Body, tag=5):
+class PutQuotes(_Body, frozen=True, tag=5):
     """A market maker's two-sided prices for many hours; per hour all or nothing; post-only."""
 
     account: int
@@ -188,7 +188,7 @@ class PutQuotes(_Body, tag=5):
     """Reserved: the window of `protect_qty`."""
 
 
-class AmendOrder(_Body, tag=6):
+class AmendOrder(_Body, frozen=True, tag=6):
     """New open quantity and price. Less at the same price keeps its place in the queue."""
 
     account: int
@@ -199,7 +199,7 @@ class AmendOrder(_Body, tag=6):
     valid_until_ms: Millis
 
 
-class MassCancel(_Body, tag=7):
+class MassCancel(_Body, frozen=True, tag=7):
     """Cancel every resting order of the account that matches; 0 matches everything."""
 
     account: int
@@ -209,7 +209,7 @@ class MassCancel(_Body, tag=7):
     valid_until_ms: Millis
 
 
-class CancelAllAfter(_Body, tag=8):
+class CancelAllAfter(_Body, frozen=True, tag=8):
     """A dead man's switch: cancel everything of the account unless renewed within `after_ms`; 0: off."""
 
     account: int
@@ -220,7 +220,7 @@ class CancelAllAfter(_Body, tag=8):
 # --- Operators (gateways, scope `operator`) ---------------------------------------------------------------
 
 
-class SetState(_Body, tag=20):
+class SetState(_Body, frozen=True, tag=20):
     """Halt, restrict or open a class or one of its contracts."""
 
     operator: int
@@ -231,7 +231,7 @@ class SetState(_Body, tag=20):
     reason: str
 
 
-class CorrectCash(_Body, tag=21):
+class CorrectCash(_Body, frozen=True, tag=21):
     """Correct a clear error in cash between two accounts, by two operators of different owners."""
 
     operator: int
@@ -243,7 +243,7 @@ class CorrectCash(_Body, tag=21):
     reason: str
 
 
-class SetEngineVersion(_Body, tag=22):
+class SetEngineVersion(_Body, frozen=True, tag=22):
     """From the next record on, the rules and bytes of engine version `version` apply."""
 
     operator: int
@@ -253,7 +253,7 @@ class SetEngineVersion(_Body, tag=22):
 # --- Settlement's outbox: `outbox` is dense per shard, from 1 ---------------------------------------------
 
 
-class SetAccount(_Body, tag=30):
+class SetAccount(_Body, frozen=True, tag=30):
     """Open an account in the shard, or change its role and fee plan. The owner never changes."""
 
     outbox: int
@@ -265,7 +265,7 @@ class SetAccount(_Body, tag=30):
     """0: the class's own rates."""
 
 
-class Credit(_Body, tag=31):
+class Credit(_Body, frozen=True, tag=31):
     """Transit → trading balance."""
 
     outbox: int
@@ -273,7 +273,7 @@ class Credit(_Body, tag=31):
     amount: Micros
 
 
-class Sweep(_Body, tag=32):
+class Sweep(_Body, frozen=True, tag=32):
     """Trading balance → wallet: as much of `amount` as is available, possibly nothing."""
 
     outbox: int
@@ -281,7 +281,7 @@ class Sweep(_Body, tag=32):
     amount: Micros
 
 
-class SetBacking(_Body, tag=33):
+class SetBacking(_Body, frozen=True, tag=33):
     """Absolute target of what the account may owe in each hour on one ground."""
 
     outbox: int
@@ -307,7 +307,7 @@ class Fees(Struct, array_like=True, frozen=True, gc=False):
     seller_taker: BasisPoints = 50
 
 
-class SetClass(_Body, tag=34):
+class SetClass(_Body, frozen=True, tag=34):
     """List a class into this shard: the engine's part of its contract specification, never changed."""
 
     outbox: int
@@ -334,7 +334,7 @@ class SetClass(_Body, tag=34):
 # --- The shard's own shell --------------------------------------------------------------------------------
 
 
-class StartShard(_Body, tag=40):
+class StartShard(_Body, frozen=True, tag=40):
     """The first record of `commands`: offset 0, alone in its frame, written when the topic is created."""
 
     shard: int
@@ -346,13 +346,13 @@ class StartShard(_Body, tag=40):
     sandbox: bool = False
 
 
-class Tick(_Body, tag=41):
+class Tick(_Body, frozen=True, tag=41):
     """Lets time pass to `until_ms` (market time before the rate is applied: a stamp), nothing else."""
 
     until_ms: Millis
 
 
-class MoveReference(_Body, tag=42):
+class MoveReference(_Body, frozen=True, tag=42):
     """New reference of a collar."""
 
     class_no: int

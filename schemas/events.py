@@ -133,7 +133,7 @@ class _Event(Struct, array_like=True, frozen=True, gc=False):
 # --- Outcomes ---------------------------------------------------------------------------------------------
 
 
-class Rejected(_Event, tag=1):
+class Rejected(_Event, frozen=True, tag=1):
     """Nothing changed. `need` and `have` are the numbers of the code's sentence, 0 where it has none."""
 
     index: int
@@ -146,7 +146,7 @@ class Rejected(_Event, tag=1):
     have: int = 0
 
 
-class OrderAccepted(_Event, tag=2):
+class OrderAccepted(_Event, frozen=True, tag=2):
     """The order is in; fills and cancellations follow, what is left rests."""
 
     index: int
@@ -165,7 +165,7 @@ class OrderAccepted(_Event, tag=2):
     expires_ms: Millis = 0
 
 
-class OrderRepeated(_Event, tag=3):
+class OrderRepeated(_Event, frozen=True, tag=3):
     """The same body under the same client order id: the order stands as first accepted."""
 
     index: int
@@ -174,7 +174,7 @@ class OrderRepeated(_Event, tag=3):
     client_id: str
 
 
-class CancelAccepted(_Event, tag=4):
+class CancelAccepted(_Event, frozen=True, tag=4):
     """`OrderCancelled` follows."""
 
     index: int
@@ -182,7 +182,7 @@ class CancelAccepted(_Event, tag=4):
     order: int
 
 
-class StateSet(_Event, tag=5):
+class StateSet(_Event, frozen=True, tag=5):
     """A class (`hour` 0) or contract has a new state."""
 
     index: int
@@ -193,7 +193,7 @@ class StateSet(_Event, tag=5):
     reason: str
 
 
-class EngineVersionSet(_Event, tag=6):
+class EngineVersionSet(_Event, frozen=True, tag=6):
     """Applies from the next record on."""
 
     index: int
@@ -201,7 +201,7 @@ class EngineVersionSet(_Event, tag=6):
     version: int
 
 
-class ShardStarted(_Event, tag=7):
+class ShardStarted(_Event, frozen=True, tag=7):
     """The shard's first event."""
 
     index: int
@@ -212,14 +212,14 @@ class ShardStarted(_Event, tag=7):
     sandbox: bool
 
 
-class Ticked(_Event, tag=8):
+class Ticked(_Event, frozen=True, tag=8):
     """Time has passed to `time_ms`; what it caused came before."""
 
     index: int
     time_ms: Millis
 
 
-class ReferenceMoved(_Event, tag=9):
+class ReferenceMoved(_Event, frozen=True, tag=9):
     """Collar of a contract, or of a class (`hour` 0)."""
 
     index: int
@@ -229,7 +229,7 @@ class ReferenceMoved(_Event, tag=9):
     source: str
 
 
-class OutboxSkipped(_Event, tag=10):
+class OutboxSkipped(_Event, frozen=True, tag=10):
     """A message of settlement's that is not `expected`: a repeat (lower) or a gap (higher). Not applied."""
 
     index: int
@@ -237,7 +237,7 @@ class OutboxSkipped(_Event, tag=10):
     expected: int
 
 
-class OutboxRejected(_Event, tag=11):
+class OutboxRejected(_Event, frozen=True, tag=11):
     """A message of settlement's with the right number that cannot be done. The number is used up."""
 
     index: int
@@ -248,7 +248,7 @@ class OutboxRejected(_Event, tag=11):
     have: int = 0
 
 
-class AccountSet(_Event, tag=12):
+class AccountSet(_Event, frozen=True, tag=12):
     """The account may trade here."""
 
     index: int
@@ -259,7 +259,7 @@ class AccountSet(_Event, tag=12):
     fee_plan: int
 
 
-class Credited(_Event, tag=13):
+class Credited(_Event, frozen=True, tag=13):
     """Transit → trading balance."""
 
     index: int
@@ -270,7 +270,7 @@ class Credited(_Event, tag=13):
     """Trading balance afterwards, holds and collateral included."""
 
 
-class Swept(_Event, tag=14):
+class Swept(_Event, frozen=True, tag=14):
     """Trading balance → wallet; `amount` may be less than asked, also 0."""
 
     index: int
@@ -280,7 +280,7 @@ class Swept(_Event, tag=14):
     balance: Micros
 
 
-class BackingSet(_Event, tag=15):
+class BackingSet(_Event, frozen=True, tag=15):
     """Backing of the hours on this ground is `qty`; asks cut by a lowering follow as `OrderCancelled`."""
 
     index: int
@@ -298,7 +298,7 @@ class BackingSet(_Event, tag=15):
     """GPUs owed beyond backing, the largest of the hours: what is owed stays owed."""
 
 
-class ClassSet(_Event, tag=16):
+class ClassSet(_Event, frozen=True, tag=16):
     """The class is listed here; its contracts follow as `ContractListed` when their time has come."""
 
     index: int
@@ -328,7 +328,7 @@ class LegOutcome(Struct, array_like=True, frozen=True, gc=False):
     have: int = 0
 
 
-class RangeAccepted(_Event, tag=17):
+class RangeAccepted(_Event, frozen=True, tag=17):
     """One outcome per leg; fills and cancellations of the accepted legs follow."""
 
     index: int
@@ -347,7 +347,7 @@ class RangeAccepted(_Event, tag=17):
     expires_ms: Millis = 0
 
 
-class BlockAccepted(_Event, tag=18):
+class BlockAccepted(_Event, frozen=True, tag=18):
     """The block is in; `Filled` of its hours and `BlockFilled` follow, what is left rests."""
 
     index: int
@@ -377,7 +377,7 @@ class QuoteOutcome(Struct, array_like=True, frozen=True, gc=False):
     code: int = 0
 
 
-class QuotesPut(_Event, tag=19):
+class QuotesPut(_Event, frozen=True, tag=19):
     """One outcome per hour."""
 
     index: int
@@ -391,7 +391,7 @@ class QuotesPut(_Event, tag=19):
     protect_window_ms: Millis = 0
 
 
-class OrderAmended(_Event, tag=20):
+class OrderAmended(_Event, frozen=True, tag=20):
     """Open quantity and price are now these."""
 
     index: int
@@ -402,7 +402,7 @@ class OrderAmended(_Event, tag=20):
     kept_place: bool
 
 
-class MassCancelAccepted(_Event, tag=21):
+class MassCancelAccepted(_Event, frozen=True, tag=21):
     """`count` orders are cancelled; an `OrderCancelled` each follows."""
 
     index: int
@@ -410,7 +410,7 @@ class MassCancelAccepted(_Event, tag=21):
     count: int
 
 
-class CancelAllAfterSet(_Event, tag=22):
+class CancelAllAfterSet(_Event, frozen=True, tag=22):
     """0: off."""
 
     index: int
@@ -418,7 +418,7 @@ class CancelAllAfterSet(_Event, tag=22):
     at_ms: Millis
 
 
-class CashCorrected(_Event, tag=23):
+class CashCorrected(_Event, frozen=True, tag=23):
     """Public, with its reason."""
 
     index: int
@@ -434,7 +434,7 @@ class CashCorrected(_Event, tag=23):
 # --- Effects ----------------------------------------------------------------------------------------------
 
 
-class Filled(_Event, tag=40):
+class Filled(_Event, frozen=True, tag=40):
     """One trade, at the maker's price."""
 
     trade: int
@@ -458,7 +458,7 @@ class Filled(_Event, tag=40):
     moves: tuple[TitleMove, ...]
 
 
-class OrderCancelled(_Event, tag=41):
+class OrderCancelled(_Event, frozen=True, tag=41):
     """`qty` of the order's open quantity is gone; the order has ended."""
 
     order: int
@@ -469,25 +469,25 @@ class OrderCancelled(_Event, tag=41):
     """`Reason`."""
 
 
-class ContractListed(_Event, tag=42):
+class ContractListed(_Event, frozen=True, tag=42):
     """Orders are accepted from here on."""
 
     contract: int
 
 
-class GateClosed(_Event, tag=43):
+class GateClosed(_Event, frozen=True, tag=43):
     """The forward phase is over: orders are gone (before this event), unsold backing has ended."""
 
     contract: int
 
 
-class RunningClosed(_Event, tag=44):
+class RunningClosed(_Event, frozen=True, tag=44):
     """The running phase is over."""
 
     contract: int
 
 
-class TitleEnded(_Event, tag=45):
+class TitleEnded(_Event, frozen=True, tag=45):
     """A title of an ended hour leaves the shard; its claims wait in settlement for the delivery record."""
 
     contract: int
@@ -502,7 +502,7 @@ class TitleEnded(_Event, tag=45):
     escrow: Micros
 
 
-class CollateralMoved(_Event, tag=46):
+class CollateralMoved(_Event, frozen=True, tag=46):
     """Collateral of promises still owed leaves the shard for clearing, until delivery is settled."""
 
     contract: int
@@ -510,7 +510,7 @@ class CollateralMoved(_Event, tag=46):
     amount: Micros
 
 
-class HourEnded(_Event, tag=47):
+class HourEnded(_Event, frozen=True, tag=47):
     """The contract is gone from the shard; `escrow` (bought-back titles included) is now clearing's."""
 
     contract: int
@@ -519,7 +519,7 @@ class HourEnded(_Event, tag=47):
     collateral: Micros
 
 
-class BackingCut(_Event, tag=48):
+class BackingCut(_Event, frozen=True, tag=48):
     """Unsold promises were cut (collar rose, cover deadline); asks that it stood behind are cancelled."""
 
     contract: int
@@ -528,7 +528,7 @@ class BackingCut(_Event, tag=48):
     qty: Gpus
 
 
-class BlockFilled(_Event, tag=49):
+class BlockFilled(_Event, frozen=True, tag=49):
     """A block traded `qty` in each of its hours; the hours' `Filled` came before."""
 
     order: int
@@ -542,13 +542,13 @@ class BlockFilled(_Event, tag=49):
     """Sum of price × qty over the hours; the average is this / (qty × hours)."""
 
 
-class DeadManFired(_Event, tag=50):
+class DeadManFired(_Event, frozen=True, tag=50):
     """Cancel-all-after ran out; an `OrderCancelled` each follows."""
 
     account: int
 
 
-class BuyInFailed(_Event, tag=51):
+class BuyInFailed(_Event, frozen=True, tag=51):
     """Promised titles still owed after the buy-in at the cover deadline: `qty` GPUs."""
 
     contract: int
@@ -556,7 +556,7 @@ class BuyInFailed(_Event, tag=51):
     qty: Gpus
 
 
-class TitleCovered(_Event, tag=52):
+class TitleCovered(_Event, frozen=True, tag=52):
     """One owed title moved from `PROMISED` to another ground; with `title` != `source` a piece split off."""
 
     contract: int

@@ -21,7 +21,7 @@ class _Request(Struct, array_like=True, frozen=True, gc=False):
     """One request. `request_id`: 1-64 printable ASCII, unique per requester for ever."""
 
 
-class OpenAccount(_Request, tag=1):
+class OpenAccount(_Request, frozen=True, tag=1):
     """Open an account with a wallet, and in every shard. Outcome: `account`."""
 
     request_id: str
@@ -34,7 +34,7 @@ class OpenAccount(_Request, tag=1):
     """The aggregator's own trading account: its fills are marked `counterparty: desk`."""
 
 
-class ListClass(_Request, tag=2):
+class ListClass(_Request, frozen=True, tag=2):
     """List a class into a shard. Outcome: `class_no`. The same specification again changes nothing."""
 
     request_id: str
@@ -55,7 +55,7 @@ class ListClass(_Request, tag=2):
     first_hour: Hour = 0
 
 
-class Deposit(_Request, tag=3):
+class Deposit(_Request, frozen=True, tag=3):
     """Money has arrived from outside. Unique by (provider, provider_ref), whatever the request id."""
 
     request_id: str
@@ -66,7 +66,7 @@ class Deposit(_Request, tag=3):
     provider_ref: str
 
 
-class Withdraw(_Request, tag=4):
+class Withdraw(_Request, frozen=True, tag=4):
     """Wallet → payout. Outcome: `payout`, whose state goes requested → sent → paid | returned."""
 
     request_id: str
@@ -75,7 +75,7 @@ class Withdraw(_Request, tag=4):
     destination: str
 
 
-class PayoutMoved(_Request, tag=5):
+class PayoutMoved(_Request, frozen=True, tag=5):
     """The payment adapter reports: `sent`, `paid` or `returned` (the money is in the wallet again)."""
 
     request_id: str
@@ -84,7 +84,7 @@ class PayoutMoved(_Request, tag=5):
     provider: str
 
 
-class ToTrading(_Request, tag=6):
+class ToTrading(_Request, frozen=True, tag=6):
     """Wallet → trading balance in a shard. Done when the engine's `Credited` is settled."""
 
     request_id: str
@@ -93,7 +93,7 @@ class ToTrading(_Request, tag=6):
     amount: Micros
 
 
-class FromTrading(_Request, tag=7):
+class FromTrading(_Request, frozen=True, tag=7):
     """Trading balance → wallet: what is available of `amount`. Outcome: `amount` moved."""
 
     request_id: str
@@ -102,7 +102,7 @@ class FromTrading(_Request, tag=7):
     amount: Micros
 
 
-class Back(_Request, tag=8):
+class Back(_Request, frozen=True, tag=8):
     """Absolute backing of hours on a ground (`commands.SetBacking`). `version` rises per account, class, ground."""
 
     request_id: str
@@ -115,7 +115,7 @@ class Back(_Request, tag=8):
     version: int
 
 
-class SetAccountRole(_Request, tag=9):
+class SetAccountRole(_Request, frozen=True, tag=9):
     """Change role and fee plan of an account, in every shard."""
 
     request_id: str

@@ -1,0 +1,1 @@
+"""Planted bugs: each names the invariant that it breaks and the test that must catch it."""

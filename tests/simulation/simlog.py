@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from services.runtime.log import Outgoing, OutOfRange, Record, WriteRefused, WriteUnknown
+from services.runtime.log import Outgoing, OutOfRange, Record, Unreachable, WriteRefused, WriteUnknown
 from tests.simulation.world import Wait, World
 
 
@@ -24,7 +24,7 @@ class Faults(Struct):
     twice: int = 0
     late_ms_max: int = 20
     offline: bool = False
-    """The broker is away: reads find nothing, writes end unknown."""
+    """The broker is away: reads and writes fail; what is in flight still lands."""
 
 
 class Topic:
@@ -66,17 +66,18 @@ class SimLog:
 
     async def bounds(self) -> tuple[int, int]:
         await self._pause()
+        self._reach()
         return self._topic.first, self._topic.end()
 
     async def read(self, offset: int, *, count: int = 500, wait_ms: int = 0) -> list[Record]:
         topic, world = self._topic, self._topic.world
         await self._pause()
+        self._reach()
         if not topic.first <= offset <= topic.end():
             raise OutOfRange(f"{topic.name}/{topic.partition}: {offset} is not in {topic.first}..{topic.end()}")
-        if wait_ms and (offset == topic.end() or topic.faults.offline):
-            await Wait(world.now_ms + wait_ms, lambda: offset < topic.end() and not topic.faults.offline)
-        if topic.faults.offline:
-            return []
+        if wait_ms and offset == topic.end():
+            await Wait(world.now_ms + wait_ms, lambda: offset < topic.end())
+        self._reach()
         some = world.chance("reads").randint(1, count)
         return topic.records[offset - topic.first : offset - topic.first + some]
 
@@ -113,6 +114,10 @@ class SimLog:
             raise WriteUnknown("simulated: outcome unknown")
         await Wait(world.now_ms + late_ms + 60_000, lambda: bool(landed))
         await self._pause()
+
+    def _reach(self) -> None:
+        if self._topic.faults.offline:
+            raise Unreachable(f"{self.topic}: simulated: the broker is away")
 
     async def _pause(self) -> None:
         world = self._topic.world

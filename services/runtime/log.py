@@ -36,6 +36,7 @@ class LogError(Exception):
     """What a log answers instead of a result.
 
     ├── OutOfRange     the offset is below the first record or above the end
+    ├── Unreachable    the broker does not answer; nothing was read
     ├── WriteRefused   nothing was written, and nothing after it will be by this writer
     └── WriteUnknown   it may or may not have been written: read the end of the log to know
     """
@@ -43,6 +44,10 @@ class LogError(Exception):
 
 class OutOfRange(LogError):
     """The offset is not in the log: it was cut, replaced, or never existed."""
+
+
+class Unreachable(LogError):
+    """The broker does not answer. Waiting and asking again is all that can be done."""
 
 
 class WriteRefused(LogError):
@@ -60,12 +65,12 @@ class Log(Protocol):
     partition: int
 
     async def bounds(self) -> tuple[int, int]:
-        """(offset of the first record, offset that the next record will get)."""
+        """(offset of the first record, offset that the next record will get). Raises Unreachable."""
 
     async def read(self, offset: int, *, count: int = 500, wait_ms: int = 0) -> list[Record]:
         """Records from `offset` on, in order, at most about `count`; empty when none came within `wait_ms`.
 
-        Raises OutOfRange.
+        Raises OutOfRange, Unreachable.
         """
 
     async def append(self, records: Sequence[Outgoing]) -> None:

@@ -1,0 +1,114 @@
+"""Settings of every service, from environment variables named HOURBOOK_*.
+
+A service names the settings it cannot do without (`needs`); everything else has a default. Secrets never appear in `repr`.
+
+    settings = Settings.from_environment(os.environ, needs=("kafka", "postgres"))
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from schemas.ids import SHARDS_MAX
+from services.runtime.errors import BadSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the environment says. Fields that a service did not name as needed may be empty."""
+
+    kafka: str = ""
+    """HOURBOOK_KAFKA: `host:port[,host:port]` of the brokers."""
+    postgres: str = field(default="", repr=False)
+    """HOURBOOK_POSTGRES: connection string; may hold a password."""
+    shards: int = 0
+    """HOURBOOK_SHARDS: how many shards there are."""
+    shard: int = 0
+    """HOURBOOK_SHARD: which of them this process serves."""
+    data: Path | None = None
+    """HOURBOOK_DATA: folder for snapshots and archives."""
+    master_key: bytes = field(default=b"", repr=False)
+    """HOURBOOK_MASTER_KEY: base64 of 32 bytes."""
+    http_port: int = 0
+    """HOURBOOK_HTTP_PORT: the gateway's; 0: any free port."""
+    status_port: int = 0
+    """HOURBOOK_STATUS_PORT: `/status` and `/metrics` on 127.0.0.1; 0: any free port."""
+    run: Path | None = None
+    """HOURBOOK_RUN: folder for `<name>.json`, by which `hourbook status` finds every process."""
+    topic_prefix: str = ""
+    """HOURBOOK_TOPIC_PREFIX: put before every topic's name."""
+    name: str = ""
+    """HOURBOOK_NAME: this process among others of its kind; default: the service's own name."""
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str], needs: Iterable[str] = ()) -> Settings:
+        """Reads HOURBOOK_* variables. Raises BadSettings naming every variable at fault."""
+        values: dict[str, object] = {}
+        faults: list[str] = []
+        for setting, parse in _PARSERS.items():
+            variable = f"HOURBOOK_{setting.upper()}"
+            text = environment.get(variable, "")
+            if not text:
+                if setting in needs:
+                    faults.append(f"{variable} is not set")
+                continue
+            try:
+                values[setting] = parse(text)
+            except ValueError as error:
+                faults.append(f"{variable} {error}")
+        unknown = set(needs) - set(_PARSERS)
+        assert not unknown, f"no such settings: {unknown}"
+        settings = cls(**values)  # type: ignore[arg-type]  # each parser returns its field's type
+        if settings.shards and settings.shard >= settings.shards:
+            faults.append(f"HOURBOOK_SHARD is {settings.shard}, of {settings.shards} shards")
+        if faults:
+            raise BadSettings("; ".join(faults))
+        return settings
+
+
+def _whole_number(low: int, high: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        if not text.isascii() or not text.isdigit() or not low <= int(text) <= high:
+            raise ValueError(f"is {text!r}, wanted is a whole number from {low} to {high}")
+        return int(text)
+
+    return parse
+
+
+def _addresses(text: str) -> str:
+    for address in text.split(","):
+        host, colon, port = address.rpartition(":")
+        if not host or not colon or not port.isdigit():
+            raise ValueError(f"is {text!r}, wanted is host:port, several joined by commas")
+    return text
+
+
+def _master_key(text: str) -> bytes:
+    # The value is a secret: it is never repeated in the sentence.
+    try:
+        key = base64.b64decode(text, validate=True)
+    except binascii.Error:
+        raise ValueError("is not base64") from None
+    if len(key) != 32:
+        raise ValueError(f"is {len(key)} bytes long, wanted are 32")
+    return key
+
+
+_PARSERS: Final[Mapping[str, Callable[[str], object]]] = {
+    "kafka": _addresses,
+    "postgres": str,
+    "shards": _whole_number(1, SHARDS_MAX),
+    "shard": _whole_number(0, SHARDS_MAX - 1),
+    "data": Path,
+    "master_key": _master_key,
+    "http_port": _whole_number(0, 65_535),
+    "status_port": _whole_number(0, 65_535),
+    "run": Path,
+    "topic_prefix": str,
+    "name": str,
+}

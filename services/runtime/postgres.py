@@ -1,0 +1,85 @@
+"""Postgres for every room: a pool, and numbered SQL migrations.
+
+    pool = await open_pool(settings.postgres)
+    await migrate(pool, "settlement", Path(__file__).parent / "migrations")     # creates schema `settlement`
+    await migrate_runtime(pool)                                                 # schema `runtime`: leases
+
+A migration is a file `NNN_what.sql`, numbered 001, 002, ... without a hole, run once, whole or not at all, in order. Applied ones are
+kept with their hash in `runtime.migrations`: an applied file never changes again. Several processes may call `migrate` at once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+from typing import Final
+
+import asyncpg
+
+from services.runtime.errors import Halt
+
+# The type parameter exists for type checkers only.
+Pool = asyncpg.Pool
+_FILE = re.compile(r"(\d{3})_[a-z0-9_]+\.sql")
+_LOCK: Final = 0x686F7572
+"""Of `pg_advisory_xact_lock`: one migration at a time in a database."""
+
+
+async def open_pool(dsn: str, *, size_max: int = 4) -> asyncpg.Pool:
+    """A pool of at most `size_max` connections; statements end after 60 s. Raises OSError, asyncpg.PostgresError."""
+    return await asyncpg.create_pool(
+        dsn,
+        min_size=1,
+        max_size=size_max,
+        command_timeout=60,
+        server_settings={"application_name": "hourbook", "timezone": "UTC"},
+    )
+
+
+async def migrate(pool: asyncpg.Pool, room: str, folder: Path) -> int:
+    """Bring schema `room` to the newest migration of `folder`; how many were applied. Raises Halt for a folder or
+    database that contradicts the rules above."""
+    files = _numbered(folder)
+    applied = 0
+    async with pool.acquire() as connection, connection.transaction():
+        await connection.execute("SELECT pg_advisory_xact_lock($1)", _LOCK)
+        await connection.execute("CREATE SCHEMA IF NOT EXISTS runtime")
+        await connection.execute(
+            "CREATE TABLE IF NOT EXISTS runtime.migrations (room text, number int, file text NOT NULL, "
+            "hash bytea NOT NULL, applied timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (room, number))"
+        )
+        await connection.execute(f'CREATE SCHEMA IF NOT EXISTS "{room}"')
+        rows = await connection.fetch("SELECT number, hash FROM runtime.migrations WHERE room = $1", room)
+        hashes = {row["number"]: row["hash"] for row in rows}
+        if len(hashes) > len(files):
+            raise Halt(f"the database has {len(hashes)} migrations of {room}, this build knows {len(files)}: it is older")
+        for number, file in enumerate(files, start=1):
+            text = file.read_bytes()
+            digest = hashlib.sha256(text).digest()
+            if number not in hashes:
+                await connection.execute(text.decode())
+                await connection.execute(
+                    "INSERT INTO runtime.migrations (room, number, file, hash) VALUES ($1, $2, $3, $4)",
+                    room, number, file.name, digest,
+                )
+                applied += 1
+            elif hashes[number] != digest:
+                raise Halt(f"migration {file.name} of {room} was changed after it had been applied")
+    return applied
+
+
+async def migrate_runtime(pool: asyncpg.Pool) -> int:
+    """Schema `runtime`: leases."""
+    return await migrate(pool, "runtime", Path(__file__).parent / "migrations")
+
+
+def _numbered(folder: Path) -> list[Path]:
+    files = sorted(folder.glob("*.sql"))
+    for number, file in enumerate(files, start=1):
+        match = _FILE.fullmatch(file.name)
+        if match is None or int(match[1]) != number:
+            raise Halt(f"{file.name}: migrations are named NNN_what.sql, 001, 002, ... without a hole; wanted is {number:03d}")
+    if not files:
+        raise Halt(f"no migrations in {folder.name}")
+    return files

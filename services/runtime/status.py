@@ -1,0 +1,118 @@
+"""What a process tells about itself: `GET /status` (JSON) and `GET /metrics` (Prometheus) on 127.0.0.1.
+
+    status = Status("settlement")
+    status.set(lag=0, seq=812)          # any number, string or boolean
+    async with serve(status, port=0) as address: ...
+
+Common keys: `lag` (records behind), `seq`, `epoch`, `waiting_for` (empty: nothing), `last_error`. Every number is also the gauge
+`hourbook_<key>`; anything else a service registers with `prometheus_client` is shown as well.
+A process is found by `<run>/<name>.json`: {"name", "pid", "status": "127.0.0.1:port", "started_ms"}.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Final
+
+from prometheus_client import REGISTRY, CollectorRegistry, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+Value = int | float | str | bool
+
+_REQUEST_BYTES_MAX: Final = 8_192
+_REQUEST_S_MAX: Final = 5
+_CLIENT_FAULTS = (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError)
+
+
+class Status(Collector):
+    """A service's own words on how it is. Setting a key again replaces it."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.values: dict[str, Value] = {"waiting_for": "", "last_error": ""}
+        self.started_ms = time.time_ns() // 1_000_000
+
+    def set(self, **values: Value) -> None:
+        """Keys are lower_case names; a number also becomes a gauge."""
+        self.values.update(values)
+
+    def document(self) -> dict[str, Value]:
+        """The body of `/status`."""
+        return {"name": self.name, "pid": os.getpid(), "started_ms": self.started_ms, **self.values}
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """Numbers as gauges, for `prometheus_client`."""
+        for key, value in self.values.items():
+            if not isinstance(value, str):
+                yield GaugeMetricFamily(f"hourbook_{key}", f"{key} of {self.name}", value=float(value))
+
+
+@contextlib.asynccontextmanager
+async def serve(status: Status, port: int) -> AsyncIterator[str]:
+    """Answer on 127.0.0.1:port (0: any free one) while the block runs; gives `host:port`."""
+    own = CollectorRegistry()
+    own.register(status)
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.closing(writer), contextlib.suppress(*_CLIENT_FAULTS):
+            # A broken connection or a client that does not finish its request: nobody is left to be told.
+            async with asyncio.timeout(_REQUEST_S_MAX):
+                head = await reader.readuntil(b"\r\n\r\n")
+                writer.write(_answer(head, status, own))
+                await writer.drain()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", port, limit=_REQUEST_BYTES_MAX)
+    async with server:
+        yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+
+@contextlib.contextmanager
+def run_file(folder: Path, status: Status, address: str) -> Iterator[Path]:
+    """`<folder>/<name>.json` while the block runs, whole or not at all; a living namesake keeps its own."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{status.name}.json"
+    if _living(path):
+        path = folder / f"{status.name}-{os.getpid()}.json"
+    body = {"name": status.name, "pid": os.getpid(), "status": address, "started_ms": status.started_ms}
+    temporary = path.with_suffix(f".{os.getpid()}.tmp")
+    temporary.write_text(json.dumps(body))
+    temporary.replace(path)
+    try:
+        yield path
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def _living(path: Path) -> bool:
+    """Whether another process that is alive has written this run file."""
+    try:
+        pid = int(json.loads(path.read_text())["pid"])
+        os.kill(pid, 0)
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return pid != os.getpid()
+
+
+def _answer(head: bytes, status: Status, own: CollectorRegistry) -> bytes:
+    method, _, rest = head.partition(b" ")
+    path = rest.split(b" ", 1)[0].split(b"?", 1)[0]
+    if method != b"GET":
+        return _response("405 Method Not Allowed", "text/plain", b"only GET\n")
+    if path == b"/status":
+        return _response("200 OK", "application/json", json.dumps(status.document()).encode() + b"\n")
+    if path == b"/metrics":
+        text = generate_latest(own) + generate_latest(REGISTRY)
+        return _response("200 OK", "text/plain; version=0.0.4", text)
+    return _response("404 Not Found", "text/plain", b"/status or /metrics\n")
+
+
+def _response(code: str, kind: str, body: bytes) -> bytes:
+    head = f"HTTP/1.1 {code}\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+    return head.encode() + body

@@ -1,0 +1,132 @@
+"""How every service starts and ends.
+
+    async def serve(service: Service) -> None:
+        async with Cluster(service.settings.kafka, prefix=service.settings.topic_prefix) as cluster:
+            await service.wait_for("kafka", cluster.ping)
+            ...
+
+    if __name__ == "__main__":
+        sys.exit(run("settlement", serve, needs=("kafka", "postgres")))
+
+`run` refuses -O, reads the settings, opens the event loop (uvloop), writes the run file, answers /status and /metrics, and calls `serve`.
+SIGTERM and SIGINT cancel `serve`. Exit codes: 0 stopped, 1 fault (start again), 65 halted (an operator must look), 75 superseded
+(start again), 78 settings; see `errors`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+import asyncpg
+import uvloop
+
+from services.runtime import backoff
+from services.runtime import logging as lines
+from services.runtime import status as statuses
+from services.runtime.config import Settings
+from services.runtime.errors import BadSettings, ServiceEnd
+from services.runtime.log import Unreachable
+from services.runtime.status import Status
+
+T = TypeVar("T")
+
+AWAY = (Unreachable, OSError, asyncpg.PostgresConnectionError, asyncpg.CannotConnectNowError, asyncpg.InterfaceError)
+"""Errors of a broker or database that does not answer (`OSError`: refused, timed out, disk full)."""
+
+
+class WallClock:
+    """`log.Clock` over the machine's clock."""
+
+    def now_ms(self) -> int:
+        """Milliseconds since the Unix epoch."""
+        return time.time_ns() // 1_000_000
+
+    async def sleep_ms(self, duration_ms: int) -> None:
+        """Let others run for so long."""
+        await asyncio.sleep(duration_ms / 1000)
+
+
+class Service:
+    """What `serve` is given."""
+
+    def __init__(self, settings: Settings, status: Status) -> None:
+        self.settings = settings
+        self.status = status
+        self.clock = WallClock()
+        self.log = logging.getLogger(f"hourbook.{status.name}")
+
+    async def wait_for(
+        self, what: str, attempt: Callable[[], Awaitable[T]], errors: tuple[type[Exception], ...] = AWAY
+    ) -> T:
+        """`attempt()`, again and again while `what` is away; `/status` says so meanwhile."""
+        return await backoff.wait_for(what, attempt, errors=errors, clock=self.clock, status=self.status)
+
+
+def run(name: str, serve: Callable[[Service], Awaitable[None]], *, needs: Iterable[str] = ()) -> int:
+    """Run a service to its end; the exit code."""
+    if not __debug__:
+        print("refusing to run with -O: it removes the assertions", file=sys.stderr)
+        return os.EX_CONFIG
+    try:
+        settings = Settings.from_environment(os.environ, needs)
+    except BadSettings as error:
+        print(f"settings: {error}", file=sys.stderr)
+        return error.exit_code
+    status = Status(settings.name or name)
+    lines.configure(status.name, secrets=_secrets(settings))
+    service = Service(settings, status)
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_serve(service, serve))
+    except ServiceEnd as end:
+        service.log.error("stopped: %s", end, extra={"fields": {"end": type(end).__name__}})
+        return end.exit_code
+    except Exception:
+        # The process ends with it: whoever started it starts it again, and replay brings the state back.
+        service.log.exception("fault")
+        return 1
+    service.log.info("stopped")
+    return 0
+
+
+async def _serve(service: Service, serve: Callable[[Service], Awaitable[None]]) -> None:
+    settings, status = service.settings, service.status
+    task = asyncio.ensure_future(_awaited(serve(service)))
+    signals: list[str] = []
+
+    def stop(number: signal.Signals) -> None:
+        signals.append(number.name)
+        task.cancel()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop, number)
+    async with contextlib.AsyncExitStack() as stack:
+        address = await stack.enter_async_context(statuses.serve(status, settings.status_port))
+        if settings.run is not None:
+            stack.enter_context(statuses.run_file(settings.run, status, address))
+        service.log.info("started", extra={"fields": {"status": address, "pid": os.getpid()}})
+        try:
+            await task
+        except asyncio.CancelledError:
+            if not signals:
+                raise RuntimeError("cancelled by nobody's signal") from None
+
+
+async def _awaited(awaitable: Awaitable[None]) -> None:
+    await awaitable
+
+
+def _secrets(settings: Settings) -> list[str]:
+    """Texts that must never be in a line: the database's password and the master key in its usual spellings."""
+    key = settings.master_key
+    return [urlsplit(settings.postgres).password or "", key.hex(), base64.b64encode(key).decode(), repr(key)[2:-1]]

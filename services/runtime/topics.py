@@ -1,0 +1,178 @@
+"""Topics of the exchange: created once, by command, and checked by every service at its start.
+
+    await create_topics(cluster, shards=2, sandbox=True, rate=1)     # refuses when all is there already
+    found = await check_topics(cluster, shards=2)                    # Halt with a sentence; found.append_time, found.sandbox
+
+`commands` and `events` have one partition per shard, the others one. All keep everything (`hourbook archive` cuts). Stamps are the
+broker's (LogAppendTime). A broker that repeats settings without obeying them is found out by a probe: a record with an old stamp is
+written to topic `probe` and read back. Such a broker is good for a sandbox and refused for anything else.
+
+`create_topics` writes `StartShard` at offset 0 of each partition of `commands`, once. Killed half way, it completes what is
+missing when called again with the same arguments.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Collection, Mapping
+from typing import Final, NamedTuple
+
+from schemas.codec import WRITER_OPERATOR, BrokenFrame, decode_frame, encode_frame
+from schemas.commands import StartShard
+from services.runtime.errors import Halt
+from services.runtime.kafka import MESSAGE_BYTES_MAX, Cluster
+from services.runtime.log import Outgoing
+from services.runtime.positions import read_one
+
+ENGINE_VERSION: Final = 1
+"""Of shards that are started now."""
+
+PER_SHARD: Final = ("commands", "events")
+SINGLE: Final = ("requests", "delivery", "offers", "keys", "quarantine")
+ALL: Final = PER_SHARD + SINGLE
+PROBE: Final = "probe"
+
+_REPLICAS_WANTED: Final = 3
+_AT_LEAST: Final = ("max.message.bytes", "min.insync.replicas")
+_DAY_MS: Final = 86_400_000
+
+
+class Found(NamedTuple):
+    """What `check_topics` learnt about broker and shards."""
+
+    append_time: bool
+    """Stamps are the broker's own."""
+    sandbox: bool
+    """The shards were started as a sandbox."""
+    rate: int
+
+
+async def create_topics(
+    cluster: Cluster, shards: int, *, sandbox: bool = False, rate: int = 1, t0_ms: int | None = None
+) -> None:
+    """Create every topic and start every shard. Raises Halt when all shards are started already, or otherwise.
+
+    `t0_ms`: where market time and stamps agree; default: now. Outside a sandbox `rate` is 1, and on a single broker each
+    append is flushed to disk before it is acknowledged.
+    """
+    if rate < 1 or (rate != 1 and not sandbox):
+        raise Halt(f"rate {rate}: market time runs at rate 1 outside a sandbox, at a whole rate from 1 inside")
+    replicas = min(_REPLICAS_WANTED, await cluster.ping())
+    settings = wanted_settings(replicas)
+    if replicas == 1 and not sandbox:
+        settings = {**settings, "flush.messages": "1"}
+    await cluster.create_topic(PROBE, 1, replicas, {**settings, "retention.ms": str(_DAY_MS)})
+    for topic in ALL:
+        await cluster.create_topic(topic, shards if topic in PER_SHARD else 1, replicas, settings)
+    await _check_settings(cluster, shards, ALL)
+    start = time.time_ns() // 1_000_000 if t0_ms is None else t0_ms
+    started = [await _start_shard(cluster, StartShard(n, ENGINE_VERSION, start, rate, sandbox)) for n in range(shards)]
+    if not any(started):
+        raise Halt(f"all {shards} shards are started already")
+
+
+def wanted_settings(replicas: int) -> dict[str, str]:
+    """Settings of every topic, with `replicas` copies of each partition."""
+    return {
+        "cleanup.policy": "delete",
+        "retention.ms": "-1",
+        "retention.bytes": "-1",
+        "message.timestamp.type": "LogAppendTime",
+        "max.message.bytes": str(MESSAGE_BYTES_MAX),
+        "min.insync.replicas": str(max(1, replicas - 1)),
+        "unclean.leader.election.enable": "false",
+    }
+
+
+async def check_topics(cluster: Cluster, shards: int, topics: Collection[str] = ALL) -> Found:
+    """Partitions, settings, shards' first records, and how the broker stamps. Raises Halt with a sentence.
+
+    A service that may read only some `topics` names them; the shards are looked at when `commands` is among them.
+    """
+    await _check_settings(cluster, shards, topics)
+    if "commands" not in topics:
+        return Found(append_time=False, sandbox=False, rate=1)
+    starts = [await read_start(cluster, shard) for shard in range(shards)]
+    if any((start.sandbox, start.rate) != (starts[0].sandbox, starts[0].rate) for start in starts):
+        raise Halt("the shards were started with different rates, or some as a sandbox and some not")
+    append_time = await cluster.keeps_append_time(PROBE)
+    if not append_time and not starts[0].sandbox:
+        raise Halt(
+            "topic commands, setting message.timestamp.type: found a broker that says LogAppendTime and keeps the writer's "
+            "stamp, wanted is LogAppendTime; only a sandbox goes without"
+        )
+    return Found(append_time, starts[0].sandbox, starts[0].rate)
+
+
+async def read_start(cluster: Cluster, shard: int) -> StartShard:
+    """The shard's first record. Raises Halt when it is missing or anything else."""
+    log = cluster.log("commands", shard)
+    try:
+        first, end = await log.bounds()
+        if end == 0:
+            raise Halt(f"commands/{shard} is empty: `hourbook admin topics` starts the shard")
+        if first > 0:
+            raise Halt(f"commands/{shard} begins at offset {first}: its first records are in the archive")
+        record = await read_one(log, 0)
+    finally:
+        await log.close()
+    assert record is not None, "bounds said that it is there"
+    try:
+        commands = decode_frame(record.value).commands
+    except BrokenFrame as error:
+        raise Halt(f"commands/{shard} offset 0 is not a frame: {error}") from error
+    if record.offset != 0 or len(commands) != 1 or not isinstance(commands[0], StartShard):
+        raise Halt(f"commands/{shard} does not begin with StartShard: this log belongs to something else")
+    if commands[0].shard != shard:
+        raise Halt(f"commands/{shard} begins with StartShard of shard {commands[0].shard}")
+    return commands[0]
+
+
+async def _start_shard(cluster: Cluster, start: StartShard) -> bool:
+    """Write the shard's first record unless it is there. False: it was there, with the same rate and kind."""
+    log = cluster.log("commands", start.shard)
+    try:
+        _, end = await log.bounds()
+        if end == 0:
+            # The number tells our record from one of another run of this command at the same moment.
+            frame = encode_frame(WRITER_OPERATOR, secrets.randbits(63), [start])
+            await log.append([Outgoing(frame)])
+            record = await read_one(log, 0)
+            if record is None or record.value != frame:
+                raise Halt(f"commands/{start.shard}: something else was written at offset 0 at the same moment")
+            return True
+    finally:
+        await log.close()
+    there = await read_start(cluster, start.shard)
+    if (there.rate, there.sandbox) != (start.rate, start.sandbox):
+        raise Halt(f"shard {start.shard} is started already, with rate {there.rate} and sandbox {there.sandbox}")
+    return False
+
+
+async def _check_settings(cluster: Cluster, shards: int, topics: Collection[str]) -> None:
+    there = await cluster.topics()
+    replicas = min(_REPLICAS_WANTED, await cluster.ping())
+    for topic in topics:
+        # Asking a broker about a topic that is not there may create it: the list comes first.
+        if topic not in there:
+            raise Halt(f"topic {topic} does not exist: `hourbook admin topics` creates it")
+        partitions, settings = await cluster.describe(topic)
+        faults = _faults(partitions, settings, shards if topic in PER_SHARD else 1, replicas)
+        if faults:
+            raise Halt("; ".join(f"topic {topic}, {fault}" for fault in faults))
+
+
+def _faults(partitions: list[int], settings: Mapping[str, str], count: int, replicas: int) -> list[str]:
+    """What is not as it must be: setting, found, wanted."""
+    faults = []
+    if len(partitions) != count:
+        faults.append(f"partitions: found {len(partitions)}, wanted {count}")
+    if min(partitions, default=0) < replicas:
+        faults.append(f"replicas: found {min(partitions, default=0)}, wanted at least {replicas}")
+    for name, wanted in wanted_settings(replicas).items():
+        found = settings.get(name, "")
+        more = name in _AT_LEAST and found.isdigit() and int(found) >= int(wanted)
+        if found != wanted and not more:
+            faults.append(f"setting {name}: found {found or 'nothing'}, wanted {wanted}")
+    return faults

@@ -1,0 +1,33 @@
+"""Servers and processes on this machine: a broker, a database, and whatever else must run beside them.
+
+For tests, the sandbox and a durable exchange on one machine; production brings its own servers. Everything listens
+on 127.0.0.1 only, and nothing that is started here outlives the process that started it.
+
+    with ApacheKafka(home / "kafka") as kafka, LocalPostgres(home / "postgres") as postgres:
+        ...  # kafka.bootstrap, postgres.dsn
+
+Impure throughout: clock, files, sockets, processes. Blocks while a server starts or stops; call it before the event
+loop begins, or in a thread.
+"""
+
+from services.runtime.infra.kafka import ApacheKafka
+from services.runtime.infra.ports import free_port
+from services.runtime.infra.postgres import LocalPostgres, WheelPostgres
+from services.runtime.infra.processes import OwnedProcess
+from services.runtime.infra.server import Server, ServerFailed
+from services.runtime.infra.supervisor import GaveUp, Program, Supervisor
+from services.runtime.infra.wheel_broker import WheelBroker
+
+__all__ = [
+    "ApacheKafka",
+    "GaveUp",
+    "LocalPostgres",
+    "OwnedProcess",
+    "Program",
+    "Server",
+    "ServerFailed",
+    "Supervisor",
+    "WheelBroker",
+    "WheelPostgres",
+    "free_port",
+]

@@ -36,6 +36,8 @@ class OfferSeen(Struct, array_like=True, frozen=True, gc=False, tag=1):
     """When the source says that the price held."""
     seen_ms: Millis
     """When supply read it."""
+    poll: str = ""
+    """The source that polls it, as in `PollDone.source`: when its polls stop, the offer is stale."""
 
 
 class OfferGone(Struct, array_like=True, frozen=True, gc=False, tag=2):

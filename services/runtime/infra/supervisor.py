@@ -12,7 +12,6 @@ from typing import Self
 
 from services.runtime.infra.processes import OwnedProcess
 
-
 BEYOND_RESTART = (os.EX_DATAERR, os.EX_CONFIG)
 
 
@@ -22,7 +21,7 @@ class GaveUp(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """Something to keep running. `env` is laid over our own environment; an empty value removes a variable's effect."""
+    """Something to keep running. `env` is laid over our own environment."""
 
     name: str
     argv: Sequence[str | Path]

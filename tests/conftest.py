@@ -1,0 +1,181 @@
+"""Servers for tests, and the only reasons for which a test may skip.
+
+kafka           ApacheKafka   one for the session; marks the test `kafka`
+broker          WheelBroker   one for the session, in memory
+postgres        LocalPostgres one for the session, the machine's or the wheel's; marks the test `postgres`
+topic_prefix    str           for topics that no other test sees
+database        str           connection string of an empty database, dropped afterwards
+own_kafka       ApacheKafka   not started yet, for one test, which may crash it; marks `kafka`
+own_postgres    LocalPostgres same; marks `postgres`
+scratch         Path          an empty folder that the database's user may enter, removed afterwards
+"""
+
+import secrets
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+
+import pytest
+
+from services.runtime.infra import ApacheKafka, LocalPostgres, WheelBroker, WheelPostgres
+
+
+class Skip(StrEnum):
+    """Why a test may skip; any other reason fails it. With --must-run these fail as well, for SERVER_MARKERS."""
+
+    NO_KAFKA = "this machine has no Apache Kafka: it needs java and mvn, then `make kafka`"
+    NO_POSTGRES = "this machine has no Postgres of its own"
+    NO_BROWSER = "this machine has no browser"
+    NO_CATALOGUES = "shared catalogues absent"
+
+
+SERVER_MARKERS = ("kafka", "postgres", "browser")
+"""What a green run must not have gone without."""
+MARKER_OF = {"kafka": "kafka", "own_kafka": "kafka", "postgres": "postgres", "own_postgres": "postgres"}
+"""Fixture: the marker that it sets, so that nobody forgets it."""
+
+
+@pytest.fixture(scope="session")
+def kafka() -> Iterator[ApacheKafka]:
+    _require_kafka()
+    with open_folder() as home, ApacheKafka(home / "kafka") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def broker() -> Iterator[WheelBroker]:
+    with open_folder() as home, WheelBroker(home / "broker") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[LocalPostgres]:
+    with open_folder() as home, _postgres_kind()(home / "postgres", fsync=False) as server:
+        yield server
+
+
+@pytest.fixture
+def own_kafka(scratch: Path) -> Iterator[ApacheKafka]:
+    _require_kafka()
+    server = ApacheKafka(scratch / "kafka")
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def own_postgres(scratch: Path) -> Iterator[LocalPostgres]:
+    server = _postgres_kind()(scratch / "postgres", fsync=False)
+    yield server
+    server.stop()
+
+
+def _require_kafka() -> None:
+    if ApacheKafka.missing() is not None:
+        pytest.skip(Skip.NO_KAFKA)
+
+
+def _postgres_kind() -> type[LocalPostgres]:
+    return WheelPostgres if LocalPostgres.missing() else LocalPostgres
+
+
+@pytest.fixture
+def topic_prefix() -> str:
+    return f"t{secrets.token_hex(4)}-"
+
+
+@pytest.fixture
+def database(postgres: LocalPostgres) -> Iterator[str]:
+    name = f"t{secrets.token_hex(4)}"
+    yield postgres.create_database(name)
+    postgres.drop_database(name)
+
+
+@pytest.fixture
+def scratch() -> Iterator[Path]:
+    with open_folder() as folder:
+        yield folder
+
+
+@contextmanager
+def open_folder() -> Iterator[Path]:
+    """A temporary folder that another user may pass through; pytest's own are closed to everybody else."""
+    folder = Path(tempfile.mkdtemp(prefix="hourbook-"))
+    folder.chmod(0o711)
+    yield folder
+    shutil.rmtree(folder)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--must-run",
+        default="",
+        metavar="MARKERS",
+        help="kafka,postgres,...: fail when a test that needs a server skips, or when none with such a marker ran",
+    )
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m selects
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        for fixture in getattr(item, "fixturenames", ()):
+            if fixture in MARKER_OF:
+                item.add_marker(MARKER_OF[fixture])
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    needs = [marker for marker in SERVER_MARKERS if item.get_closest_marker(marker)]
+    if report.skipped and not hasattr(report, "wasxfail"):
+        _judge_skip(report, needs if item.config.getoption("--must-run") else [])
+    if report.when == "call" and report.passed:
+        item.config.stash[RAN].update(needs)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    report = yield
+    if report.skipped:
+        _judge_skip(report, [])
+    return report
+
+
+def _judge_skip(report: pytest.TestReport | pytest.CollectReport, needs: list[str]) -> None:
+    """Turns a skip into a failure, unless its reason is one of ours and the test may go without its server."""
+    assert isinstance(report.longrepr, tuple)
+    reason = report.longrepr[2].removeprefix("Skipped: ")
+    if reason not in list(Skip):
+        report.outcome = "failed"
+        report.longrepr = f"skipped for a reason that tests/conftest.py does not list: {reason}"
+    elif needs:
+        report.outcome = "failed"
+        report.longrepr = f"must run here, as it needs {', '.join(needs)}, and skipped: {reason}"
+
+
+RAN = pytest.StashKey[Counter[str]]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[RAN] = Counter()
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """None looked at is a failure, too."""
+    idle = [marker for marker in _must_run(session.config) if not session.config.stash[RAN][marker]]
+    if idle and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    ran = config.stash[RAN]
+    if must_run := _must_run(config):
+        terminalreporter.write_line("ran: " + ", ".join(f"{ran[marker]} {marker}" for marker in must_run))
+
+
+def _must_run(config: pytest.Config) -> list[str]:
+    return [marker for marker in config.getoption("--must-run").split(",") if marker]

@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 
 from schemas.supply import OfferSeen
+from tests.conftest import Skip
 from tests.supply.catalogues import poll, source
 
 # The files are test input from elsewhere and are not part of this repository.
 BESIDE = Path(__file__).parents[3] / "shared" / "data" / "catalogs"
 FOLDER = Path(os.environ.get("HOURBOOK_CATALOGUES", BESIDE))
 
-pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason="shared catalogues absent")
+pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason=Skip.NO_CATALOGUES)
 
 # What becomes of the rows of each file: in a class, or refused with a reason.
 EXPECTED = """

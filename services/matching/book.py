@@ -1,0 +1,94 @@
+"""One book: who waits at which price, oldest first.
+
+Pure. Prices in µUSD per GPU-hour, quantities in GPUs. An order knows neither its level nor its book: such cycles are
+never freed. A cancelled or filled order keeps its place in the queue until it reaches the front (leaves 0).
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections import deque
+from collections.abc import Iterator
+
+from msgspec import Struct
+
+from schemas.commands import Side
+from schemas.units import BasisPoints, Gpus, Micros, Price
+
+
+class Order(Struct, gc=False):
+    """A resting order."""
+
+    order: int
+    account: int
+    contract: int
+    side: int
+    price: Price
+    leaves: Gpus
+    maker_bp: BasisPoints
+    taker_bp: BasisPoints
+    client_id: str
+    hold: Micros
+    """Of a bid's leaves; 0 for an ask."""
+
+
+class HalfBook:
+    """One side. `keys` are prices, or minus prices for asks, so that the best is always the last."""
+
+    __slots__ = ("keys", "levels", "live", "sign")
+
+    def __init__(self, side: int) -> None:
+        self.sign = 1 if side == Side.BUY else -1
+        self.keys: list[int] = []
+        self.levels: dict[int, deque[Order]] = {}
+        self.live: dict[int, int] = {}
+        """Orders with leaves per level; a level without any is gone."""
+
+    def add(self, order: Order) -> None:
+        """Queue it last at its price."""
+        key = order.price * self.sign
+        level = self.levels.get(key)
+        if level is None:
+            keys = self.keys
+            if not keys or key > keys[-1]:
+                keys.append(key)
+            else:
+                insort(keys, key)
+            self.levels[key] = deque((order,))
+            self.live[key] = 1
+        else:
+            level.append(order)
+            self.live[key] += 1
+
+    def best(self) -> Price:
+        """Best price; 0 when empty."""
+        return self.keys[-1] * self.sign if self.keys else 0
+
+    def first(self) -> Order:
+        """The order that is next in priority."""
+        level = self.levels[self.keys[-1]]
+        while not level[0].leaves:
+            level.popleft()
+        return level[0]
+
+    def remove(self, order: Order) -> None:
+        """Its leaves are 0 now: it leaves the count, and its level when it was the last."""
+        assert order.leaves == 0
+        key = order.price * self.sign
+        left = self.live[key] - 1
+        if left:
+            self.live[key] = left
+            return
+        del self.live[key], self.levels[key]
+        keys = self.keys
+        if keys[-1] == key:
+            keys.pop()
+        else:
+            del keys[bisect_left(keys, key)]
+
+    def __iter__(self) -> Iterator[Order]:
+        """Best first, oldest first in a price."""
+        for key in reversed(self.keys):
+            for order in self.levels[key]:
+                if order.leaves:
+                    yield order

@@ -1,0 +1,158 @@
+"""The engine's whole state as bytes. The same state gives the same bytes, whatever path led there. Pure.
+
+A MessagePack document: [format, scalars, classes, accounts, client ids, contracts, due]. Nothing that can be derived is
+stored: `load` builds it and `check` would notice.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import deque
+from heapq import heapify
+from typing import Any, Final
+
+import msgspec
+
+from schemas.commands import Side
+from schemas.events import ClassSet
+from services.matching.book import Order
+from services.matching.engine import Account, ClientId, Contract, Engine, Listed
+from services.matching.titles import Backing, Title
+
+SNAPSHOT_FORMAT: Final = 1
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder()
+_SCALARS = (
+    "shard", "version", "offset", "time_ms", "t0_ms", "rate", "sandbox", "outbox_last", "trade_last", "title_last",
+)
+_TITLE = ("number", "obligor", "holder", "ground", "qty", "minutes", "escrow", "proceeds", "cost")
+
+
+class BadSnapshot(Exception):
+    """The bytes are not a snapshot that this build can read."""
+
+
+def dump(engine: Engine) -> bytes:
+    """State → bytes."""
+    scalars = [getattr(engine, name) for name in _SCALARS]
+    classes = [(listed.spec, listed.state) for _, listed in sorted(engine.classes.items())]
+    accounts = [
+        (a.account, a.owner, a.role, a.fee_plan, a.cash) for _, a in sorted(engine.accounts.items())
+    ]
+    contracts = [_dump_contract(contract) for _, contract in sorted(engine.contracts.items())]
+    return _encoder.encode(
+        (SNAPSHOT_FORMAT, scalars, classes, accounts, _dump_ids(engine), contracts, sorted(engine.due))
+    )
+
+
+def _dump_ids(engine: Engine) -> list[tuple[Any, ...]]:
+    """Oldest order first."""
+    rows = [
+        (known.order, known.accepted_ms, account.account, client_id, known.contract, known.side, known.qty,
+         known.price, known.tif, known.flags)
+        for account in engine.accounts.values()
+        for client_id, known in account.client_ids.items()
+    ]
+    return sorted(rows)
+
+
+def _dump_contract(contract: Contract) -> tuple[Any, ...]:
+    register = contract.register
+    orders = [
+        (o.order, o.account, o.side, o.price, o.leaves, o.maker_bp, o.taker_bp, o.client_id)
+        for half in (contract.bids, contract.asks) for o in half
+    ]
+    titles = [tuple(getattr(title, name) for name in _TITLE) for _, title in sorted(register.titles.items())]
+    positions = [
+        (account, [title.number for title in p.held], _dump_backing(p.declared), _dump_backing(p.promised))
+        for account, p in sorted(register.positions.items())
+        if p.held or p.open_asks or _dump_backing(p.declared) != _EMPTY or _dump_backing(p.promised) != _EMPTY
+    ]
+    return (
+        contract.contract, contract.forward, contract.state, orders, titles, positions, register.closed_escrow,
+    )
+
+
+def _dump_backing(backing: Backing) -> tuple[Any, ...]:
+    return backing.qty, backing.collateral_price, backing.version, [title.number for title in backing.owed]
+
+
+_EMPTY = _dump_backing(Backing())
+
+
+def load(snapshot: bytes) -> Engine:
+    """Bytes → state that goes on bit for bit as the one dumped. Raises BadSnapshot."""
+    try:
+        document = _decoder.decode(snapshot)
+        if document[0] != SNAPSHOT_FORMAT:
+            raise BadSnapshot(f"snapshot format {document[0]}, this build reads {SNAPSHOT_FORMAT}")
+        return _load(*document[1:])
+    except (msgspec.DecodeError, msgspec.ValidationError, TypeError, ValueError, KeyError, IndexError) as error:
+        raise BadSnapshot(f"not a snapshot: {error!r}") from error
+
+
+def _load(
+    scalars: list[Any], classes: list[Any], accounts: list[Any], ids: list[Any], contracts: list[Any], due: list[Any]
+) -> Engine:
+    engine = Engine()
+    for name, value in zip(_SCALARS, scalars, strict=True):
+        setattr(engine, name, value)
+    for spec, state in classes:
+        listed = Listed(msgspec.convert(spec, ClassSet))
+        listed.state = state
+        engine.classes[listed.spec.class_no] = listed
+    for number, owner, role, fee_plan, cash in accounts:
+        account = engine.accounts[number] = Account(number, owner, role, fee_plan)
+        account.cash = cash
+    for row in contracts:
+        _load_contract(engine, row)
+    for order, accepted_ms, number, client_id, *terms in ids:
+        engine.accounts[number].client_ids[client_id] = ClientId(order, accepted_ms, *terms)
+    engine.ids_by_age = deque(sorted((row[1], row[2], row[3], row[0]) for row in ids))
+    engine.due = [(when, kind, class_no, hour) for when, kind, class_no, hour in due]
+    heapify(engine.due)
+    return engine
+
+
+def _load_contract(engine: Engine, row: list[Any]) -> None:
+    number, forward, state, orders, titles, positions, closed_escrow = row
+    contract = engine.contracts[number] = Contract(number, engine.classes[number >> 24])
+    contract.forward, contract.state = forward, state
+    register = contract.register
+    for values in titles:
+        title = Title(*values)
+        register.titles[title.number] = title
+    register.closed_escrow = closed_escrow
+    register.escrow = closed_escrow + sum(title.escrow for title in register.titles.values())
+    for account, held, declared, promised in positions:
+        position = register.of(account)
+        position.held = [register.titles[number] for number in held]
+        position.held_qty = sum(title.qty for title in position.held)
+        for backing, (qty, price, version, owed) in ((position.declared, declared), (position.promised, promised)):
+            backing.qty, backing.collateral_price, backing.version = qty, price, version
+            backing.owed = [register.titles[number] for number in owed]
+            backing.owed_qty = sum(title.qty for title in backing.owed)
+        position.collateral = position.collateral_due(contract.listed.spec.fees.buyer_taker)
+        engine.accounts[account].collateral += position.collateral
+    _load_orders(engine, contract, orders)
+
+
+def _load_orders(engine: Engine, contract: Contract, orders: list[Any]) -> None:
+    for number, account, side, price, leaves, maker_bp, taker_bp, client_id in orders:
+        order = Order(number, account, contract.contract, side, price, leaves, maker_bp, taker_bp, client_id, 0)
+        owner = engine.accounts[account]
+        if side == Side.BUY:
+            order.hold = engine.hold_of(contract, price, leaves)
+            owner.holds += order.hold
+            contract.bids.add(order)
+        else:
+            contract.register.of(account).open_asks += leaves
+            contract.asks.add(order)
+        owner.open_orders += 1
+        engine.orders[number] = order
+
+
+def state_hash(engine: Engine) -> bytes:
+    """BLAKE2b-128 of the state's bytes."""
+    return hashlib.blake2b(dump(engine), digest_size=16).digest()

@@ -7,8 +7,8 @@
         await log.append([Outgoing(value, headers=[("e", b"...")])])
 
 A `KafkaLog` has one reader and one writer of its own: one coroutine reads, one appends. What it promises beyond `Log`:
-- Positions are ours: `assign()`, `seek()` to a number, no consumer group, `auto_offset_reset='none'`. Some brokers answer nothing to an
-  offset out of range, so every jump, and about once a second every empty read, is compared with `bounds()`.
+- Positions are ours: `assign()`, `seek()` to a number, no consumer group, `auto_offset_reset='none'`. Some brokers answer
+  nothing to an offset out of range, so every jump, and about once a second an empty read, is compared with `bounds()`.
 - A read below an end that `bounds()` has told returns at least one record (or raises).
 - One batch in flight, its future awaited before the next is sent: a refused batch never leaves a hole before a later one.
 - Retries only with an idempotent producer. A broker without one gets each batch once, and is not believed about the end of a
@@ -182,7 +182,7 @@ class Cluster:
         if not idempotent:
             # Retries of a batch whose first try may have been written would write it twice. aiokafka has no setting
             # for "never again", but it does not retry what has expired.
-            producer._message_accumulator._batch_ttl = 0
+            producer._message_accumulator._batch_ttl = 0  # noqa: SLF001
         return producer
 
     @contextlib.asynccontextmanager
@@ -373,7 +373,7 @@ class KafkaLog:
                 await producer.stop()
         except TimeoutError:
             # An idempotent producer tries for ever and would wait for it here: cut it off.
-            producer._sender.sender_task.cancel()
+            producer._sender.sender_task.cancel()  # noqa: SLF001 # it has no public end but success
             await producer.client.close()
 
 

@@ -7,17 +7,30 @@ Time is the database's clock; holders compare nothing with their own.
 
 from __future__ import annotations
 
-from typing import Protocol
+import asyncio
+import contextlib
+from collections.abc import Iterator
+from typing import Final, Protocol
 
 import asyncpg
 
+_PATIENCE_S: Final = 0.4
+"""An active writer asks in between two batches: a database that hangs must not hold up the market."""
+
+
+class LeaseAway(Exception):
+    """The store of leases does not answer; what was asked for may or may not have been done."""
+
 
 class Lease(Protocol):
-    """Leases by name. Any method may raise what its store raises when it is away: nothing has changed then, or it has."""
+    """Leases by name. Any method may raise LeaseAway."""
 
     async def acquire(self, name: str, holder: str, ttl_ms: int, *, above: int = 0) -> int | None:
-        """The new epoch, higher than any before and than `above` (the epoch last seen in the log, which survives
-        a database restored from an older copy); None: another holds it. Whoever holds it gets a new epoch."""
+        """The new epoch, higher than any before and than `above`; None: another holds it.
+
+        `above`: the epoch last seen in the log, which survives a database restored from an older copy. Whoever holds the
+        lease already gets a new epoch.
+        """
 
     async def renew(self, name: str, holder: str, epoch: int, ttl_ms: int) -> bool:
         """Hold it for `ttl_ms` from now. False: another epoch has begun."""
@@ -34,32 +47,40 @@ class PostgresLease:
 
     async def acquire(self, name: str, holder: str, ttl_ms: int, *, above: int = 0) -> int | None:
         """The new epoch, or None: another holds it."""
-        epoch: int | None = await self._pool.fetchval(
-            f"""
+        acquire = f"""
             INSERT INTO runtime.leases AS held (name, epoch, holder, expires_ms)
             VALUES ($1, $4 + 1, $2, {_NOW} + $3)
             ON CONFLICT (name) DO UPDATE
             SET epoch = greatest(held.epoch, $4) + 1, holder = $2, expires_ms = {_NOW} + $3
             WHERE held.expires_ms <= {_NOW} OR held.holder = $2
-            RETURNING epoch
-            """,
-            name, holder, ttl_ms, above,
-        )
-        return epoch
+            RETURNING epoch"""  # noqa: S608 # _NOW is ours
+        return await self._ask(acquire, name, holder, ttl_ms, above)
 
     async def renew(self, name: str, holder: str, epoch: int, ttl_ms: int) -> bool:
         """False: another epoch has begun."""
-        renewed = await self._pool.fetchval(
-            f"UPDATE runtime.leases SET expires_ms = {_NOW} + $4 WHERE name = $1 AND holder = $2 AND epoch = $3 RETURNING 1",
-            name, holder, epoch, ttl_ms,
-        )
-        return renewed is not None
+        renew = f"""
+            UPDATE runtime.leases SET expires_ms = {_NOW} + $4
+            WHERE name = $1 AND holder = $2 AND epoch = $3 RETURNING epoch"""  # noqa: S608 # _NOW is ours
+        return await self._ask(renew, name, holder, epoch, ttl_ms) is not None
 
     async def release(self, name: str, holder: str, epoch: int) -> None:
         """Let it run out now, if it is still ours."""
-        await self._pool.execute(
-            "UPDATE runtime.leases SET expires_ms = 0 WHERE name = $1 AND holder = $2 AND epoch = $3", name, holder, epoch
-        )
+        release = "UPDATE runtime.leases SET expires_ms = 0 WHERE name = $1 AND holder = $2 AND epoch = $3"
+        await self._ask(release, name, holder, epoch)
+
+    async def _ask(self, statement: str, *values: object) -> int | None:
+        with _away():
+            async with asyncio.timeout(_PATIENCE_S):
+                answer: int | None = await self._pool.fetchval(statement, *values)
+        return answer
+
+
+@contextlib.contextmanager
+def _away() -> Iterator[None]:
+    try:
+        yield
+    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        raise LeaseAway(repr(error)) from error
 
 
 _NOW = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint"

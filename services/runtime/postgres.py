@@ -4,8 +4,8 @@
     await migrate(pool, "settlement", Path(__file__).parent / "migrations")     # creates schema `settlement`
     await migrate_runtime(pool)                                                 # schema `runtime`: leases
 
-A migration is a file `NNN_what.sql`, numbered 001, 002, ... without a hole, run once, whole or not at all, in order. Applied ones are
-kept with their hash in `runtime.migrations`: an applied file never changes again. Several processes may call `migrate` at once.
+A migration is a file `NNN_what.sql`, numbered 001, 002, ... without a hole, run once, whole or not at all, in order. Applied
+ones are kept with their hash in `runtime.migrations`: such a file never changes again. Several processes may migrate at once.
 """
 
 from __future__ import annotations
@@ -38,8 +38,10 @@ async def open_pool(dsn: str, *, size_max: int = 4) -> asyncpg.Pool:
 
 
 async def migrate(pool: asyncpg.Pool, room: str, folder: Path) -> int:
-    """Bring schema `room` to the newest migration of `folder`; how many were applied. Raises Halt for a folder or
-    database that contradicts the rules above."""
+    """Bring schema `room` to the newest migration of `folder`; how many were applied.
+
+    Raises Halt for a folder or a database that contradicts the rules above.
+    """
     files = _numbered(folder)
     applied = 0
     async with pool.acquire() as connection, connection.transaction():

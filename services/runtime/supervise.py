@@ -8,9 +8,9 @@
     if __name__ == "__main__":
         sys.exit(run("settlement", serve, needs=("kafka", "postgres")))
 
-`run` refuses -O, reads the settings, opens the event loop (uvloop), writes the run file, answers /status and /metrics, and calls `serve`.
-SIGTERM and SIGINT cancel `serve`. Exit codes: 0 stopped, 1 fault (start again), 65 halted (an operator must look), 75 superseded
-(start again), 78 settings; see `errors`.
+`run` refuses -O, reads the settings, opens the event loop (uvloop), writes the run file, answers /status and /metrics, and
+calls `serve`. SIGTERM and SIGINT cancel `serve`. Exit codes: 0 stopped, 1 fault (start again), 65 halted (an operator must
+look), 75 superseded (start again), 78 settings; see `errors`.
 """
 
 from __future__ import annotations
@@ -75,12 +75,12 @@ class Service:
 def run(name: str, serve: Callable[[Service], Awaitable[None]], *, needs: Iterable[str] = ()) -> int:
     """Run a service to its end; the exit code."""
     if not __debug__:
-        print("refusing to run with -O: it removes the assertions", file=sys.stderr)
+        sys.stderr.write("refusing to run with -O: it removes the assertions\n")
         return os.EX_CONFIG
     try:
         settings = Settings.from_environment(os.environ, needs)
     except BadSettings as error:
-        print(f"settings: {error}", file=sys.stderr)
+        sys.stderr.write(f"settings: {error}\n")
         return error.exit_code
     status = Status(settings.name or name)
     lines.configure(status.name, secrets=_secrets(settings))
@@ -89,7 +89,8 @@ def run(name: str, serve: Callable[[Service], Awaitable[None]], *, needs: Iterab
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_serve(service, serve))
     except ServiceEnd as end:
-        service.log.error("stopped: %s", end, extra={"fields": {"end": type(end).__name__}})
+        # The sentence is the whole of it: a traceback would only hide it.
+        service.log.error("stopped: %s", end, extra={"fields": {"end": type(end).__name__}})  # noqa: TRY400
         return end.exit_code
     except Exception:
         # The process ends with it: whoever started it starts it again, and replay brings the state back.

@@ -3,9 +3,9 @@
     await create_topics(cluster, shards=2, sandbox=True, rate=1)     # refuses when all is there already
     found = await check_topics(cluster, shards=2)                    # Halt with a sentence; found.append_time, found.sandbox
 
-`commands` and `events` have one partition per shard, the others one. All keep everything (`hourbook archive` cuts). Stamps are the
-broker's (LogAppendTime). A broker that repeats settings without obeying them is found out by a probe: a record with an old stamp is
-written to topic `probe` and read back. Such a broker is good for a sandbox and refused for anything else.
+`commands` and `events` have one partition per shard, the others one. All keep everything (`hourbook archive` cuts). Stamps
+are the broker's (LogAppendTime). A broker that repeats settings without obeying them is found out by a probe: a record with
+an old stamp is written to topic `probe` and read back. Such a broker is good for a sandbox and refused for anything else.
 
 `create_topics` writes `StartShard` at offset 0 of each partition of `commands`, once. Killed half way, it completes what is
 missing when called again with the same arguments.

@@ -1,0 +1,108 @@
+"""The warm standby: follows both logs, writes snapshots, and takes over when the lease has run out.
+
+Every process of a shard begins here; one of them gets the lease. Awaits nothing but Log, Clock, Lease and SnapshotStore.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from msgspec import Struct
+
+from services.matching.mirror import Mirror
+from services.matching.recovery import save
+from services.matching.store import SnapshotStore
+from services.runtime.lease import Lease, LeaseAway
+from services.runtime.log import Clock
+from services.runtime.status import Status
+
+LEASE_MS: Final = 3_000
+"""How long a writer that says nothing keeps its lease; it renews at a third of that."""
+_WAIT_MS: Final = 100
+
+
+class SnapshotPlan(Struct, frozen=True):
+    """After how many records of `commands`, or how much time, a follower writes a snapshot."""
+
+    records: int = 200_000
+    every_ms: int = 600_000
+
+
+class Follower:
+    """Follows a shard until it may write it."""
+
+    def __init__(
+        self,
+        mirror: Mirror,
+        lease: Lease,
+        store: SnapshotStore,
+        clock: Clock,
+        status: Status,
+        *,
+        lease_name: str,
+        holder: str,
+        plan: SnapshotPlan | None = None,
+        idle: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.mirror = mirror
+        self._lease = lease
+        self._store = store
+        self._clock = clock
+        self._status = status
+        self._lease_name = lease_name
+        """One for the shard."""
+        self._holder = holder
+        """Of this one process: nobody else ever uses it."""
+        self._plan = plan or SnapshotPlan()
+        self._idle = idle
+        """Called when there is nothing to do: the moment for a garbage collection."""
+        self._saved_offset = mirror.replica.position.next_offset
+        self._saved_ms = clock.now_ms()
+        self._lease_asked_ms = 0
+
+    async def run(self) -> int:
+        """Follow until the lease is ours; the new epoch. Raises Halt where the logs contradict each other."""
+        await self.mirror.catch_up(progress=self._report)
+        while True:
+            moved = await self.mirror.compare_some()
+            moved += await self.mirror.apply_some(wait_ms=0 if moved else _WAIT_MS)
+            self._report()
+            await self._save_when_due()
+            # Whoever is behind would only keep the market waiting: a better one may be there.
+            epoch = await self._try_lease() if not moved else None
+            if epoch is not None:
+                return epoch
+
+    async def _save_when_due(self) -> None:
+        new = self.mirror.replica.position.next_offset - self._saved_offset
+        waited_ms = self._clock.now_ms() - self._saved_ms
+        if new >= self._plan.records or (new > 0 and waited_ms >= self._plan.every_ms):
+            # While nobody writes, what is pending will not come: the lease is more urgent than a snapshot.
+            await self.mirror.compare_some(wait_ms=_WAIT_MS)
+            if self.mirror.verified:
+                name = await save(self.mirror, self._store)
+                self._saved_offset, self._saved_ms = self.mirror.replica.position.next_offset, self._clock.now_ms()
+                self._status.set(snapshot=name)
+
+    async def _try_lease(self) -> int | None:
+        now_ms = self._clock.now_ms()
+        if now_ms - self._lease_asked_ms < LEASE_MS // 3:
+            return None
+        self._lease_asked_ms = now_ms
+        self._idle()
+        await self.mirror.catch_up()
+        try:
+            epoch = await self._lease.acquire(self._lease_name, self._holder, LEASE_MS, above=self.mirror.epoch)
+        except LeaseAway as error:
+            self._status.set(waiting_for="lease", last_error=str(error))
+            return None
+        self._status.set(waiting_for="")
+        return epoch
+
+    def _report(self) -> None:
+        mirror = self.mirror
+        self._status.set(
+            role="follower", seq=mirror.replica.seq, seq_verified=mirror.seq_verified, epoch=mirror.epoch,
+            offset=mirror.replica.position.next_offset, pending=len(mirror.pending), time_ms=mirror.replica.engine.time_ms,
+        )

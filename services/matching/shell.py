@@ -1,0 +1,203 @@
+"""The active writer of a shard: read commands, apply, append events.
+
+Its life, step by step:
+
+1. The follower got the lease and an epoch.                            (died here: the lease runs out, another takes over)
+2. `events` is read to its end: what is pending then is missing there.  (nothing was written yet)
+3. What is missing is written.                                        (died half way: the next one writes the rest)
+4. Loop: read `commands`, apply, append the output with our epoch.     (died between apply and append: so does the next one)
+5. About once a second: renew the lease; read the end of `events`. A higher epoch there, or a lease lost, ends it (Superseded).
+6. When nothing came for a second: append a Tick to `commands`, so that time passes.
+
+It is never fenced off by the database: without it, it goes on. A write that failed, or whose outcome is unknown, ends the
+process: writing on could leave a hole. Two writers at once write the same bytes, each in order and without a hole from what
+was there; a reader drops the repeats.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from schemas.codec import CHAINS_KEPT, WRITER_SHELL, Sealed, encode_frame, epoch_header, read_headers
+from schemas.commands import Tick
+from services.matching.follower import LEASE_MS
+from services.matching.mirror import READ_MAX, Mirror
+from services.runtime.errors import Halt, Superseded
+from services.runtime.lease import Lease, LeaseAway
+from services.runtime.log import Clock, Log, Outgoing
+from services.runtime.status import Status
+
+TICK_MS: Final = 1_000
+CHECK_MS: Final = 1_000
+_WAIT_MS: Final = 200
+_WRITE_BYTES: Final = 1_048_576
+"""Outputs are appended at the latest when they come to this: bounds memory and the time to the first acknowledgement."""
+_LOOK_BACK: Final = 256
+"""Records at the end of `events` in which a rival would be seen: both write the same stream at about the same pace."""
+
+
+class Writer:
+    """Appends what the replica says to `events`, and notices when somebody else has begun to."""
+
+    def __init__(self, events: Log, epoch: int) -> None:
+        self._events = events
+        self._epoch = epoch
+        self._looked_to = 0
+        self._recent: dict[int, bytes] = {}
+
+    async def write(self, sealed: Iterable[Sealed]) -> None:
+        """Durable when it returns. Raises WriteRefused, WriteUnknown: write nothing more then."""
+        mark = epoch_header(self._epoch)
+        outgoing = []
+        for record in sealed:
+            outgoing.append(Outgoing(record.body, [*record.headers, mark]))
+            self._recent[record.seq] = record.chain
+            self._recent.pop(record.seq - CHAINS_KEPT, None)
+        if outgoing:
+            await self._events.append(outgoing)
+
+    async def look_for_rivals(self) -> None:
+        """Read the end of `events`. Raises Superseded for a higher epoch, Halt for a record that contradicts ours."""
+        first, end = await self._events.bounds()
+        start = max(first, self._looked_to, end - _LOOK_BACK)
+        while start < end:
+            for record in await self._events.read(start, count=_LOOK_BACK, wait_ms=_WAIT_MS):
+                start = record.offset + 1
+                envelope = read_headers(record.headers)
+                if envelope.epoch > self._epoch:
+                    raise Superseded(f"epoch {envelope.epoch} writes {self._events.topic}, ours is {self._epoch}")
+                ours = self._recent.get(envelope.seq)
+                if ours is not None and ours != envelope.chain:
+                    raise Halt(
+                        f"events/{self._events.partition} offset {record.offset} holds seq {envelope.seq} of epoch "
+                        f"{envelope.epoch} with chain {envelope.chain.hex()}, we wrote {ours.hex()}: two writers that disagree"
+                    )
+        self._looked_to = end
+
+
+class TickClock:
+    """What the broker's clock shows, as far as can be known here, and never more.
+
+    Every record read says: the broker's clock was at least at its stamp when we read it. A clock of ours that is wrong, or
+    jumps, moves the market by at most `STEP_MS_MAX` beyond the last stamp.
+    """
+
+    STEP_MS_MAX: Final = 60_000
+
+    def __init__(self) -> None:
+        self._ahead_ms: int | None = None
+        """The broker's clock minus ours, at least."""
+        self._stamp_ms = 0
+
+    def saw(self, stamp_ms: int, now_ms: int) -> None:
+        """A record with this stamp was read."""
+        ahead_ms = stamp_ms - now_ms
+        self._ahead_ms = ahead_ms if self._ahead_ms is None else max(self._ahead_ms, ahead_ms)
+        self._stamp_ms = max(self._stamp_ms, stamp_ms)
+
+    def until_ms(self, now_ms: int) -> int:
+        """The stamp to which a tick may let time pass. The first after a pause says little, and its own stamp tells the rest."""
+        if self._ahead_ms is None:
+            return self._stamp_ms
+        return max(self._stamp_ms, min(now_ms + self._ahead_ms, self._stamp_ms + self.STEP_MS_MAX))
+
+
+class Shell:
+    """The active writer, from the moment the lease is held. `run` ends only by an exception."""
+
+    def __init__(
+        self,
+        mirror: Mirror,
+        lease: Lease,
+        clock: Clock,
+        status: Status,
+        *,
+        lease_name: str,
+        holder: str,
+        epoch: int,
+        idle: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.mirror = mirror
+        self._lease = lease
+        self._clock = clock
+        self._status = status
+        self._lease_name = lease_name
+        self._holder = holder
+        self._epoch = epoch
+        self._idle = idle
+        """Called when there is nothing to do: the moment for a garbage collection."""
+        self._writer = Writer(mirror.events, epoch)
+        self._ticks = TickClock()
+        self._busy_ms = 0
+        self._renewed_ms = clock.now_ms()
+        self._looked_ms = 0
+
+    async def run(self) -> None:
+        """Steps 2 to 6. Raises Superseded, Halt, LogError."""
+        await self.mirror.catch_up()
+        await self._writer.write(self.mirror.pending)
+        self.mirror.pending.clear()
+        self._ticks.saw(self.mirror.stamp_ms, self._clock.now_ms())
+        self._busy_ms = self._clock.now_ms()
+        while True:
+            busy = await self._step()
+            now_ms = self._clock.now_ms()
+            if busy:
+                self._busy_ms = now_ms
+            elif now_ms - self._busy_ms >= TICK_MS:
+                await self._tick(now_ms)
+            await self._duties(now_ms)
+
+    async def _step(self) -> bool:
+        """One read of commands, applied and written. False: there was none."""
+        mirror = self.mirror
+        records = await mirror.commands.read(mirror.replica.position.next_offset, count=READ_MAX, wait_ms=_WAIT_MS)
+        said: list[Sealed] = []
+        size = 0
+        for record in records:
+            for sealed in await mirror.apply(record):
+                said.append(sealed)
+                size += len(sealed.body)
+            if size >= _WRITE_BYTES:
+                await self._writer.write(said)
+                said, size = [], 0
+        await self._writer.write(said)
+        if records:
+            self._ticks.saw(mirror.stamp_ms, self._clock.now_ms())
+        return bool(records)
+
+    async def _tick(self, now_ms: int) -> None:
+        if self.mirror.replica.seq == 0:
+            raise Halt(f"commands/{self.mirror.commands.partition} is empty: its first record must be StartShard")
+        until_ms = self._ticks.until_ms(now_ms)
+        await self.mirror.commands.append([Outgoing(encode_frame(WRITER_SHELL, until_ms, [Tick(until_ms)]))])
+        self._busy_ms = now_ms
+        self._idle()
+
+    async def _duties(self, now_ms: int) -> None:
+        if now_ms - self._renewed_ms >= LEASE_MS // 3:
+            self._renewed_ms = now_ms
+            await self._renew()
+        if now_ms - self._looked_ms >= CHECK_MS:
+            self._looked_ms = now_ms
+            await self._writer.look_for_rivals()
+            self._report()
+
+    async def _renew(self) -> None:
+        try:
+            held = await self._lease.renew(self._lease_name, self._holder, self._epoch, LEASE_MS)
+        except LeaseAway as error:
+            # Nobody else can get it either: go on, and look at the epochs in the log.
+            self._status.set(waiting_for="lease", last_error=str(error))
+            return
+        self._status.set(waiting_for="")
+        if not held:
+            raise Superseded(f"another process holds {self._lease_name}, epoch {self._epoch} is over")
+
+    def _report(self) -> None:
+        replica = self.mirror.replica
+        self._status.set(
+            role="active", seq=replica.seq, epoch=self._epoch, offset=replica.position.next_offset, pending=0,
+            time_ms=replica.engine.time_ms,
+        )

@@ -206,9 +206,9 @@ CREATE TABLE collateral (
 
 -- One row per record in force; `title` 0: every title of the contract that has none of its own.
 CREATE TABLE deliveries (
-    shard       smallint NOT NULL,
-    title       bigint   NOT NULL,
     contract    bigint   NOT NULL,
+    title       bigint   NOT NULL,
+    shard       smallint NOT NULL,
     undelivered int      NOT NULL,
     source      text     NOT NULL,
     record_id   text     NOT NULL,
@@ -290,6 +290,13 @@ CREATE INDEX outbox_unconfirmed ON outbox (shard, outbox) WHERE NOT confirmed;
 CREATE TABLE outbox_counters (
     shard smallint PRIMARY KEY,
     last  bigint NOT NULL
+);
+
+-- Market time = t0 + rate × (stamp − t0), as the shard's first record says.
+CREATE TABLE shards (
+    shard smallint PRIMARY KEY,
+    t0_ms bigint NOT NULL,
+    rate  int    NOT NULL
 );
 
 -- Last number given: account, class, payout, provider.

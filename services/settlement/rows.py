@@ -1,0 +1,331 @@
+"""Rows of schema `settlement`, as they stand in memory: fields are the table's columns, in its order. Pure.
+
+What each column means: `migrations/001_tables.sql`. `TABLE` says what a store must know: how many leading columns are the key, which
+columns change, and which rows are still alive, so that settlement wants them back at its start.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Final, NamedTuple
+
+import msgspec
+from msgspec import Struct
+
+from schemas.units import Gpus, Hour, Micros, Millis, Price
+
+
+class Table(NamedTuple):
+    """A table of schema `settlement`."""
+
+    name: str
+    key: int
+    """Leading columns that are the primary key."""
+    changing: tuple[str, ...]
+    """Columns that an update writes."""
+    live: str
+    """SQL condition of rows that settlement loads; a store may give more, never fewer."""
+
+
+class Row(Struct, gc=False):
+    """One row. Never takes part in reference cycles."""
+
+    TABLE: ClassVar[Table]
+
+    def row(self) -> tuple[object, ...]:
+        """The columns' values, in order."""
+        return msgspec.structs.astuple(self)
+
+
+class Account(Row, gc=False):
+    TABLE: ClassVar[Table] = Table("accounts", 1, ("role", "fee_plan"), "true")
+
+    account: int
+    owner: int
+    name: str
+    role: int
+    fee_plan: int
+    desk: bool
+    opened_ms: Millis
+
+
+class ClassRow(Row, gc=False):
+    TABLE: ClassVar[Table] = Table("classes", 1, ("listed", "state"), "true")
+
+    class_no: int
+    class_id: str
+    shard: int
+    specification: str
+    lot: Gpus
+    tick: Price
+    list_price: Price
+    buyer_maker: int
+    buyer_taker: int
+    seller_maker: int
+    seller_taker: int
+    horizon_hours: int
+    gate_ms: Millis
+    cover_ms: Millis
+    running_close_ms: Millis
+    collar_low_bp: int
+    collar_high_bp: int
+    first_hour: Hour
+    listed: bool
+    state: int
+
+
+class Contract(Row, gc=False):
+    TABLE: ClassVar[Table] = Table(
+        "contracts", 1, ("phase", "state"),
+        "phase <> 'ended' OR contract IN (SELECT contract FROM settlement.titles WHERE state <> 'settled')",
+    )
+
+    contract: int
+    class_no: int
+    hour: Hour
+    shard: int
+    phase: str
+    """forward, running, closed, ended."""
+    state: int
+
+
+class Backing(Row, gc=False):
+    TABLE: ClassVar[Table] = Table("backing", 3, ("qty", "collateral_price", "version", "owed"), "true")
+
+    account: int
+    contract: int
+    ground: int
+    qty: Gpus
+    collateral_price: Price
+    version: int
+    owed: Gpus
+
+
+class Order(Row, gc=False):
+    TABLE: ClassVar[Table] = Table(
+        "orders", 1, ("leaves", "filled", "cancelled", "state", "reason", "updated_ms", "seq"), "state = 'open'"
+    )
+
+    order_id: int
+    account: int
+    contract: int
+    shard: int
+    side: int
+    qty: Gpus
+    price: Price
+    tif: int
+    flags: int
+    client_id: str
+    leaves: Gpus
+    filled: Gpus
+    cancelled: Gpus
+    state: str
+    """open, filled, cancelled."""
+    reason: int
+    """`schemas.events.Reason`; 0: not cancelled."""
+    maker_bp: int
+    taker_bp: int
+    accepted_ms: Millis
+    updated_ms: Millis
+    seq: int
+
+
+class Fill(Row, gc=False):
+    TABLE: ClassVar[Table] = Table("fills", 2, (), "false")
+
+    shard: int
+    trade: int
+    seq: int
+    contract: int
+    price: Price
+    qty: Gpus
+    minutes: int
+    taker_side: int
+    maker_order: int
+    taker_order: int
+    buyer: int
+    seller: int
+    notional: Micros
+    buyer_fee: Micros
+    seller_fee: Micros
+    time_ms: Millis
+
+
+class Title(Row, gc=False):
+    TABLE: ClassVar[Table] = Table(
+        "titles", 2, ("obligor", "holder", "ground", "qty", "escrow", "proceeds", "cost", "fees", "state"),
+        "state <> 'settled'",
+    )
+
+    shard: int
+    title: int
+    contract: int
+    obligor: int
+    holder: int
+    ground: int
+    qty: Gpus
+    minutes: int
+    escrow: Micros
+    proceeds: Micros
+    """The obligor's, if delivered."""
+    cost: Micros
+    """The holder's, if not."""
+    fees: Micros
+    """Treasury's, if delivered."""
+    state: str
+    """live; closed (no obligor, no holder); ended (its hour has); settled (paid out)."""
+
+
+class Claim(Row, gc=False):
+    TABLE: ClassVar[Table] = Table(
+        "claims", 3, ("gain", "loss"),
+        "(shard, title) IN (SELECT shard, title FROM settlement.titles WHERE state <> 'settled')",
+    )
+
+    shard: int
+    title: int
+    account: int
+    gain: Micros
+    """A reseller's, if delivered."""
+    loss: Micros
+    """A reseller's, if not."""
+
+
+class Collateral(Row, gc=False):
+    TABLE: ClassVar[Table] = Table("collateral", 2, (), "true")
+
+    contract: int
+    account: int
+    shard: int
+    amount: Micros
+
+
+class Delivery(Row, gc=False):
+    """Key in memory: (contract, title)."""
+
+    TABLE: ClassVar[Table] = Table("deliveries", 2, ("undelivered", "state"), "state = 'waiting'")
+
+    contract: int
+    title: int
+    shard: int
+    undelivered: int
+    source: str
+    record_id: str
+    state: str
+    """waiting, settled."""
+    log_offset: int
+
+
+class RequestRow(Row, gc=False):
+    TABLE: ClassVar[Table] = Table(
+        "requests", 1, ("state", "code", "need", "have", "outcome", "updated_ms"), "state = 'pending'"
+    )
+
+    request_id: str
+    account: int
+    digest: bytes
+    state: str
+    """pending, done, refused."""
+    code: str
+    """Why it was refused; else empty."""
+    need: int
+    have: int
+    outcome: dict[str, int | bool | str]
+    log_offset: int
+    updated_ms: Millis
+
+
+class Deposited(Row, gc=False):
+    TABLE: ClassVar[Table] = Table("deposits", 2, (), "false")
+
+    provider: str
+    provider_ref: str
+    account: int
+    amount: Micros
+    request_id: str
+
+
+class Provider(Row, gc=False):
+    TABLE: ClassVar[Table] = Table("providers", 1, (), "true")
+
+    provider: int
+    name: str
+
+
+class Payout(Row, gc=False):
+    TABLE: ClassVar[Table] = Table("payouts", 1, ("state", "updated_ms"), "state IN ('requested', 'sent')")
+
+    payout: int
+    account: int
+    amount: Micros
+    destination: str
+    state: str
+    """requested, sent, paid, returned."""
+    request_id: str
+    created_ms: Millis
+    updated_ms: Millis
+
+
+class Refusal(Row, gc=False):
+    TABLE: ClassVar[Table] = Table("refusals", 3, (), "false")
+
+    source: int
+    """`ledger.REQUEST` or `ledger.DELIVERY`."""
+    log_offset: int
+    what: str
+    code: str
+    detail: str
+    time_ms: Millis
+
+
+class OutboxRow(Row, gc=False):
+    TABLE: ClassVar[Table] = Table("outbox", 2, ("confirmed",), "NOT confirmed")
+
+    shard: int
+    outbox: int
+    body: bytes
+    request_id: str
+    confirmed: bool
+
+
+class OutboxCounter(Row, gc=False):
+    TABLE: ClassVar[Table] = Table("outbox_counters", 1, ("last",), "true")
+
+    shard: int
+    last: int
+
+
+class Counter(Row, gc=False):
+    TABLE: ClassVar[Table] = Table("counters", 1, ("last",), "true")
+
+    name: str
+    """account, class, payout, provider."""
+    last: int
+
+
+class ShardRow(Row, gc=False):
+    TABLE: ClassVar[Table] = Table("shards", 1, (), "true")
+
+    shard: int
+    t0_ms: Millis
+    rate: int
+
+
+class Cursor(Row, gc=False):
+    """How far a log has been read; `seq` and `chain` are those of `events`, else 0 and empty."""
+
+    TABLE: ClassVar[Table] = Table("cursors", 2, ("next_offset", "last_hash", "seq", "chain", "time_ms"), "true")
+
+    topic: str
+    partition: int
+    next_offset: int
+    last_hash: bytes
+    seq: int
+    chain: bytes
+    time_ms: Millis
+
+
+ROWS: Final[tuple[type[Row], ...]] = (
+    Account, ClassRow, Contract, Backing, Order, Fill, Title, Claim, Collateral, Delivery, RequestRow, Deposited, Provider,
+    Payout, Refusal, OutboxRow, OutboxCounter, Counter, ShardRow, Cursor,
+)
+"""Every table but the ledger's own (`entries`, `postings`, `balances`) and `commits`."""

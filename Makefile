@@ -16,10 +16,12 @@ run: install ## A whole exchange in memory, nothing but Python needed; gone when
 test: install kafka ## All tests that are not slow, on real servers; narrow with T=tests/matching/test_book.py
 	.venv/bin/pytest -m "not slow" $(or $(T),tests)
 lint: install ## Style, types and import rules
+	.venv/bin/ruff format --check --output-format concise .
 	.venv/bin/ruff check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports
 format: install ## Mend what the linter can mend by itself
+	.venv/bin/ruff format --quiet .
 	.venv/bin/ruff check --fix .
 
 ##@ Before a release

@@ -11,17 +11,14 @@ scratch         Path          an empty folder that the database's user may enter
 """
 
 import secrets
-import shutil
-import tempfile
 from collections import Counter
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 
 import pytest
 
-from services.runtime.infra import ApacheKafka, LocalPostgres, WheelBroker, WheelPostgres
+from services.runtime.infra import ApacheKafka, LocalPostgres, WheelBroker, any_postgres, open_folder
 
 
 class Skip(StrEnum):
@@ -54,7 +51,7 @@ def broker() -> Iterator[WheelBroker]:
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[LocalPostgres]:
-    with open_folder() as home, _postgres_kind()(home / "postgres", fsync=False) as server:
+    with open_folder() as home, any_postgres()(home / "postgres", fsync=False) as server:
         yield server
 
 
@@ -68,7 +65,7 @@ def own_kafka(scratch: Path) -> Iterator[ApacheKafka]:
 
 @pytest.fixture
 def own_postgres(scratch: Path) -> Iterator[LocalPostgres]:
-    server = _postgres_kind()(scratch / "postgres", fsync=False)
+    server = any_postgres()(scratch / "postgres", fsync=False)
     yield server
     server.stop()
 
@@ -76,10 +73,6 @@ def own_postgres(scratch: Path) -> Iterator[LocalPostgres]:
 def _require_kafka() -> None:
     if ApacheKafka.missing() is not None:
         pytest.skip(Skip.NO_KAFKA)
-
-
-def _postgres_kind() -> type[LocalPostgres]:
-    return WheelPostgres if LocalPostgres.missing() else LocalPostgres
 
 
 @pytest.fixture
@@ -98,15 +91,6 @@ def database(postgres: LocalPostgres) -> Iterator[str]:
 def scratch() -> Iterator[Path]:
     with open_folder() as folder:
         yield folder
-
-
-@contextmanager
-def open_folder() -> Iterator[Path]:
-    """A temporary folder that another user may pass through; pytest's own are closed to everybody else."""
-    folder = Path(tempfile.mkdtemp(prefix="hourbook-"))
-    folder.chmod(0o711)
-    yield folder
-    shutil.rmtree(folder)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

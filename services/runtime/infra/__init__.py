@@ -10,9 +10,10 @@ Impure throughout: clock, files, sockets, processes. Blocks while a server start
 loop begins, or in a thread.
 """
 
+from services.runtime.infra.folders import open_folder
 from services.runtime.infra.kafka import ApacheKafka
 from services.runtime.infra.ports import free_port
-from services.runtime.infra.postgres import LocalPostgres, WheelPostgres
+from services.runtime.infra.postgres import LocalPostgres, WheelPostgres, any_postgres
 from services.runtime.infra.processes import OwnedProcess
 from services.runtime.infra.server import Server, ServerFailed
 from services.runtime.infra.supervisor import GaveUp, Program, Supervisor
@@ -29,5 +30,7 @@ __all__ = [
     "Supervisor",
     "WheelBroker",
     "WheelPostgres",
+    "any_postgres",
     "free_port",
+    "open_folder",
 ]

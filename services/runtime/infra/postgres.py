@@ -206,6 +206,11 @@ class WheelPostgres(LocalPostgres):
         return copy / programs.relative_to(programs.parents[2])
 
 
+def any_postgres() -> type[LocalPostgres]:
+    """The machine's Postgres, else the wheel's."""
+    return WheelPostgres if LocalPostgres.missing() else LocalPostgres
+
+
 def _unprivileged_user() -> OsUser:
     known = {entry.pw_name: entry for entry in pwd.getpwall()}
     for name in ("postgres", "nobody"):

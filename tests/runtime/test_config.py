@@ -1,0 +1,68 @@
+"""Settings: what is missing or wrong is named, and no secret is ever shown."""
+
+import base64
+from pathlib import Path
+
+import pytest
+
+from services.runtime.config import Settings
+from services.runtime.errors import BadSettings
+
+KEY = base64.b64encode(bytes(range(32))).decode()
+ALL = {
+    "HOURBOOK_KAFKA": "127.0.0.1:9092,[::1]:9093",
+    "HOURBOOK_POSTGRES": "postgresql://u:sesame@127.0.0.1/d",
+    "HOURBOOK_SHARDS": "2",
+    "HOURBOOK_SHARD": "1",
+    "HOURBOOK_DATA": "/data",
+    "HOURBOOK_MASTER_KEY": KEY,
+    "HOURBOOK_HTTP_PORT": "8080",
+    "HOURBOOK_STATUS_PORT": "0",
+    "HOURBOOK_RUN": "/run",
+    "HOURBOOK_TOPIC_PREFIX": "t-",
+    "HOURBOOK_NAME": "matching-1-b",
+    "PATH": "/bin",
+}
+
+
+def test_everything_is_read() -> None:
+    settings = Settings.from_environment(ALL, needs=("kafka", "postgres", "master_key"))
+    assert settings == Settings(
+        "127.0.0.1:9092,[::1]:9093", "postgresql://u:sesame@127.0.0.1/d", 2, 1, Path("/data"), bytes(range(32)), 8080, 0,
+        Path("/run"), "t-", "matching-1-b",
+    )
+
+
+def test_secrets_are_not_shown() -> None:
+    shown = repr(Settings.from_environment(ALL))
+    assert "sesame" not in shown
+    assert KEY not in shown
+    assert "x01" not in shown
+
+
+def test_only_what_a_service_needs_must_be_there() -> None:
+    assert Settings.from_environment({}) == Settings()
+    with pytest.raises(BadSettings, match=r"^HOURBOOK_KAFKA is not set; HOURBOOK_DATA is not set$"):
+        Settings.from_environment({"HOURBOOK_SHARDS": "2"}, needs=("kafka", "shards", "data"))
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "sentence"),
+    [
+        ("KAFKA", "localhost", "HOURBOOK_KAFKA is 'localhost', wanted is host:port"),
+        ("KAFKA", "a:1,b", "wanted is host:port"),
+        ("SHARDS", "0", "HOURBOOK_SHARDS is '0', wanted is a whole number from 1 to 256"),
+        ("SHARDS", "257", "from 1 to 256"),
+        ("SHARDS", "-1", "from 1 to 256"),
+        ("SHARDS", "²", "from 1 to 256"),
+        ("SHARD", "2", "HOURBOOK_SHARD is 2, of 2 shards"),
+        ("STATUS_PORT", "65536", "from 0 to 65535"),
+        ("MASTER_KEY", "c2VzYW1l", "HOURBOOK_MASTER_KEY is 6 bytes long, wanted are 32"),
+        ("MASTER_KEY", "not base64!", "HOURBOOK_MASTER_KEY is not base64"),
+    ],
+)
+def test_a_wrong_value_is_named(variable: str, value: str, sentence: str) -> None:
+    with pytest.raises(BadSettings) as caught:
+        Settings.from_environment({**ALL, f"HOURBOOK_{variable}": value})
+    assert sentence in str(caught.value)
+    assert variable != "MASTER_KEY" or value not in str(caught.value)

@@ -7,7 +7,7 @@ A title that its obligor bought back has nobody to deliver to: the first record 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import msgspec
 
 from schemas.commands import Ground
 from schemas.delivery import Delivered
@@ -23,17 +23,33 @@ from services.settlement.titles import pay_out
 
 ALL_TITLES = 0
 
-Known = Mapping[tuple[int, int], rows.Delivery]
+Known = dict[tuple[int, int], rows.Delivery]
 """(contract, title) → record in force, of those that the store was asked for."""
+_decoder: msgspec.msgpack.Decoder[Delivered] = msgspec.msgpack.Decoder(Delivered)
 
 
-def asked(record: Delivered) -> list[tuple[int, int]]:
+def decode(value: bytes) -> Delivered | None:
+    """Value of a record of `delivery`; None: it does not decode."""
+    try:
+        return _decoder.decode(value)
+    except msgspec.DecodeError:
+        return None
+
+
+def keys(record: Delivered) -> list[tuple[int, int]]:
     """Which rows of `deliveries` must be known before the record is taken: its own, and that of title 0."""
+    if not 0 <= record.contract <= NUMBER_MAX or not 0 <= record.title <= NUMBER_MAX:
+        return []
     return [(record.contract, record.title), (record.contract, ALL_TITLES)]
 
 
-def take(state: State, offset: int, time_ms: Millis, record: Delivered, known: dict[tuple[int, int], rows.Delivery]) -> str:
+def take(
+    state: State, offset: int, time_ms: Millis, record: Delivered | None, known: Known
+) -> str:
     """Take one record; the code of its refusal, or empty. Adds to `known` what it put in force."""
+    if record is None:
+        refuse(state, DELIVERY, offset, "record", "malformed", "", time_ms)
+        return "malformed"
     code = _fault(state, record)
     if not code:
         first = known.get((record.contract, record.title)) or known.get((record.contract, ALL_TITLES))
@@ -44,7 +60,7 @@ def take(state: State, offset: int, time_ms: Millis, record: Delivered, known: d
     if not code:
         code = _take_first(state, offset, time_ms, record, known)
     if code:
-        refuse(state, DELIVERY, offset, f"title {record.title}", code, repr(record), time_ms)
+        refuse(state, DELIVERY, offset, "record", code, repr(record), time_ms)
     return code
 
 
@@ -61,7 +77,7 @@ def _fault(state: State, record: Delivered) -> str:
 
 
 def _take_first(
-    state: State, offset: int, time_ms: Millis, record: Delivered, known: dict[tuple[int, int], rows.Delivery]
+    state: State, offset: int, time_ms: Millis, record: Delivered, known: Known
 ) -> str:
     shard = state.shards[state.classes[class_no_of(record.contract)].shard]
     contract = state.contracts.get(record.contract)
@@ -94,7 +110,7 @@ def settle_waiting(state: State, shard: Shard, contract: int, time_ms: Millis) -
         title = shard.titles.titles.get(number)
         if title is None or title.contract != contract:
             state.changes.deliveries.remove((contract, number))
-            refuse(state, DELIVERY, row.log_offset, f"title {number}", "unknown_title", repr(row), time_ms)
+            refuse(state, DELIVERY, row.log_offset, "waiting", "unknown_title", repr(row), time_ms)
         else:
             _settle(state, shard, title, row, time_ms)
     if everything is not None:

@@ -23,6 +23,7 @@ from services.settlement.state import State
 
 Outcome = dict[str, int | bool | str]
 
+ID_MAX: Final = 64
 NAME_MAX: Final = 100
 DESTINATION_MAX: Final = 200
 SPECIFICATION_MAX: Final = 65_536
@@ -90,12 +91,20 @@ def decode(offset: int, time_ms: Millis, value: bytes) -> Asked:
     return Asked(offset, time_ms, digest_of(value), request)
 
 
+def ids(asked: list[Asked]) -> tuple[list[str], list[tuple[str, str]]]:
+    """What must be known of the store before they are taken: (request ids, deposits as (provider, reference))."""
+    wanted = [one.request for one in asked if one.request is not None and is_text(one.request.request_id, 1, ID_MAX)]
+    deposits = [(one.provider, one.provider_ref) for one in wanted if isinstance(one, rq.Deposit)]
+    known = [(provider, ref) for provider, ref in deposits if is_text(provider, 1, NAME_MAX) and is_text(ref, 1, NAME_MAX)]
+    return [one.request_id for one in wanted], known
+
+
 def take(state: State, asked: Asked, known: Known) -> str:
     """Take one request; the code of its refusal, or empty. Adds to `known` what it put in force."""
     offset, time_ms, digest, request = asked
     if request is None:
         return _note(state, asked, "malformed")
-    if not is_text(request.request_id, 1, 64):
+    if not is_text(request.request_id, 1, ID_MAX):
         return _note(state, asked, "wrong_request_id")
     first = known.digests.get(request.request_id)
     if first is not None:

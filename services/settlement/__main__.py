@@ -1,0 +1,106 @@
+"""Settlement's process: one of them works, others wait for its lease. Exit codes: see `services.runtime.errors`.
+
+    HOURBOOK_KAFKA=... HOURBOOK_POSTGRES=... HOURBOOK_SHARDS=2 python -m services.settlement
+
+While broker or database are away it waits, and `/status` says for what; its memory is thrown away and loaded anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import secrets
+import socket
+import sys
+from pathlib import Path
+from typing import Final
+
+from services.runtime.errors import ServiceEnd
+from services.runtime.kafka import Cluster
+from services.runtime.lease import LeaseAway, PostgresLease
+from services.runtime.log import Unreachable
+from services.runtime.postgres import migrate, migrate_runtime, open_pool
+from services.runtime.supervise import Service, run
+from services.runtime.topics import check_topics
+from services.settlement.payments import SimulatedPayments
+from services.settlement.postgres_store import PostgresStore
+from services.settlement.shell import LEASE_NAME, Logs, Settlement, get_lease, keep_lease
+from services.settlement.store import StoreAway
+
+NEEDS: Final = ("kafka", "postgres", "shards")
+TOPICS: Final = ("commands", "events", "requests", "delivery")
+MIGRATIONS: Final = Path(__file__).parent / "migrations"
+_AGAIN_MS: Final = 500
+
+
+async def serve(service: Service) -> None:
+    """One life after the other, until an exception that waiting does not mend, or a signal."""
+    settings = service.settings
+    pool = await service.wait_for("postgres", lambda: open_pool(settings.postgres))
+    await service.wait_for("postgres", lambda: migrate_runtime(pool))
+    await service.wait_for("postgres", lambda: migrate(pool, "settlement", MIGRATIONS))
+    lease = PostgresLease(pool)
+    # Two exchanges may share a database server, each with a database; a broker, each with a prefix.
+    lease_name = f"{settings.topic_prefix}{LEASE_NAME}"
+    holder = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+    while True:
+        epoch = await get_lease(lease, holder, service.clock, service.status, lease_name)
+        service.status.set(epoch=epoch, role="active")
+        try:
+            await _live(service, lease, lease_name, holder, epoch)
+        except (StoreAway, Unreachable) as away:
+            what = "postgres" if isinstance(away, StoreAway) else "kafka"
+            service.log.warning("%s is away", what, extra={"fields": {"error": str(away)}})
+            service.status.set(waiting_for=what, last_error=str(away))
+            await service.clock.sleep_ms(_AGAIN_MS)
+        finally:
+            # However it ended, nothing more is committed: another need not wait until the lease has run out.
+            with contextlib.suppress(LeaseAway):
+                await lease.release(lease_name, holder, epoch)
+
+
+async def _live(service: Service, lease: PostgresLease, lease_name: str, holder: str, epoch: int) -> None:
+    """One life, from load to the exception that ends it."""
+    settings = service.settings
+    async with Cluster(settings.kafka, prefix=settings.topic_prefix) as cluster:
+        await service.wait_for("kafka", cluster.ping)
+        found = await check_topics(cluster, settings.shards, TOPICS)
+        logs = Logs(
+            [cluster.log("events", shard) for shard in range(settings.shards)],
+            cluster.log("requests"),
+            cluster.log("delivery"),
+            lambda shard: cluster.log("commands", shard),
+            lambda: cluster.log("requests"),
+        )
+        store = PostgresStore(settings.postgres)
+        with contextlib.closing(store):
+            settlement = Settlement(settings.shards, store, logs, service.clock, service.status)
+            await settlement.start()
+            service.log.info("settles", extra={"fields": {"epoch": epoch, "commits": settlement.state.commits}})
+            try:
+                async with asyncio.TaskGroup() as tasks:
+                    tasks.create_task(keep_lease(lease, holder, epoch, service.clock, lease_name))
+                    tasks.create_task(settlement.settle())
+                    for shard in range(settings.shards):
+                        tasks.create_task(settlement.send(shard))
+                    if found.sandbox:
+                        tasks.create_task(settlement.pay(SimulatedPayments()))
+            except BaseExceptionGroup as group:
+                raise _cause(group) from group
+
+
+def _cause(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Of what ended the tasks, what says most about what to do: an ending with an exit code, else the first."""
+    ends = group.subgroup(ServiceEnd)
+    first: BaseException = (ends or group).exceptions[0]
+    return _cause(first) if isinstance(first, BaseExceptionGroup) else first
+
+
+def main() -> int:
+    """Exit code."""
+    return run("settlement", serve, needs=NEEDS)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,368 @@
+"""Settlement's protocol: read logs, apply, commit, tell the shards. Awaits nothing but Log, Clock, Lease, Store and Payments.
+
+One life of settlement, step by step:
+
+1. The lease `settlement` is held.                          (it decides who starts; what protects the ledger is step 5)
+2. Everything live is loaded; each log's position is checked against its record.
+3. `settle`: read some records of one log.                  (died here: nothing has happened)
+4. Apply them to the memory.                                (died here: the memory is gone, the database knows nothing)
+5. Commit, compare-and-set on the position in the log and on the number of commits. When it fails this life ends.
+                                                            (died meanwhile: it is there or not; the next life loads what is there)
+6. `send`, per shard: append to `commands` what is committed and not confirmed by an event. Sending twice is harmless.
+
+One coroutine alone changes the memory (`settle`); the others look at what is committed. Nobody else takes part in step 5.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple, Protocol
+
+import msgspec
+
+from schemas.codec import (
+    WRITER_SETTLEMENT, BrokenRecord, ChainReader, EventsRecord, Gap, decode_record, encode_frame, read_headers,
+)
+from schemas.requests import PayoutMoved
+from services.runtime.errors import Halt, Superseded
+from services.runtime.lease import Lease, LeaseAway
+from services.runtime.log import Clock, Log, LogError, Outgoing, OutOfRange, Record
+from services.runtime.positions import Position, after, verify
+from services.runtime.status import Status
+from services.settlement import deliveries, events, requests, rows
+from services.settlement.ledger import Contradiction
+from services.settlement.payments import Payments
+from services.settlement.state import Batch, State, decode_outbox
+from services.settlement.store import Conflict, Recall, Store
+
+READ_MAX: Final = 200
+"""Records taken from a log at once."""
+EVENTS_MAX: Final = 4_000
+"""Events in one batch, the last record's as a whole: bounds a transaction."""
+IDLE_MS: Final = 5
+REPORT_MS: Final = 1_000
+FRAME_MAX: Final = 64
+WINDOW_MAX: Final = 1_024
+"""Messages sent and not confirmed, per shard."""
+RESEND_MS: Final = 2_000
+RESEND_MS_MAX: Final = 60_000
+AWAY_MS: Final = 500
+LEASE_NAME: Final = "settlement"
+LEASE_MS: Final = 5_000
+PAY_MS: Final = 200
+PAY_AGAIN_MS: Final = 10_000
+
+
+class Logs(NamedTuple):
+    """Connections to the broker. Writers are opened by a call, because one that failed writes no more."""
+
+    events: Sequence[Log]
+    """By shard."""
+    requests: Log
+    delivery: Log
+    write_commands: Callable[[int], Log]
+    write_requests: Callable[[], Log]
+
+
+class Reader(Protocol):
+    """One log being settled."""
+
+    log: Log
+
+    async def turn(self) -> Batch | None:
+        """Take the next records and apply them; None: there are none. Raises Halt, StoreAway."""
+
+
+class Settlement:
+    """One life. `start` first, then `settle`, `send` of each shard and `pay`, each in a task of its own."""
+
+    def __init__(self, shards: int, store: Store, logs: Logs, clock: Clock, status: Status) -> None:
+        self._store = store
+        self._logs = logs
+        self._clock = clock
+        self._status = status
+        self._shards = shards
+        self._readers: list[Reader] = []
+        self._reported_ms = 0
+        self.state = State(shards)
+        self.committed = [0] * shards
+        """Per shard, the last message whose row is committed."""
+        self.payouts: list[rows.Payout] = []
+        """Payouts under way, as committed."""
+
+    async def start(self) -> None:
+        """Steps 2. Raises Halt, StoreAway, Unreachable."""
+        state = self.state = State(self._shards, await self._store.load())
+        self._note_committed()
+        fetch = Fetch(self._clock, self._status)
+        self._readers = [EventsReader(state, fetch, log) for log in self._logs.events]
+        self._readers.append(RequestsReader(state, fetch, self._logs.requests, self._store, self._status))
+        self._readers.append(DeliveryReader(state, fetch, self._logs.delivery, self._store, self._status))
+        for reader in self._readers:
+            cursor = state.cursor(reader.log.topic, reader.log.partition)
+            await verify(reader.log, Position(cursor.next_offset, cursor.last_hash))
+
+    async def settle(self) -> None:
+        """Steps 3 to 5, for ever, one log after the other. Raises Halt, Superseded, StoreAway."""
+        while True:
+            busy = False
+            for reader in self._readers:
+                batch = await reader.turn()
+                if batch is not None:
+                    busy = True
+                    await self._commit(batch)
+            await self._report()
+            if not busy:
+                await self._clock.sleep_ms(IDLE_MS)
+
+    async def _commit(self, batch: Batch) -> None:
+        try:
+            await self._store.commit(batch)
+        except Conflict as error:
+            raise Superseded(str(error)) from error
+        self._note_committed()
+
+    def _note_committed(self) -> None:
+        """Memory and database agree at this moment."""
+        self.committed = [shard.outbox for shard in self.state.shards]
+        self.payouts = [msgspec.structs.replace(payout) for payout in self.state.payouts.values()]
+
+    async def _report(self) -> None:
+        now_ms = self._clock.now_ms()
+        if now_ms - self._reported_ms < REPORT_MS:
+            return
+        self._reported_ms = now_ms
+        lag = 0
+        for reader in self._readers:
+            cursor = self.state.cursor(reader.log.topic, reader.log.partition)
+            try:
+                _, end = await reader.log.bounds()
+            except LogError as error:
+                self._status.set(waiting_for="kafka", last_error=str(error))
+                return
+            lag += end - cursor.next_offset
+        pending = sum(len(shard.unconfirmed) for shard in self.state.shards)
+        self._status.set(lag=lag, commits=self.state.commits, unconfirmed=pending, waiting_for="")
+        for shard in self.state.shards:
+            cursor = self.state.cursor("events", shard.number)
+            self._status.set(**{f"seq_{shard.number}": cursor.seq, f"time_ms_{shard.number}": cursor.time_ms})
+
+    # --- Step 6 ------------------------------------------------------------------------------------------------
+
+    async def send(self, number: int) -> None:
+        """Send the outbox of a shard, for ever: go-back-N.
+
+        In order, from the last number that an event has confirmed. When nothing is confirmed for a while, one frame is sent
+        again, then all that follows it.
+        """
+        shard = self.state.shards[number]
+        log = self._logs.write_commands(number)
+        sent = confirmed = shard.confirmed
+        moved_ms, patience_ms, window = self._clock.now_ms(), RESEND_MS, WINDOW_MAX
+        while True:
+            now_ms = self._clock.now_ms()
+            if shard.confirmed > confirmed or sent == confirmed:
+                confirmed, sent = shard.confirmed, max(sent, shard.confirmed)
+                moved_ms, patience_ms, window = now_ms, RESEND_MS, WINDOW_MAX
+            elif now_ms - moved_ms >= patience_ms:
+                sent, moved_ms, patience_ms, window = confirmed, now_ms, min(2 * patience_ms, RESEND_MS_MAX), FRAME_MAX
+            last = min(self.committed[number], sent + FRAME_MAX, confirmed + window)
+            if last <= sent:
+                await self._clock.sleep_ms(IDLE_MS)
+                continue
+            commands = [decode_outbox(shard.unconfirmed[outbox].body) for outbox in range(sent + 1, last + 1)]
+            frame = encode_frame(WRITER_SETTLEMENT, sent + 1, commands)
+            sent = last
+            if not await self._append(log, [Outgoing(frame)]):
+                log, sent = self._logs.write_commands(number), confirmed
+
+    async def _append(self, log: Log, outgoing: Sequence[Outgoing]) -> bool:
+        """False: it may not have been written, and this log writes no more."""
+        try:
+            await log.append(outgoing)
+        except LogError as error:
+            self._status.set(waiting_for="kafka", last_error=str(error))
+            await self._clock.sleep_ms(AWAY_MS)
+            return False
+        return True
+
+    async def pay(self, payments: Payments) -> None:
+        """Ask the payment adapter how payouts go on, and write its answers into `requests`, for ever."""
+        log = self._logs.write_requests()
+        said_ms: dict[str, int] = {}
+        while True:
+            now_ms = self._clock.now_ms()
+            said_ms = {request: when for request, when in said_ms.items() if now_ms - when < PAY_AGAIN_MS}
+            moves = [move for move in await payments.progress(self.payouts) if move.request_id not in said_ms]
+            if moves and not await self._append(log, [Outgoing(_encode(move)) for move in moves]):
+                log = self._logs.write_requests()
+            else:
+                said_ms.update({move.request_id: now_ms for move in moves})
+            await self._clock.sleep_ms(PAY_MS)
+
+
+def _encode(move: PayoutMoved) -> bytes:
+    return msgspec.msgpack.encode(move)
+
+
+# --- Step 3 and 4, log by log --------------------------------------------------------------------------------
+
+
+class Fetch:
+    """Reads a log, and waits while the broker is away: nothing is lost by that."""
+
+    def __init__(self, clock: Clock, status: Status) -> None:
+        self._clock = clock
+        self._status = status
+
+    async def __call__(self, log: Log, offset: int) -> list[Record]:
+        """Records from `offset` on; empty: none, or none yet. Raises Halt when the log no longer holds the offset."""
+        try:
+            return await log.read(offset, count=READ_MAX)
+        except OutOfRange as error:
+            raise Halt(f"{log.topic}/{log.partition}: {error}") from error
+        except LogError as error:
+            self._status.set(waiting_for="kafka", last_error=str(error))
+            await self._clock.sleep_ms(AWAY_MS)
+            return []
+
+
+class EventsReader:
+    """`events` of one shard: each record once and in order, whatever the log repeats."""
+
+    def __init__(self, state: State, fetch: Fetch, log: Log) -> None:
+        self.log = log
+        self._state = state
+        self._fetch = fetch
+        self._unread: deque[Record] = deque()
+        cursor = state.cursor("events", log.partition)
+        self._next_offset = cursor.next_offset
+        self._chain = ChainReader(cursor.seq, cursor.chain)
+
+    async def turn(self) -> Batch | None:
+        """As many records as make one batch."""
+        if not self._unread:
+            self._unread.extend(await self._fetch(self.log, self._next_offset))
+        count = 0
+        record = None
+        time_ms = self._state.cursor("events", self.log.partition).time_ms
+        while self._unread and count < EVENTS_MAX:
+            record = self._unread.popleft()
+            said = self._apply(record)
+            if said is not None:
+                count += len(said.events) + 1
+                time_ms = said.time_ms
+        if record is None:
+            return None
+        position = after(record)
+        self._next_offset = position.next_offset
+        if self._unread:
+            self._next_offset = self._unread[-1].offset + 1
+        return self._state.take(rows.Cursor(
+            "events", self.log.partition, *position, self._chain.seq, self._chain.chain, time_ms
+        ))
+
+    def _apply(self, record: Record) -> EventsRecord | None:
+        """None: a repeat."""
+        where = f"events/{self.log.partition} offset {record.offset}"
+        try:
+            if not self._chain.accept(read_headers(record.headers), record.value):
+                return None
+            said = decode_record(record.value)
+            if (said.shard, said.seq) != (self.log.partition, self._chain.seq):
+                raise BrokenRecord(f"shard {said.shard}, seq {said.seq} inside, {self._chain.seq} outside")
+            events.settle(self._state, said)
+        except (Gap, BrokenRecord, Contradiction) as error:
+            raise Halt(f"{where}: {type(error).__name__}: {error}") from error
+        return said
+
+
+class RequestsReader:
+    """`requests`: each is answered once; a repeat changes nothing."""
+
+    def __init__(self, state: State, fetch: Fetch, log: Log, store: Store, status: Status) -> None:
+        self.log = log
+        self._state = state
+        self._fetch = fetch
+        self._store = store
+        self._status = status
+        self._refused = 0
+
+    async def turn(self) -> Batch | None:
+        """Some records, and what the store remembers of their ids."""
+        cursor = self._state.cursor("requests", self.log.partition)
+        records = await self._fetch(self.log, cursor.next_offset)
+        if not records:
+            return None
+        asked = [requests.decode(record.offset, self._state.market_ms(record.time_ms), record.value) for record in records]
+        ids, refs = requests.ids(asked)
+        recalled = await self._store.recall(Recall(requests=ids, deposits=refs))
+        known = requests.Known(recalled.requests, recalled.deposits)
+        for request in asked:
+            if requests.take(self._state, request, known):
+                self._refused += 1
+                self._status.set(requests_refused=self._refused)
+        return self._state.take(rows.Cursor("requests", self.log.partition, *after(records[-1]), 0, b"", asked[-1].time_ms))
+
+
+class DeliveryReader:
+    """`delivery`: the first record of a title counts."""
+
+    def __init__(self, state: State, fetch: Fetch, log: Log, store: Store, status: Status) -> None:
+        self.log = log
+        self._state = state
+        self._fetch = fetch
+        self._store = store
+        self._status = status
+        self._refused = 0
+
+    async def turn(self) -> Batch | None:
+        """Some records, and what the store remembers of their titles."""
+        cursor = self._state.cursor("delivery", self.log.partition)
+        records = await self._fetch(self.log, cursor.next_offset)
+        if not records:
+            return None
+        said = [(record, deliveries.decode(record.value)) for record in records]
+        keys = [key for _, delivered in said if delivered is not None for key in deliveries.keys(delivered)]
+        known = (await self._store.recall(Recall(deliveries=keys))).deliveries
+        time_ms = 0
+        for record, delivered in said:
+            time_ms = self._state.market_ms(record.time_ms)
+            if deliveries.take(self._state, record.offset, time_ms, delivered, known):
+                self._refused += 1
+                self._status.set(deliveries_refused=self._refused)
+        return self._state.take(rows.Cursor("delivery", self.log.partition, *after(records[-1]), 0, b"", time_ms))
+
+
+# --- Step 1 --------------------------------------------------------------------------------------------------
+
+
+async def get_lease(lease: Lease, holder: str, clock: Clock, status: Status, name: str = LEASE_NAME) -> int:
+    """Wait until nobody else is settlement; the epoch."""
+    while True:
+        try:
+            epoch = await lease.acquire(name, holder, LEASE_MS)
+        except LeaseAway as error:
+            status.set(waiting_for="postgres", last_error=str(error))
+            epoch = None
+        else:
+            status.set(waiting_for="" if epoch else "lease")
+        if epoch is not None:
+            return epoch
+        await clock.sleep_ms(LEASE_MS // 3)
+
+
+async def keep_lease(lease: Lease, holder: str, epoch: int, clock: Clock, name: str = LEASE_NAME) -> None:
+    """Renew it, for ever. Raises Superseded when another has begun.
+
+    While the database is away nobody can begin, and no commit of ours goes through either.
+    """
+    while True:
+        await clock.sleep_ms(LEASE_MS // 3)
+        try:
+            held = await lease.renew(name, holder, epoch, LEASE_MS)
+        except LeaseAway:
+            continue
+        if not held:
+            raise Superseded(f"another process is {name}, epoch {epoch} is over")

@@ -1,0 +1,490 @@
+"""Bodies of the HTTP API under /v1: what clients send and what they are answered.
+
+Money and prices are decimal strings (`"2.49"`, at most six digits after the point, no exponent), GPUs are whole numbers, times are
+ISO 8601 UTC, contracts are symbols (`H100.SXM.80.US.20261122T14-USD`), orders `0-1842-3-0`. Requests with a field that is not
+known are refused: a misspelt option must not be ignored in silence.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+from msgspec import Struct
+
+
+class _Request(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A body that a client sends."""
+
+
+class _Answer(Struct, frozen=True, kw_only=True):
+    """A body that a client is answered."""
+
+
+class Problem(_Answer, frozen=True):
+    """RFC 9457, `application/problem+json`. `code` is stable; `title` and `detail` may be reworded."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    request_id: str
+    retryable: bool
+    """The same request may succeed later, and repeating it is harmless."""
+    outcome: Literal["rejected", "unknown"]
+    """`unknown`: it may have had an effect; ask again with the same client order id or Idempotency-Key."""
+    need: str | int | None = None
+    have: str | int | None = None
+
+
+# --- Orders -----------------------------------------------------------------------------------------------
+
+
+class OrderRequest(_Request, frozen=True):
+    """POST /v1/orders"""
+
+    contract: str
+    side: Literal["buy", "sell"]
+    qty: int
+    price: str
+    """USD per GPU-hour."""
+    tif: Literal["gtc", "gtd", "ioc", "fok"] = "gtc"
+    post_only: bool = False
+    self_trade: Literal["cancel_newest", "cancel_oldest"] = "cancel_newest"
+    client_order_id: str = ""
+    """The account's own, 1-36 printable ASCII. Repeating a request with it is harmless."""
+    valid_for_ms: int = 30_000
+    """How long the order may be on its way before it is refused; at most 600000."""
+
+
+class FillAnswer(_Answer, frozen=True):
+    """One trade, from the account's side."""
+
+    trade: str
+    """`shard-number`."""
+    contract: str
+    order_id: str
+    side: Literal["buy", "sell"]
+    role: Literal["maker", "taker"]
+    qty: int
+    price: str
+    minutes: int
+    notional: str
+    fee: str
+    counterparty: Literal["desk", "member"]
+    at: str
+
+
+class OrderAnswer(_Answer, frozen=True):
+    """An order as it stands."""
+
+    order_id: str
+    client_order_id: str
+    contract: str
+    side: Literal["buy", "sell"]
+    qty: int
+    price: str
+    tif: Literal["gtc", "gtd", "ioc", "fok"]
+    post_only: bool
+    state: Literal["open", "filled", "cancelled"]
+    reason: str
+    """Why it was cancelled: `asked`, `ioc`, `gate_closed`, ...; empty otherwise."""
+    leaves: int
+    filled: int
+    cancelled: int
+    accepted_at: str
+    repeated: bool = False
+    """The request was a repeat: the order stands as first accepted."""
+    fills: tuple[FillAnswer, ...] = ()
+    """Of this answer's own moment; `GET /v1/fills` has all."""
+
+
+class CancelAnswer(_Answer, frozen=True):
+    """DELETE /v1/orders/..."""
+
+    order_id: str
+    contract: str
+    cancelled: int
+    """GPUs that were still open."""
+
+
+# --- Market -----------------------------------------------------------------------------------------------
+
+
+class TimeAnswer(_Answer, frozen=True):
+    """GET /v1/time"""
+
+    now: str
+    market: str
+    """The same as `now`, but for a sandbox that lets time run faster."""
+    rate: int
+
+
+class ShardStatus(_Answer, frozen=True):
+    """One shard as this gateway sees it."""
+
+    shard: int
+    seq: int
+    settled_seq: int
+    settlement_lag_ms: int
+
+
+class StatusAnswer(_Answer, frozen=True):
+    """GET /v1/status"""
+
+    accepting_orders: bool
+    sandbox: bool
+    """Money and machines are simulated."""
+    shards: tuple[ShardStatus, ...]
+
+
+class ClassAnswer(_Answer, frozen=True):
+    """A listed class. `specification` only in GET /v1/classes/{id}."""
+
+    class_id: str = msgspec.field(name="class")
+    title: str
+    shard: int
+    lot: int
+    tick: str
+    list_price: str
+    collar_low: str
+    collar_high: str
+    buyer_maker_bp: int
+    buyer_taker_bp: int
+    seller_maker_bp: int
+    seller_taker_bp: int
+    horizon_hours: int
+    gate_minutes: int
+    state: Literal["open", "post_only", "cancel_only", "halted"]
+    specification: str = ""
+
+
+class ContractAnswer(_Answer, frozen=True):
+    """One hour of a class, with the best of its book. Empty price: that side is empty."""
+
+    contract: str
+    class_id: str = msgspec.field(name="class")
+    hour: str
+    """Begin of delivery."""
+    phase: Literal["forward", "running", "closed", "ended"]
+    state: Literal["open", "post_only", "cancel_only", "halted"]
+    bid: str
+    bid_qty: int
+    ask: str
+    ask_qty: int
+
+
+class LevelAnswer(_Answer, frozen=True):
+    """One price of a book."""
+
+    price: str
+    qty: int
+    orders: int
+
+
+class BookAnswer(_Answer, frozen=True):
+    """GET /v1/contracts/{symbol}/book, best first, as settled up to `seq`."""
+
+    contract: str
+    seq: int
+    bids: tuple[LevelAnswer, ...]
+    asks: tuple[LevelAnswer, ...]
+
+
+class TradeAnswer(_Answer, frozen=True):
+    """One public trade."""
+
+    trade: str
+    contract: str
+    price: str
+    qty: int
+    maker_side: Literal["buy", "sell"]
+    at: str
+
+
+class OfferAnswer(_Answer, frozen=True):
+    """What a cloud lists; listed is not available."""
+
+    class_id: str = msgspec.field(name="class")
+    cloud: str
+    region: str
+    instance_type: str
+    kind: str
+    gpus: int
+    price: str
+    """USD per GPU-hour."""
+    source: str
+    as_of: str
+    seen_at: str
+
+
+class ReferenceAnswer(_Answer, frozen=True):
+    """Per class, over the firm offers of the newest poll."""
+
+    class_id: str = msgspec.field(name="class")
+    cheapest: str
+    median: str
+    clouds: int
+    offers: int
+
+
+class PollAnswer(_Answer, frozen=True):
+    """The newest poll of one source: rows = mapped + refused."""
+
+    source: str
+    rows: int
+    mapped: int
+    refused: int
+    reasons: dict[str, int]
+    seen_at: str
+
+
+class SupplyAnswer(_Answer, frozen=True):
+    """GET /v1/supply"""
+
+    references: tuple[ReferenceAnswer, ...]
+    offers: tuple[OfferAnswer, ...]
+    polls: tuple[PollAnswer, ...]
+
+
+# --- Account ----------------------------------------------------------------------------------------------
+
+
+class AccountAnswer(_Answer, frozen=True):
+    """GET /v1/account"""
+
+    account: int
+    owner: int
+    name: str
+    role: Literal["member", "provider", "market_maker"]
+    scopes: tuple[str, ...]
+
+
+class TradingAnswer(_Answer, frozen=True):
+    """The trading balance in one shard: available = balance − holds − collateral."""
+
+    shard: int
+    balance: str
+    holds: str
+    """For open bids."""
+    collateral: str
+    """For promises."""
+    available: str
+
+
+class BalanceAnswer(_Answer, frozen=True):
+    """GET /v1/balance"""
+
+    account: int
+    wallet: str
+    in_transit: str
+    """On the way from the wallet to a shard."""
+    payouts: str
+    """Asked to leave, not paid yet."""
+    waiting_collateral: str
+    """Of promises of ended hours, until delivery is settled."""
+    trading: tuple[TradingAnswer, ...]
+
+
+class PositionAnswer(_Answer, frozen=True):
+    """Hours held and owed in one contract, until they are settled."""
+
+    contract: str
+    hour: str
+    phase: Literal["forward", "running", "closed", "ended"]
+    held: int
+    owed: int
+    cost: str
+    """Of what is held; comes back if it is not delivered."""
+    proceeds: str
+    """Of what is owed; comes when it is delivered."""
+
+
+class LineAnswer(_Answer, frozen=True):
+    """One line of an entry that touches the account."""
+
+    entry: str
+    """`source-shard-seq-index`."""
+    what: str
+    kind: str
+    """wallet, payout, transit, trading, collateral."""
+    amount: str
+    at: str
+
+
+class TransferRequest(_Request, frozen=True):
+    """POST /v1/transfers. Name the shard, or a class that trades there."""
+
+    direction: Literal["to_trading", "to_wallet"]
+    amount: str
+    shard: int | None = None
+    class_id: str = msgspec.field(name="class", default="")
+
+
+class WithdrawalRequest(_Request, frozen=True):
+    """POST /v1/withdrawals"""
+
+    amount: str
+    destination: str
+
+
+class WithdrawalAnswer(_Answer, frozen=True):
+    """A payout."""
+
+    payout: int
+    amount: str
+    destination: str
+    state: Literal["requested", "sent", "paid", "returned"]
+    created_at: str
+    updated_at: str
+
+
+class CapacityRequest(_Request, frozen=True):
+    """PUT /v1/capacity: an absolute target for `hours` hours from `from`; the same version again changes nothing."""
+
+    class_id: str = msgspec.field(name="class")
+    from_hour: str = msgspec.field(name="from")
+    hours: int
+    ground: Literal["declared", "promised"]
+    qty: int
+    version: int
+    collateral_price: str = "0"
+    """`promised`: at least the collar's upper bound."""
+
+
+class CapacityAnswer(_Answer, frozen=True):
+    """Backing in one contract on one ground."""
+
+    contract: str
+    ground: Literal["declared", "promised", "ready"]
+    qty: int
+    owed: int
+    collateral_price: str
+    version: int
+
+
+class RequestAnswer(_Answer, frozen=True):
+    """A request that is not an order. `pending`: ask again at GET /v1/requests/{id}."""
+
+    request_id: str
+    state: Literal["pending", "done", "refused"]
+    outcome: dict[str, int | str | bool]
+
+
+# --- Keys -------------------------------------------------------------------------------------------------
+
+
+class KeyRequest(_Request, frozen=True):
+    """POST /v1/keys: a further key of the same account, with no more scopes than the one that asks."""
+
+    scopes: tuple[Literal["read", "trade", "supply", "operator"], ...]
+    label: str = ""
+    expires_in_s: int = 0
+    """0: never."""
+    networks: tuple[str, ...] = ()
+    """CIDR notation; none: any."""
+
+
+class OperatorKeyRequest(KeyRequest, frozen=True):
+    """POST /v1/admin/keys: a key of any account; account 0: an operator without one."""
+
+    account: int
+    owner: int = 0
+
+
+class KeyAnswer(_Answer, frozen=True):
+    """A key, without its secrets."""
+
+    key_id: str
+    account: int
+    scopes: tuple[str, ...]
+    label: str
+    expires_at: str
+    networks: tuple[str, ...]
+
+
+class NewKeyAnswer(_Answer, frozen=True):
+    """A key with its secrets: shown this once."""
+
+    key: KeyAnswer
+    secret: str
+    """base64, for HMAC-SHA256 signatures."""
+    bearer: str
+
+
+# --- Operators --------------------------------------------------------------------------------------------
+
+
+class AccountRequest(_Request, frozen=True):
+    """POST /v1/admin/accounts"""
+
+    name: str
+    owner: int = 0
+    """0: a new owner."""
+    role: Literal["member", "provider", "market_maker"] = "member"
+    desk: bool = False
+
+
+class RoleRequest(_Request, frozen=True):
+    """PATCH /v1/admin/accounts/{n}"""
+
+    role: Literal["member", "provider", "market_maker"]
+
+
+class ClassRequest(_Request, frozen=True):
+    """POST /v1/admin/classes: the specification file's text."""
+
+    shard: int
+    specification: str
+
+
+class DepositRequest(_Request, frozen=True):
+    """POST /v1/admin/deposits: money that has arrived; unique by (provider, provider_ref)."""
+
+    account: int
+    amount: str
+    provider: str
+    provider_ref: str
+
+
+class StateRequest(_Request, frozen=True):
+    """POST /v1/admin/states: halt, restrict or open a class or one of its contracts."""
+
+    class_id: str = msgspec.field(name="class")
+    state: Literal["open", "post_only", "cancel_only", "halted"]
+    reason: str
+    hour: str = ""
+
+
+class StateAnswer(_Answer, frozen=True):
+    """In force."""
+
+    class_id: str = msgspec.field(name="class")
+    hour: str
+    state: str
+
+
+class DeliveryRequest(_Request, frozen=True):
+    """POST /v1/admin/deliveries: a simulated delivery record; no machine is looked at."""
+
+    contract: str
+    simulated: Literal[True]
+    title: int = 0
+    """0: every title of the contract without a record of its own."""
+    undelivered_minutes: int = 0
+
+
+class DeliveryAnswer(_Answer, frozen=True):
+    """The record is in the log; settlement pays when the hour has ended."""
+
+    contract: str
+    record_id: str
+    simulated: bool
+
+
+class PayoutRequest(_Request, frozen=True):
+    """POST /v1/admin/payouts/{payout}"""
+
+    state: Literal["sent", "paid", "returned"]
+    provider: str

@@ -69,8 +69,7 @@ class Follower:
             moved += await self.mirror.apply_some(wait_ms=0 if moved else _WAIT_MS)
             self._report()
             await self._save_when_due()
-            # Whoever is behind would only keep the market waiting: a better one may be there.
-            epoch = await self._try_lease() if not moved else None
+            epoch = await self._try_lease()
             if epoch is not None:
                 return epoch
 
@@ -91,6 +90,7 @@ class Follower:
             return None
         self._lease_asked_ms = now_ms
         self._idle()
+        # Whoever is behind would keep the market waiting for what another may have at hand.
         await self.mirror.catch_up()
         try:
             epoch = await self._lease.acquire(self._lease_name, self._holder, LEASE_MS, above=self.mirror.epoch)

@@ -1,0 +1,211 @@
+"""Whoever dies, wherever: `events` holds what `commands` gives, without a hole, and somebody goes on."""
+
+import pytest
+
+from schemas.codec import decode_record, read_headers
+from schemas.events import Ticked
+from services.runtime.errors import Superseded
+from services.runtime.log import WriteRefused, WriteUnknown
+from tests.matching_shell.shard import SimShard
+from tests.simulation.simlog import Faults
+from tests.simulation.stores import SimLease
+
+
+@pytest.mark.parametrize("steps", range(0, 240, 3))
+def test_a_process_killed_between_any_two_awaits_leaves_nothing_wrong(steps: int) -> None:
+    """The next process finds what is missing, and says the very same bytes."""
+    shard = SimShard(seed=steps)
+    shard.send(3)
+    shard.snapshot_records = 2
+    first = shard.start("a")
+    for _ in range(steps):
+        shard.world.step()
+        if shard.world.steps % 5 == 0 and shard.sent < 30:
+            shard.send()
+    shard.world.kill(first)
+    shard.check()
+
+    shard.send(5)
+    shard.start("b")
+    shard.run(shard.answered)
+    shard.check()
+
+
+def test_the_standby_takes_over_when_the_active_is_killed() -> None:
+    """Within the lease and a little: every order has its answer, the new epoch is higher."""
+    shard = SimShard()
+    active = shard.start("a")
+    shard.send(20)
+    shard.run(shard.answered)
+    shard.start("b")
+    shard.run_ms(2_000)
+    shard.world.kill(active)
+    killed_ms = shard.world.now_ms
+    shard.send(20)
+    shard.run(shard.answered)
+    assert shard.world.now_ms - killed_ms < 6_000
+    shard.check()
+    epochs = [read_headers(record.headers).epoch for record in shard.events.records]
+    assert epochs == sorted(epochs)
+    assert set(epochs) == {1, 2}
+
+
+def test_the_standby_takes_over_while_orders_keep_coming() -> None:
+    """A follower that always finds something to apply must still ask for the lease."""
+    shard = SimShard()
+    active = shard.start("a")
+    shard.send(5)
+    shard.run(shard.answered)
+    shard.start("b")
+    shard.world.kill(active)
+    for _ in range(100):
+        shard.send(2)
+        shard.run_ms(50)
+    assert read_headers(shard.events.records[-1].headers).epoch == 2
+    shard.check()
+
+
+def test_of_two_processes_one_writes() -> None:
+    """As long as it renews its lease, the other follows: no record is there twice."""
+    shard = SimShard()
+    shard.start("a")
+    shard.start("b")
+    for _ in range(30):
+        shard.send(3)
+        shard.run_ms(700)
+    shard.run(shard.answered)
+    assert len(shard.chains()) == len(shard.events.records)
+    shard.check()
+
+
+def test_a_stale_writer_is_harmless_and_stops_when_it_reads_the_higher_epoch() -> None:
+    """It lost the database and went on; meanwhile another got the lease. Both write the same stream."""
+    shard = SimShard()
+    lost = SimLease(shard.world)
+    stale = shard.start("a", lease=lost)
+    shard.send(10)
+    shard.run(shard.answered)
+    lost.away = True
+    shard.lease.held["matching-0"] = lost.held["matching-0"]
+    shard.start("b")
+    for _ in range(200):
+        shard.send(2)
+        shard.run_ms(50)
+    assert isinstance(stale.ended, Superseded)
+    shard.send(5)
+    shard.run(shard.answered)
+    shard.check()
+    assert len(shard.events.records) > len(shard.chains()), "both wrote at once: there must have been repeats"
+
+
+def test_without_the_database_the_active_goes_on() -> None:
+    """Nobody else can get the lease either."""
+    shard = SimShard()
+    active = shard.start("a")
+    shard.send(5)
+    shard.run(shard.answered)
+    shard.start("b")
+    shard.lease.away = True
+    for _ in range(20):
+        shard.send(5)
+        shard.run_ms(1_000)
+    shard.run(shard.answered)
+    assert active.alive
+    assert {read_headers(record.headers).epoch for record in shard.events.records} == {1}
+    shard.check()
+
+
+def test_an_epoch_is_above_the_log_even_when_the_database_has_forgotten() -> None:
+    """Restored from an older copy: the log knows better."""
+    shard = SimShard()
+    for holder in "abc":
+        process = shard.start(holder)
+        shard.send(3)
+        shard.run(shard.answered)
+        shard.world.kill(process)
+        shard.run_ms(4_000)
+    shard.lease.held.clear()
+    shard.start("d")
+    shard.send(3)
+    shard.run(shard.answered)
+    epochs = [read_headers(record.headers).epoch for record in shard.events.records]
+    assert epochs == sorted(epochs)
+    assert epochs[-1] == 4
+
+
+@pytest.mark.parametrize(
+    ("faults", "error"),
+    [(Faults(refused=1000), WriteRefused), (Faults(unknown=1000), WriteUnknown), (Faults(lost=1000), WriteUnknown)],
+)
+def test_a_write_that_fails_ends_the_process_and_the_next_one_writes_the_rest(
+    faults: Faults, error: type[Exception]
+) -> None:
+    """Written or not, nobody knows: the end of `events` does."""
+    shard = SimShard()
+    active = shard.start("a")
+    shard.send(3)
+    shard.run(shard.answered)
+    shard.events.faults = faults
+    shard.send(3)
+    assert isinstance(shard.end_of(active), error)
+    shard.events.faults = Faults()
+    shard.send(3)
+    shard.start("b")
+    shard.run(shard.answered)
+    shard.check()
+
+
+def test_a_broker_that_is_away_loses_nothing() -> None:
+    """Reads find nothing, writes end unknown; afterwards the log is whole."""
+    shard = SimShard()
+    shard.start("a")
+    shard.send(3)
+    shard.run(shard.answered)
+    shard.events.faults = Faults(offline=True)
+    shard.send(30)
+    shard.run_ms(3_000)
+    shard.events.faults = Faults()
+    shard.start("b")
+    shard.run(shard.answered)
+    shard.check()
+
+
+def test_time_passes_in_an_empty_market() -> None:
+    """About a tick a second, whatever the shell's own clock says; never ahead of the broker's."""
+    for skew_ms in (0, -3_600_000, 3_600_000):
+        shard = SimShard()
+        shard.start("a", skew_ms=skew_ms)
+        shard.run(shard.answered)
+        shard.run_ms(20_000)
+        ticks = [
+            (record.time_ms, event.time_ms)
+            for record in shard.events.records
+            for event in decode_record(record.value).events
+            if isinstance(event, Ticked)
+        ]
+        assert 10 <= len(ticks) <= 21
+        assert all(time_ms <= written_ms for written_ms, time_ms in ticks), "time ran ahead of the broker"
+        assert ticks[-1][0] - ticks[-1][1] < 100, "time fell behind"
+        shard.check()
+
+
+def test_after_a_long_pause_the_market_is_at_the_present_within_two_ticks() -> None:
+    """A night without a process: the first tick tells the broker's time, the second goes there."""
+    shard = SimShard()
+    process = shard.start("a")
+    shard.run(shard.answered)
+    shard.world.kill(process)
+    shard.world.now_ms += 9 * 3_600_000
+    shard.start("b")
+    shard.run_ms(4_000)
+    (*_, last) = shard.events.records
+    assert last.time_ms - decode_record(last.value).time_ms < 1_500
+    shard.check()
+
+
+def test_a_shard_that_was_never_started_is_not_started_by_a_tick() -> None:
+    """Its first record must be StartShard, which the command that creates the topics writes."""
+    shard = SimShard(started=False)
+    process = shard.start("a")
+    assert "its first record must be StartShard" in str(shard.end_of(process))
+    assert shard.commands.records == []

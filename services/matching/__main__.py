@@ -44,8 +44,9 @@ async def serve(service: Service, plan: SnapshotPlan) -> None:
     # Two exchanges may share a database as they may share a broker: by their prefix.
     lease_name = f"{service.settings.topic_prefix}matching-{service.settings.shard}"
     holder = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+    collector = Collector()
     async with _opened(service) as (mirror, store):
-        collector = Collector()
+        collector.freeze()
         follower = Follower(
             mirror, lease, store, service.clock, service.status,
             lease_name=lease_name, holder=holder, plan=plan, idle=collector.idle,
@@ -86,6 +87,8 @@ async def _opened(service: Service) -> AsyncIterator[tuple[Mirror, FileSnapshotS
         commands, events, quarantine = cluster.log("commands", shard), cluster.log("events", shard), cluster.log("quarantine")
         service.status.set(role="recovering", shard=shard)
         mirror = await recover(shard, commands, events, quarantine, store, notice=service.log.warning)
+        begins = {"offset": mirror.replica.position.next_offset, "seq": mirror.replica.seq}
+        service.log.info("begins", extra={"fields": begins})
         yield mirror, store
 
 
@@ -94,7 +97,7 @@ class Collector:
 
     def __init__(self) -> None:
         self._all_s = 0.0
-        self.freeze()
+        # Not while a snapshot is loaded either: all of it stays.
         gc.disable()
 
     def freeze(self) -> None:

@@ -208,7 +208,7 @@ def accounts_of(events: Iterable[Event]) -> list[int]:
             accounts[event.obligor] = accounts[event.holder] = None
         else:
             account = getattr(event, "account", 0)
-            if account:
+            if account > 0:  # an account that a rejected body invented may be any number
                 accounts[account] = None
     return list(accounts)
 

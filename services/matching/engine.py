@@ -18,11 +18,20 @@ from schemas import events as ev
 from schemas.codec import Malformed
 from schemas.commands import ALL_HOURS, Command, Flag, Ground, Role, Side, State, Tif
 from schemas.events import Code, Event, Reason
-from schemas.ids import LEGS_MAX, class_no_of, contract_of, hour_of, is_class_id, is_client_id, order_id
+from schemas.ids import (
+    HOUR_MASK,
+    LEGS_MAX,
+    SHARDS_MAX,
+    class_no_of,
+    contract_of,
+    is_class_id,
+    is_client_id,
+    order_id,
+)
 from schemas.units import AMOUNT_MAX, BP, MS_PER_HOUR, PRICE_MAX, QTY_MAX, Gpus, Hour, Micros, Millis, Price
 from services.matching.book import HalfBook, Order
 from services.matching.invariants import check
-from services.matching.titles import FORWARD_GROUNDS, Position, Register
+from services.matching.titles import FORWARD_GROUNDS, Register
 
 ENGINE_VERSIONS: Final = (1,)
 STEP_MS_MAX: Final = 60_000
@@ -30,6 +39,8 @@ STEP_MS_MAX: Final = 60_000
 VALIDITY_MS_MAX: Final = 600_000
 CLIENT_ID_MS: Final = 900_000
 OPEN_ORDERS_MAX: Final = 100_000
+NEED_MAX: Final = 2**63 - 1
+"""No larger number is said, so that every reader can store it."""
 
 HOUR_ENDED, RUNNING_CLOSED, GATE_CLOSED, LISTED = range(4)
 """Kinds of moments, in the order of those due at the same time."""
@@ -161,7 +172,8 @@ class Engine:
         if offset != 0 or len(commands) != 1 or not isinstance(commands[0], cmd.StartShard):
             raise WrongStart(f"record {offset} is not StartShard alone: this is not the beginning of a shard")
         start = commands[0]
-        if start.engine_version not in ENGINE_VERSIONS or start.rate < 1 or (start.rate != 1 and not start.sandbox):
+        rate_allowed = start.rate == 1 or (start.rate > 1 and start.sandbox)
+        if start.engine_version not in ENGINE_VERSIONS or not 0 <= start.shard < SHARDS_MAX or start.t0_ms < 0 or not rate_allowed:
             raise WrongStart(f"this build cannot start {start}")
 
     def market_ms(self, stamp_ms: Millis) -> Millis:
@@ -545,7 +557,7 @@ class Engine:
         contracts = [self.contracts[contract_of(c.class_no, hour)] for hour in c.hours]
         increase = sum(self._collateral_increase(contract, c) for contract in contracts)
         if increase > 0 and increase > account.available:
-            return Code.INSUFFICIENT_FUNDS, increase, account.available
+            return Code.INSUFFICIENT_FUNDS, min(increase, NEED_MAX), account.available
         # From here on it cannot be refused.
         place, changed, short = len(self._out), False, 0
         for contract in contracts:
@@ -581,14 +593,16 @@ class Engine:
         if account.role != needed:
             return Code.WRONG_ROLE, 0, 0
         for hour in hours:
-            contract = self.contracts.get(contract_of(c.class_no, hour)) if hour > 0 else None
+            contract = self._listed_contract(c.class_no, hour)
             if contract is None:
                 return Code.UNKNOWN_CONTRACT, hour, 0
             if not contract.forward:
                 return Code.WRONG_PHASE, hour, 0
         if not 0 <= c.qty <= QTY_MAX or c.qty % listed.spec.lot:
             return Code.WRONG_QTY, listed.spec.lot, 0
-        refusal = _refusal_of_collateral(c, listed)
+        positions = (self.contracts[contract_of(c.class_no, hour)].register.positions.get(c.account) for hour in hours)
+        owed = any(position is not None and position.promised.owed for position in positions)
+        refusal = _refusal_of_collateral(c, listed, owed=owed)
         if refusal is not None:
             return refusal
         for hour in hours:
@@ -682,12 +696,16 @@ class Engine:
         if c.hour == ALL_HOURS:
             listed.state = c.state
         else:
-            contract = self.contracts.get(contract_of(c.class_no, c.hour)) if c.hour > 0 else None
+            contract = self._listed_contract(c.class_no, c.hour)
             if contract is None:
                 return self._reject(index, c.operator, Code.UNKNOWN_CONTRACT)
             contract.state = c.state
         self._out.append(ev.StateSet(index, c.operator, c.class_no, c.hour, c.state, c.reason))
         return None
+
+    def _listed_contract(self, class_no: int, hour: Hour) -> Contract | None:
+        """An hour of more bits than it may have would be read as another class's."""
+        return self.contracts.get(contract_of(class_no, hour)) if 0 < hour <= HOUR_MASK else None
 
     def _set_version(self, index: int, c: cmd.SetEngineVersion) -> None:
         if c.version not in ENGINE_VERSIONS or c.version < self.version:
@@ -815,11 +833,11 @@ def _same(known: ClientId, o: cmd.PlaceOrder) -> tuple[int, int, int]:
     return (_REPEATED, known.order, 0) if first == again else (Code.DUPLICATE_CLIENT_ID, 0, known.order)
 
 
-def _refusal_of_collateral(c: cmd.SetBacking, listed: Listed) -> tuple[int, int, int] | None:
+def _refusal_of_collateral(c: cmd.SetBacking, listed: Listed, *, owed: bool) -> tuple[int, int, int] | None:
     if c.ground == Ground.DECLARED:
         return (Code.WRONG_COLLATERAL, 0, 0) if c.collateral_price else None
     cap = listed.high
-    if c.qty and c.collateral_price < cap:
+    if (c.qty or owed) and c.collateral_price < cap:
         return Code.WRONG_COLLATERAL, cap, 0
     return None if 0 <= c.collateral_price <= PRICE_MAX else (Code.WRONG_COLLATERAL, 0, 0)
 
@@ -839,7 +857,7 @@ def _sound(c: cmd.SetClass) -> bool:
         and 0 <= c.cover_ms <= 24 * MS_PER_HOUR
         and 0 <= c.running_close_ms < MS_PER_HOUR
         and 1 <= c.collar_low_bp <= BP <= c.collar_high_bp <= 10 * BP
-        and c.first_hour >= 0
+        and 0 <= c.first_hour <= HOUR_MASK
     )
 
 

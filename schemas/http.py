@@ -386,7 +386,7 @@ class KeyRequest(_Request, frozen=True):
     """CIDR notation; none: any."""
 
 
-class OperatorKeyRequest(KeyRequest, frozen=True):
+class OperatorKeyRequest(KeyRequest, frozen=True, kw_only=True):
     """POST /v1/admin/keys: a key of any account; account 0: an operator without one."""
 
     account: int

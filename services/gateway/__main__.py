@@ -1,0 +1,102 @@
+"""The gateway's process: HTTP on 127.0.0.1:HOURBOOK_HTTP_PORT.
+
+    HOURBOOK_HTTP_PORT=8080 python -m services.gateway
+
+The log's end is resolved, keys are read whole and the classes are known before the first request is answered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import sys
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
+
+import asyncpg
+from granian.constants import Interfaces
+from granian.log import LogLevels
+from granian.server.embed import Server
+
+from schemas.codec import WRITER_GATEWAY_MIN
+from services.gateway.app import Gateway, build
+from services.gateway.asks import Asks
+from services.gateway.door import Door
+from services.gateway.keyring import Keyring
+from services.gateway.limits import Limits
+from services.gateway.offers import Offers
+from services.gateway.orders import Orders
+from services.gateway.reads import Classes, Progress, Reads
+from services.gateway.times import MarketClock
+from services.runtime.errors import Halt
+from services.runtime.kafka import Cluster
+from services.runtime.postgres import open_pool
+from services.runtime.supervise import AWAY, Service, run
+from services.runtime.topics import check_topics, read_start
+
+NEEDS: Final = ("kafka", "postgres", "shards", "master_key")
+TOPICS: Final = ("commands", "events", "requests", "delivery", "keys", "offers")
+POOL: Final = 8
+_REFRESH_S: Final = 0.25
+
+
+async def serve(service: Service) -> None:
+    """Until a signal or a fault."""
+    settings = service.settings
+    if settings.http_port == 0:
+        raise Halt("HOURBOOK_HTTP_PORT is not set: clients need to know where the gateway is")
+    async with Cluster(settings.kafka, prefix=settings.topic_prefix) as cluster:
+        await service.wait_for("kafka", cluster.ping)
+        await check_topics(cluster, settings.shards, TOPICS)
+        gateway, tasks = await _wire(service, cluster)
+        server = Server(
+            build(gateway), address="127.0.0.1", port=settings.http_port, interface=Interfaces.ASGI, websockets=False,
+            log_enabled=False, log_level=LogLevels.error, backpressure=1_000,
+        )
+        async with asyncio.TaskGroup() as group:
+            for task in tasks:
+                group.create_task(task())
+            group.create_task(server.serve())
+            service.status.set(role="open", http=f"127.0.0.1:{settings.http_port}")
+
+
+async def _wire(service: Service, cluster: Cluster) -> tuple[Gateway, list[Callable[[], Coroutine[Any, Any, None]]]]:
+    settings = service.settings
+    pool = await service.wait_for("postgres", lambda: open_pool(settings.postgres, size_max=POOL))
+    start = await read_start(cluster, 0)
+    market = MarketClock(start.t0_ms, start.rate, start.sandbox)
+    writer = WRITER_GATEWAY_MIN + secrets.randbits(62)
+    doors = [
+        Door(shard, writer, lambda shard=shard: cluster.log("commands", shard), cluster.log("events", shard))  # type: ignore[misc]
+        for shard in range(settings.shards)
+    ]
+    keyring = Keyring(cluster.log("keys"), settings.master_key)
+    classes, progress, limits = Classes(pool), Progress(pool, settings.shards), Limits()
+    reads, asks, offers = Reads(pool, classes), Asks(pool, lambda topic: cluster.log(topic)), Offers(cluster.log("offers"))
+    orders = Orders(doors, classes, reads, progress, asks, service.clock, market)
+    for door in doors:
+        await door.start()
+    await keyring.load()
+    await service.wait_for("settlement's tables", classes.refresh, errors=(*AWAY, asyncpg.UndefinedTableError))
+
+    async def follow_keys() -> None:
+        while True:
+            await keyring.follow(wait_ms=1_000)
+
+    async def follow_settlement() -> None:
+        while True:
+            await service.wait_for("postgres", lambda: progress.refresh([door.seq for door in doors]))
+            lag_ms = max(progress.lag_ms(door.shard) for door in doors)
+            service.status.set(settlement_lag_ms=lag_ms, keys=len(keyring.keys), seq=max(door.seq for door in doors))
+            await asyncio.sleep(_REFRESH_S)
+
+    gateway = Gateway(
+        doors=doors, classes=classes, reads=reads, progress=progress, asks=asks, orders=orders, keyring=keyring,
+        limits=limits, offers=offers, market=market, clock=service.clock, master_key=settings.master_key,
+    )
+    loops = [follow_keys, follow_settlement, offers.follow]
+    return gateway, [*loops, *(door.write for door in doors), *(door.read for door in doors)]
+
+
+if __name__ == "__main__":
+    sys.exit(run("gateway", serve, needs=NEEDS))

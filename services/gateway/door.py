@@ -1,0 +1,149 @@
+"""One shard's door: commands go out in frames, answers come back from `events`.
+
+1. `start`: the end of `events` is resolved to a number; nothing is accepted before.
+2. `submit` queues a command; one append is in flight, and what arrives meanwhile is the next frame (group commit).
+3. `read` follows `events`; headers name writer and frame, so that others' records need not be decoded.
+4. The outcome and the effects of a command resolve its waiter. Nothing else acknowledges.
+
+An append that was refused had no effect; one that failed otherwise has an unknown outcome, and its events may still come.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple
+
+from schemas.codec import EventsRecord, decode_record, encode_frame, read_headers
+from schemas.commands import Command
+from schemas.events import Event
+from services.gateway.errors import ApiError
+from services.runtime.log import Log, LogError, Outgoing, WriteRefused
+
+FRAME_MAX: Final = 64
+QUEUE_MAX: Final = 10_000
+ANSWER_S: Final = 5.0
+
+
+class Answer(NamedTuple):
+    """What one command did."""
+
+    seq: int
+    time_ms: int
+    outcome: Event
+    effects: tuple[Event, ...]
+
+
+def answers_of(record: EventsRecord) -> dict[int, Answer]:
+    """Answers by the command's index: each outcome with the effects up to the next outcome."""
+    found: dict[int, Answer] = {}
+    index, outcome, effects = -1, None, list[Event]()
+    for event in record.events:
+        said: int | None = getattr(event, "index", None)
+        if said is None:
+            effects.append(event)
+            continue
+        if outcome is not None:
+            found[index] = Answer(record.seq, record.time_ms, outcome, tuple(effects))
+        index, outcome, effects = said, event, []
+    if outcome is not None:
+        found[index] = Answer(record.seq, record.time_ms, outcome, tuple(effects))
+    return found
+
+
+class Door:
+    """See the module. `open_log` gives a fresh connection to `commands` after one has failed."""
+
+    def __init__(self, shard: int, writer: int, open_log: Callable[[], Log], events: Log) -> None:
+        self.shard = shard
+        self.seq = 0
+        """Of the newest record of `events` seen."""
+        self._writer = writer
+        self._open_log = open_log
+        self._events = events
+        self._position = 0
+        self._frame_no = 0
+        self._queue: deque[tuple[Command, asyncio.Future[Answer]]] = deque()
+        self._arrived = asyncio.Event()
+        self._pending: dict[int, Sequence[asyncio.Future[Answer]]] = {}
+
+    async def start(self) -> None:
+        """Step 1. Raises LogError."""
+        first, self._position = await self._events.bounds()
+        if self._position > first:
+            for record in await self._events.read(self._position - 1, count=1, wait_ms=1_000):
+                self.seq = read_headers(record.headers).seq
+
+    async def submit(self, command: Command) -> Answer:
+        """One command's answer. Raises ApiError: overloaded, not_ready (no effect), outcome_unknown."""
+        if len(self._queue) >= QUEUE_MAX:
+            raise ApiError("overloaded", "too many commands wait at this gateway")
+        waiter: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._queue.append((command, waiter))
+        self._arrived.set()
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                return await waiter
+        except TimeoutError:
+            if any(queued is waiter for _, queued in self._queue):
+                # It never left: withdraw it, so that it has no effect.
+                self._queue = deque(pair for pair in self._queue if pair[1] is not waiter)
+                raise ApiError("not_ready") from None
+            raise ApiError("outcome_unknown") from None
+
+    async def write(self) -> None:
+        """Step 2, for ever."""
+        log = self._open_log()
+        while True:
+            await self._arrived.wait()
+            batch = [self._queue.popleft() for _ in range(min(FRAME_MAX, len(self._queue)))]
+            if not self._queue:
+                self._arrived.clear()
+            batch = [(command, waiter) for command, waiter in batch if not waiter.done()]
+            if not batch:
+                continue
+            self._frame_no += 1
+            number = self._frame_no
+            waiters = [waiter for _, waiter in batch]
+            self._pending[number] = waiters
+            try:
+                await log.append([Outgoing(encode_frame(self._writer, number, [command for command, _ in batch]))])
+            except WriteRefused:
+                del self._pending[number]
+                _fail(waiters, ApiError("not_ready"))
+                log = self._open_log()
+            except LogError:
+                # It may be in the log: the answer may still come, and the waiters' own time-out says `unknown`.
+                log = self._open_log()
+            self._forget()
+
+    def _forget(self) -> None:
+        """Frames whose every waiter has gone."""
+        while self._pending and all(w.done() for w in self._pending[next(iter(self._pending))]):
+            del self._pending[next(iter(self._pending))]
+
+    async def read(self) -> None:
+        """Steps 3 and 4, for ever. Raises LogError."""
+        while True:
+            for record in await self._events.read(self._position, wait_ms=1_000):
+                self._position = record.offset + 1
+                envelope = read_headers(record.headers)
+                self.seq = max(self.seq, envelope.seq)
+                if envelope.writer == self._writer and envelope.frame_no in self._pending:
+                    self._resolve(decode_record(record.value))
+
+    def _resolve(self, record: EventsRecord) -> None:
+        waiters = self._pending[record.frame_no]
+        for index, answer in answers_of(record).items():
+            with contextlib.suppress(asyncio.InvalidStateError):  # a repeat, or nobody waits any more
+                waiters[index].set_result(answer)
+        if record.last:
+            del self._pending[record.frame_no]
+
+
+def _fail(waiters: Sequence[asyncio.Future[Answer]], error: ApiError) -> None:
+    for waiter in waiters:
+        if not waiter.done():
+            waiter.set_exception(error)

@@ -1,0 +1,135 @@
+"""What the gateway answers instead of a result, sorted by what the caller should do next.
+
+ApiError
+├── outcome rejected, retryable    it had no effect; the same again may do later (503, 429)
+├── outcome rejected               it had no effect, and sending it again will not help (4xx)
+└── outcome unknown                it may have had an effect: ask again with the same id (504)
+
+Every code of the engine and of settlement has its row in CODES; a test walks them all.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Literal, NamedTuple
+
+from schemas.http import Problem
+from schemas.units import format_usd
+
+
+class Row(NamedTuple):
+    """HTTP status, title, and what to do about it."""
+
+    status: int
+    title: str
+    advice: str
+    money: bool = False
+    """Whether `need` and `have` are µUSD."""
+    retryable: bool = False
+
+
+CODES: Final[dict[str, Row]] = {
+    # The engine: schemas.events.Code, lower case.
+    "not_offered_yet": Row(422, "This is declared and not offered yet", "docs/rules say what is"),
+    "unknown_account": Row(404, "There is no such account", "check the account's number"),
+    "unknown_class": Row(404, "There is no such class", "GET /v1/classes lists them"),
+    "unknown_contract": Row(404, "This hour is not listed", "GET /v1/contracts?class=... lists those that are"),
+    "wrong_phase": Row(422, "The gate of this hour is closed", "choose a later hour"),
+    "halted": Row(422, "Trading is halted or cancel-only", "wait until it opens; cancels are accepted", retryable=True),
+    "wrong_side": Row(422, "The side is not buy or sell", "say buy or sell"),
+    "wrong_tif": Row(422, "This time in force does not fit here", "use gtc, ioc or fok; only gtc while post-only"),
+    "wrong_flags": Row(422, "These options do not fit together", "post_only goes with gtc only"),
+    "wrong_qty": Row(422, "The quantity is not tradable", "use a positive multiple of the lot, at most 1000000"),
+    "wrong_price": Row(422, "The price is not on the tick", "use a positive multiple of the tick", money=True),
+    "outside_collar": Row(422, "The price is outside the collar", "stay within the bound given", money=True),
+    "insufficient_funds": Row(422, "The account cannot cover this", "deposit, or ask for less", money=True),
+    "insufficient_backing": Row(422, "More than may be sold", "declare capacity, or sell what you hold"),
+    "duplicate_client_id": Row(409, "This client order id stands for another order", "use a new id"),
+    "wrong_client_id": Row(422, "The client order id is not usable", "use 1 to 36 printable ASCII characters without space"),
+    "too_late": Row(422, "It arrived after valid_for_ms had passed", "send it again with the same client order id", retryable=True),
+    "wrong_validity": Row(422, "valid_for_ms is out of range", "use 1 to 600000"),
+    "would_trade": Row(422, "Post-only, and it would trade at once", "lower the bid or raise the ask"),
+    "cannot_fill": Row(422, "Fill-or-kill, and the book cannot fill it", "ask for less, or use ioc"),
+    "unknown_order": Row(404, "No open order has this id", "GET /v1/orders shows the open ones"),
+    "too_many_orders": Row(422, "Too many open orders", "cancel some first"),
+    "stale_version": Row(409, "A newer version of this backing is in force", "use a higher version"),
+    "wrong_role": Row(403, "The account's role does not permit this", "ask an operator for the role"),
+    "wrong_ground": Row(422, "There is no such ground", "use declared or promised"),
+    "wrong_collateral": Row(422, "The collateral price does not fit", "use at least the collar's upper bound", money=True),
+    "wrong_class": Row(422, "The class contradicts itself or the one listed", "list a new version as a new class"),
+    "wrong_amount": Row(422, "The amount is not usable", "use a positive amount"),
+    "wrong_owner": Row(422, "An account's owner never changes", "open another account"),
+    "wrong_state": Row(422, "It cannot go to this state", "look at the state it has"),
+    "wrong_version": Row(422, "This engine version is not possible", "use a version that the build knows, never a lower one"),
+    "wrong_hours": Row(422, "The hours do not fit", "use 1 to 1024 rising hours"),
+    "malformed": Row(400, "The request does not decode", "docs/api.md shows the bodies"),
+    # Settlement.
+    "request_reused": Row(409, "This Idempotency-Key stands for another request", "use a new key"),
+    "wrong_request_id": Row(400, "The Idempotency-Key is not usable", "use 1 to 40 printable ASCII characters"),
+    "deposit_known": Row(409, "This deposit was booked before", "nothing is to be done"),
+    "unknown_owner": Row(404, "There is no such owner", "leave owner out for a new one"),
+    "unknown_payout": Row(404, "There is no such payout", "GET /v1/withdrawals lists them"),
+    "unknown_shard": Row(404, "There is no such shard", "GET /v1/status lists them"),
+    "wrong_destination": Row(422, "The destination is not usable", "use 1 to 200 characters"),
+    "wrong_name": Row(422, "The name is not usable", "use 1 to 100 characters"),
+    "wrong_provider": Row(422, "The provider or its reference is not usable", "use 1 to 100 characters"),
+    # The door itself.
+    "wrong_contract": Row(400, "This is not a contract", "they look like H100.SXM.80.US.20261122T14-USD"),
+    "wrong_order_id": Row(400, "This is not an order id", "they look like 0-1842-3-0"),
+    "wrong_decimal": Row(400, "This is not a decimal amount", "write it like 2.49"),
+    "wrong_time": Row(400, "This is not an hour", "write it like 2026-11-22T14:00Z"),
+    "unauthenticated": Row(401, "No valid key", "docs/api.md shows how to sign"),
+    "wrong_signature": Row(401, "The signature does not fit", "sign timestamp + method + path with query + body"),
+    "wrong_timestamp": Row(401, "The timestamp is not within 30 s of ours", "GET /v1/time tells ours"),
+    "key_expired": Row(401, "The key has expired", "ask for a new one"),
+    "wrong_network": Row(403, "The key may not be used from this address", "use an allowed address"),
+    "missing_scope": Row(403, "The key lacks the scope", "use a key that has it"),
+    "idempotency_key_required": Row(400, "An Idempotency-Key header is required", "send any text of your own, new for each request"),
+    "not_found": Row(404, "There is nothing at this address", "docs/api.md lists the addresses"),
+    "unknown_request": Row(404, "There is no such request", "it may not have been settled yet", retryable=True),
+    "method_not_allowed": Row(405, "This address does not take this method", "docs/api.md lists the methods"),
+    "too_large": Row(413, "The body is too large", "send at most 64 KiB"),
+    "rate_limited": Row(429, "Too many requests", "wait as Retry-After says", retryable=True),
+    "overloaded": Row(503, "Settlement lags behind", "wait a moment; cancels are accepted", retryable=True),
+    "not_ready": Row(503, "The gateway does not reach its log or database", "try again in a moment", retryable=True),
+    "not_settled_yet": Row(503, "Your last write is not settled yet", "read again in a moment", retryable=True),
+    "outcome_unknown": Row(504, "No answer in time", "send the same again with the same id to learn the outcome", retryable=True),
+    "internal": Row(500, "A fault of ours", "tell us the request_id"),
+}
+
+
+class ApiError(Exception):
+    """A refusal with its code. `need` and `have`: the numbers of its sentence."""
+
+    def __init__(self, code: str, detail: str = "", *, need: int = 0, have: int = 0) -> None:
+        self.code = code
+        self.row = CODES[code]
+        self.need = need
+        self.have = have
+        super().__init__(detail or self._sentence())
+
+    @property
+    def outcome(self) -> Literal["rejected", "unknown"]:
+        return "unknown" if self.code in ("outcome_unknown", "internal") else "rejected"
+
+    def _sentence(self) -> str:
+        numbers = ""
+        if self.need or self.have:
+            need, have = (self._shown(number) for number in (self.need, self.have))
+            numbers = f"needs {need}, {have} there: " if self.have or self.code.startswith("insufficient") else f"{need}: "
+        return f"{numbers}{self.row.advice}"
+
+    def _shown(self, number: int) -> str:
+        return f"{format_usd(number)} USD" if self.row.money else str(number)
+
+    def problem(self, request_id: str) -> Problem:
+        """Body of the answer."""
+        shown = {}
+        if self.need or self.have:
+            shown = {
+                name: format_usd(number) if self.row.money else number
+                for name, number in (("need", self.need), ("have", self.have))
+            }
+        return Problem(
+            type=f"/problems/{self.code}", title=self.row.title, status=self.row.status, detail=str(self), code=self.code,
+            request_id=request_id, retryable=self.row.retryable, outcome=self.outcome, **shown,
+        )

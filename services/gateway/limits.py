@@ -1,0 +1,38 @@
+"""How often a key may ask: a token bucket per key. Pure: the clock is the caller's."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+RATE_PER_S: Final = 200
+BURST: Final = 400
+KEYS_MAX: Final = 10_000
+"""Buckets kept; the one that was asked longest ago goes first."""
+
+
+class Verdict(NamedTuple):
+    """`wait_ms` 0: it may."""
+
+    remaining: int
+    wait_ms: int
+
+
+class Limits:
+    """Token buckets by key id."""
+
+    def __init__(self, rate_per_s: int = RATE_PER_S, burst: int = BURST) -> None:
+        self.rate_per_s = rate_per_s
+        self.burst = burst
+        self._buckets: dict[str, tuple[int, int]] = {}
+        """key -> (thousandths of a token, when)."""
+
+    def take(self, key: str, now_ms: int) -> Verdict:
+        """One request of `key`."""
+        tokens, then_ms = self._buckets.pop(key, (self.burst * 1000, now_ms))
+        tokens = min(self.burst * 1000, tokens + max(0, now_ms - then_ms) * self.rate_per_s)
+        allowed = tokens >= 1000
+        tokens -= 1000 if allowed else 0
+        self._buckets[key] = (tokens, now_ms)
+        if len(self._buckets) > KEYS_MAX:
+            del self._buckets[next(iter(self._buckets))]
+        return Verdict(tokens // 1000, 0 if allowed else -(-(1000 - tokens) // self.rate_per_s))

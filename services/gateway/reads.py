@@ -1,0 +1,383 @@
+"""What members and the public read: settlement's projections in Postgres, turned into the answers of `schemas.http`.
+
+Read-only. A caller's reads wait until settlement has passed his last acknowledged write (`Progress.wait_for`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import tomllib
+from collections import defaultdict, deque
+from typing import Any, Final, Literal
+
+import asyncpg
+
+from schemas import http
+from schemas.commands import Flag, Ground, Side
+from schemas.events import Reason
+from schemas.ids import class_no_of, contract_of, format_order, format_symbol, hour_of, parse_symbol
+from schemas.units import BP, MS_PER_MINUTE, bid_hold, format_usd, promise_collateral
+from services.gateway.errors import ApiError
+from services.gateway.times import iso, iso_hour
+
+READ_WAIT_S: Final = 1.0
+LAG_MS_MAX: Final = 2_000
+ROWS_MAX: Final = 500
+_KINDS: Final = {2: "wallet", 3: "payout", 4: "transit", 5: "trading", 8: "collateral"}
+_SIDES: Final[dict[int, Literal["buy", "sell"]]] = {int(Side.BUY): "buy", int(Side.SELL): "sell"}
+TIFS: Final[dict[int, Literal["gtc", "gtd", "ioc", "fok"]]] = {1: "gtc", 2: "gtd", 3: "ioc", 4: "fok"}
+STATES: Final[dict[int, Literal["open", "post_only", "cancel_only", "halted"]]] = {
+    1: "open", 2: "post_only", 3: "cancel_only", 4: "halted",
+}
+ROLES: Final[dict[int, Literal["member", "provider", "market_maker"]]] = {0: "member", 1: "provider", 2: "market_maker"}
+GROUNDS: Final[dict[int, Literal["declared", "promised", "ready"]]] = {1: "declared", 2: "promised", 3: "ready"}
+"""Names at the edge; a test holds them against the enums."""
+
+Row = asyncpg.Record
+
+
+class Progress:
+    """How far settlement has come, and each account's last acknowledged write at this gateway."""
+
+    def __init__(self, pool: asyncpg.Pool, shards: int) -> None:
+        self._pool = pool
+        self.settled = [0] * shards
+        self._seen: list[deque[tuple[float, int]]] = [deque() for _ in range(shards)]
+        """(when, seq seen in events then) of what is not settled yet."""
+        self._written: dict[int, dict[int, int]] = defaultdict(dict)
+        """account -> shard -> seq."""
+
+    async def refresh(self, seqs: list[int]) -> None:
+        """Read the cursors; `seqs`: newest seq seen per shard."""
+        for row in await self._pool.fetch('SELECT partition, seq FROM settlement.cursors WHERE topic = $1', "events"):
+            if row["partition"] < len(self.settled):
+                self.settled[row["partition"]] = row["seq"]
+        now = time.monotonic()
+        for shard, seq in enumerate(seqs):
+            seen = self._seen[shard]
+            if not seen or seen[-1][1] < seq:
+                seen.append((now, seq))
+            while seen and seen[0][1] <= self.settled[shard]:
+                seen.popleft()
+
+    def lag_ms(self, shard: int) -> int:
+        """For how long settlement has owed the oldest record that it has not settled."""
+        seen = self._seen[shard]
+        return int((time.monotonic() - seen[0][0]) * 1000) if seen else 0
+
+    def wrote(self, account: int, shard: int, seq: int) -> None:
+        """An acknowledged write of the account."""
+        self._written[account][shard] = seq
+
+    async def wait_for(self, account: int) -> None:
+        """Until settlement has passed the account's writes. Raises ApiError not_settled_yet."""
+        waited = 0.0
+        while any(self.settled[shard] < seq for shard, seq in self._written.get(account, {}).items()):
+            if waited >= READ_WAIT_S:
+                raise ApiError("not_settled_yet")
+            await asyncio.sleep(0.005)
+            waited += 0.005
+            await self.refresh([0] * len(self.settled))
+        self._written.pop(account, None)
+
+
+class Classes:
+    """Listed classes, by id and number; read again when one is asked for that is not known."""
+
+    def __init__(self, pool: asyncpg.Pool) -> None:
+        self._pool = pool
+        self.by_id: dict[str, Row] = {}
+        self.by_no: dict[int, Row] = {}
+
+    async def refresh(self) -> None:
+        """Read all."""
+        rows = await self._pool.fetch("SELECT * FROM settlement.classes WHERE listed ORDER BY class_id")
+        self.by_id = {row["class_id"]: row for row in rows}
+        self.by_no = {row["class_no"]: row for row in rows}
+
+    async def get(self, class_id: str) -> Row:
+        """Raises ApiError unknown_class."""
+        if class_id not in self.by_id:
+            await self.refresh()
+        if class_id not in self.by_id:
+            raise ApiError("unknown_class", f"{class_id!r} is not listed; GET /v1/classes lists the classes")
+        return self.by_id[class_id]
+
+    async def number(self, class_no: int) -> Row:
+        """A class that an order or title is of."""
+        if class_no not in self.by_no:
+            await self.refresh()
+        return self.by_no[class_no]
+
+    async def contract(self, symbol: str) -> tuple[Row, int]:
+        """Symbol → (class, contract). Raises ApiError."""
+        try:
+            class_id, hour = parse_symbol(symbol)
+        except ValueError as error:
+            raise ApiError("wrong_contract", str(error)) from None
+        row = await self.get(class_id)
+        return row, contract_of(row["class_no"], hour)
+
+    async def symbol(self, contract: int) -> str:
+        """Contract → symbol."""
+        row = await self.number(class_no_of(contract))
+        return format_symbol(row["class_id"], hour_of(contract))
+
+
+def class_answer(row: Row, *, specification: bool = False) -> http.ClassAnswer:
+    """A row of `classes`."""
+    return http.ClassAnswer(
+        class_id=row["class_id"], title=str(tomllib.loads(row["specification"]).get("title", "")), shard=row["shard"],
+        lot=row["lot"], tick=format_usd(row["tick"]), list_price=format_usd(row["list_price"]),
+        collar_low=format_usd(-(-row["list_price"] * row["collar_low_bp"] // BP)),
+        collar_high=format_usd(row["list_price"] * row["collar_high_bp"] // BP),
+        buyer_maker_bp=row["buyer_maker"], buyer_taker_bp=row["buyer_taker"],
+        seller_maker_bp=row["seller_maker"], seller_taker_bp=row["seller_taker"],
+        horizon_hours=row["horizon_hours"], gate_minutes=row["gate_ms"] // MS_PER_MINUTE,
+        state=STATES[row["state"]], specification=row["specification"] if specification else "",
+    )
+
+
+class Reads:
+    """Queries. Amounts leave as decimal strings."""
+
+    def __init__(self, pool: asyncpg.Pool, classes: Classes) -> None:
+        self._pool = pool
+        self._classes = classes
+
+    # --- Market ----------------------------------------------------------------------------------------
+
+    async def contracts(self, row: Row) -> list[http.ContractAnswer]:
+        """Hours of a class that have not ended, with the best of each book."""
+        rows = await self._pool.fetch(
+            "SELECT c.contract, c.phase, c.state, o.side, o.price, sum(o.leaves) AS qty FROM settlement.contracts c"
+            " LEFT JOIN settlement.orders o ON o.contract = c.contract AND o.state = 'open'"
+            " WHERE c.class_no = $1 AND c.phase <> 'ended' GROUP BY c.contract, c.phase, c.state, o.side, o.price"
+            " ORDER BY c.contract", row["class_no"],
+        )
+        books: dict[int, dict[str, Any]] = {}
+        for line in rows:
+            best = books.setdefault(line["contract"], {"row": line, "bid": None, "ask": None})
+            if line["side"] is None:
+                continue
+            side, sign = ("bid", 1) if line["side"] == Side.BUY else ("ask", -1)
+            if best[side] is None or line["price"] * sign > best[side]["price"] * sign:
+                best[side] = line
+        return [self._contract(row["class_id"], row["state"], contract, best) for contract, best in books.items()]
+
+    def _contract(self, class_id: str, class_state: int, contract: int, best: dict[str, Any]) -> http.ContractAnswer:
+        line, bid, ask = best["row"], best["bid"], best["ask"]
+        return http.ContractAnswer(
+            contract=format_symbol(class_id, hour_of(contract)), class_id=class_id, hour=iso_hour(hour_of(contract)),
+            phase=line["phase"], state=STATES[max(class_state, line["state"])],
+            bid=format_usd(bid["price"]) if bid else "", bid_qty=int(bid["qty"]) if bid else 0,
+            ask=format_usd(ask["price"]) if ask else "", ask_qty=int(ask["qty"]) if ask else 0,
+        )
+
+    async def book(self, symbol: str, contract: int, shard: int, depth: int) -> http.BookAnswer:
+        """Both sides, best first. Raises ApiError unknown_contract."""
+        async with self._pool.acquire() as db, db.transaction(isolation="repeatable_read", readonly=True):
+            if await db.fetchval("SELECT 1 FROM settlement.contracts WHERE contract = $1", contract) is None:
+                raise ApiError("unknown_contract")
+            rows = await db.fetch(
+                "SELECT side, price, sum(leaves) AS qty, count(*) AS orders FROM settlement.orders"
+                " WHERE contract = $1 AND state = 'open' GROUP BY side, price ORDER BY price", contract,
+            )
+            seq = await db.fetchval("SELECT seq FROM settlement.cursors WHERE topic = 'events' AND partition = $1", shard)
+        sides: dict[int, list[http.LevelAnswer]] = {Side.BUY: [], Side.SELL: []}
+        for row in rows:
+            level = http.LevelAnswer(price=format_usd(row["price"]), qty=int(row["qty"]), orders=row["orders"])
+            sides[row["side"]].append(level)
+        bids = tuple(reversed(sides[Side.BUY]))[:depth]
+        return http.BookAnswer(contract=symbol, seq=seq or 0, bids=bids, asks=tuple(sides[Side.SELL])[:depth])
+
+    async def trades(self, symbol: str, contract: int, limit: int) -> list[http.TradeAnswer]:
+        """Newest first, without names."""
+        rows = await self._pool.fetch(
+            "SELECT shard, trade, price, qty, taker_side, time_ms FROM settlement.fills WHERE contract = $1"
+            " ORDER BY trade DESC LIMIT $2", contract, min(limit, ROWS_MAX),
+        )
+        return [
+            http.TradeAnswer(
+                trade=f"{r['shard']}-{r['trade']}", contract=symbol, price=format_usd(r["price"]), qty=r["qty"],
+                maker_side=_SIDES[3 - r["taker_side"]], at=iso(r["time_ms"]),
+            )
+            for r in rows
+        ]
+
+    # --- Orders and fills ------------------------------------------------------------------------------
+
+    async def orders(self, account: int, state: str, contract: int, limit: int) -> list[http.OrderAnswer]:
+        """The account's, newest first. `state` and `contract` empty: all."""
+        rows = await self._pool.fetch(
+            "SELECT * FROM settlement.orders WHERE account = $1 AND ($2 = '' OR state = $2) AND ($3 = 0 OR contract = $3)"
+            " ORDER BY accepted_ms DESC, order_id DESC LIMIT $4", account, state, contract, min(limit, ROWS_MAX),
+        )
+        return [await self.order_answer(row) for row in rows]
+
+    async def order(self, account: int, order: int) -> Row | None:
+        """One of the account's, by id."""
+        return await self._pool.fetchrow("SELECT * FROM settlement.orders WHERE order_id = $1 AND account = $2", order, account)
+
+    async def order_by_client_id(self, account: int, client_id: str) -> Row | None:
+        """The newest with this client id."""
+        return await self._pool.fetchrow(
+            "SELECT * FROM settlement.orders WHERE account = $1 AND client_id = $2 ORDER BY accepted_ms DESC, order_id DESC"
+            " LIMIT 1", account, client_id,
+        )
+
+    async def order_answer(self, row: Row, *, repeated: bool = False) -> http.OrderAnswer:
+        """A row of `orders`."""
+        return http.OrderAnswer(
+            order_id=format_order(row["order_id"]), client_order_id=row["client_id"],
+            contract=await self._classes.symbol(row["contract"]), side=_SIDES[row["side"]], qty=row["qty"],
+            price=format_usd(row["price"]), tif=TIFS[row["tif"]], post_only=bool(row["flags"] & Flag.POST_ONLY),
+            state=row["state"], reason=reason_name(row["reason"]), leaves=row["leaves"], filled=row["filled"],
+            cancelled=row["cancelled"], accepted_at=iso(row["accepted_ms"]), repeated=repeated,
+        )
+
+    async def fills(self, account: int, limit: int) -> list[http.FillAnswer]:
+        """The account's, newest first."""
+        rows = await self._pool.fetch(
+            "SELECT f.*, b.desk AS buyer_desk, s.desk AS seller_desk FROM settlement.fills f"
+            " JOIN settlement.accounts b ON b.account = f.buyer JOIN settlement.accounts s ON s.account = f.seller"
+            " WHERE f.buyer = $1 OR f.seller = $1 ORDER BY f.time_ms DESC, f.trade DESC LIMIT $2", account, min(limit, ROWS_MAX),
+        )
+        return [await self._fill(account, row) for row in rows]
+
+    async def _fill(self, account: int, row: Row) -> http.FillAnswer:
+        buying = row["buyer"] == account
+        taking = (row["taker_side"] == Side.BUY) == buying
+        return http.FillAnswer(
+            trade=f"{row['shard']}-{row['trade']}", contract=await self._classes.symbol(row["contract"]),
+            order_id=format_order(row["taker_order"] if taking else row["maker_order"]), side="buy" if buying else "sell",
+            role="taker" if taking else "maker", qty=row["qty"], price=format_usd(row["price"]), minutes=row["minutes"],
+            notional=format_usd(row["notional"]), fee=format_usd(row["buyer_fee"] if buying else row["seller_fee"]),
+            counterparty="desk" if row["seller_desk" if buying else "buyer_desk"] else "member", at=iso(row["time_ms"]),
+        )
+
+    async def is_desk(self, account: int) -> bool:
+        """Whether the account is the aggregator's own."""
+        return bool(await self._pool.fetchval("SELECT desk FROM settlement.accounts WHERE account = $1", account))
+
+    # --- Money and hours -------------------------------------------------------------------------------
+
+    async def account(self, account: int, scopes: tuple[str, ...]) -> http.AccountAnswer:
+        """Raises ApiError unknown_account."""
+        row = await self._pool.fetchrow("SELECT * FROM settlement.accounts WHERE account = $1", account)
+        if row is None:
+            raise ApiError("unknown_account")
+        return http.AccountAnswer(
+            account=account, owner=row["owner"], name=row["name"], role=ROLES[row["role"]], scopes=scopes
+        )
+
+    async def balance(self, account: int, shards: int) -> http.BalanceAnswer:
+        """At one moment of settlement."""
+        async with self._pool.acquire() as db, db.transaction(isolation="repeatable_read", readonly=True):
+            rows = await db.fetch(
+                "SELECT kind, shard, amount FROM settlement.balances WHERE ref = $1 AND asset = 0 AND kind IN (2, 3, 4, 5, 8)",
+                account,
+            )
+            bids = await db.fetch(
+                "SELECT shard, contract, price, leaves, maker_bp, taker_bp FROM settlement.orders"
+                " WHERE account = $1 AND state = 'open' AND side = $2", account, Side.BUY,
+            )
+            promises = await db.fetch(
+                "SELECT contract, qty, owed, collateral_price FROM settlement.backing WHERE account = $1 AND ground = $2",
+                account, Ground.PROMISED,
+            )
+        total: defaultdict[tuple[str, int], int] = defaultdict(int)
+        for row in rows:
+            total[_KINDS[row["kind"]], row["shard"] if row["kind"] == 5 else 0] += row["amount"]
+        holds: defaultdict[int, int] = defaultdict(int)
+        for bid in bids:
+            lot = (await self._classes.number(class_no_of(bid["contract"])))["lot"]
+            holds[bid["shard"]] += bid_hold(bid["price"], bid["leaves"], lot, max(bid["maker_bp"], bid["taker_bp"]))
+        collateral: defaultdict[int, int] = defaultdict(int)
+        for promise in promises:
+            row = await self._classes.number(class_no_of(promise["contract"]))
+            unit = promise_collateral(promise["collateral_price"], row["buyer_taker"])
+            collateral[row["shard"]] += max(promise["qty"], promise["owed"]) * unit
+        return http.BalanceAnswer(
+            account=account, wallet=format_usd(total["wallet", 0]), in_transit=format_usd(total["transit", 0]),
+            payouts=format_usd(total["payout", 0]), waiting_collateral=format_usd(total["collateral", 0]),
+            trading=tuple(
+                _trading(shard, total["trading", shard], holds[shard], collateral[shard]) for shard in range(shards)
+            ),
+        )
+
+    async def positions(self, account: int) -> list[http.PositionAnswer]:
+        """Hours held and owed that are not settled, by contract."""
+        rows = await self._pool.fetch(
+            "SELECT t.contract, coalesce(c.phase, 'ended') AS phase,"
+            " sum(CASE WHEN holder = $1 THEN qty ELSE 0 END) AS held, sum(CASE WHEN obligor = $1 THEN qty ELSE 0 END) AS owed,"
+            " sum(CASE WHEN holder = $1 THEN cost ELSE 0 END) AS cost,"
+            " sum(CASE WHEN obligor = $1 THEN proceeds ELSE 0 END) AS proceeds"
+            " FROM settlement.titles t LEFT JOIN settlement.contracts c USING (contract)"
+            " WHERE (holder = $1 OR obligor = $1) AND t.state IN ('live', 'ended') GROUP BY t.contract, c.phase"
+            " ORDER BY (t.contract & 16777215), t.contract", account,
+        )
+        return [
+            http.PositionAnswer(
+                contract=await self._classes.symbol(row["contract"]), hour=iso_hour(hour_of(row["contract"])),
+                phase=row["phase"], held=int(row["held"]), owed=int(row["owed"]), cost=format_usd(int(row["cost"])),
+                proceeds=format_usd(int(row["proceeds"])),
+            )
+            for row in rows
+        ]
+
+    async def ledger(self, account: int, limit: int) -> list[http.LineAnswer]:
+        """The account's lines, newest first."""
+        rows = await self._pool.fetch(
+            "SELECT e.source, e.shard, e.seq, e.index, e.what, e.time_ms, p.kind, p.amount FROM settlement.postings p"
+            " JOIN settlement.entries e USING (source, shard, seq, index)"
+            " WHERE p.ref = $1 AND p.kind IN (2, 3, 4, 5, 8) AND p.asset = 0"
+            " ORDER BY e.time_ms DESC, e.source, e.shard, e.seq DESC, e.index DESC, p.line LIMIT $2",
+            account, min(limit, ROWS_MAX),
+        )
+        return [
+            http.LineAnswer(
+                entry=f"{r['source']}-{r['shard']}-{r['seq']}-{r['index']}", what=r["what"], kind=_KINDS[r["kind"]],
+                amount=format_usd(r["amount"]), at=iso(r["time_ms"]),
+            )
+            for r in rows
+        ]
+
+    async def withdrawals(self, account: int) -> list[http.WithdrawalAnswer]:
+        """Newest first."""
+        rows = await self._pool.fetch(
+            "SELECT * FROM settlement.payouts WHERE account = $1 ORDER BY payout DESC LIMIT $2", account, ROWS_MAX
+        )
+        return [
+            http.WithdrawalAnswer(
+                payout=r["payout"], amount=format_usd(r["amount"]), destination=r["destination"], state=r["state"],
+                created_at=iso(r["created_ms"]), updated_at=iso(r["updated_ms"]),
+            )
+            for r in rows
+        ]
+
+    async def capacity(self, account: int) -> list[http.CapacityAnswer]:
+        """Backing in hours that have not ended."""
+        rows = await self._pool.fetch(
+            "SELECT * FROM settlement.backing WHERE account = $1 ORDER BY contract, ground", account
+        )
+        return [
+            http.CapacityAnswer(
+                contract=await self._classes.symbol(row["contract"]), ground=GROUNDS[row["ground"]],
+                qty=row["qty"], owed=row["owed"], collateral_price=format_usd(row["collateral_price"]), version=row["version"],
+            )
+            for row in rows
+        ]
+
+
+def reason_name(reason: int) -> str:
+    """`Reason` → its name at the edge; 0: none."""
+    return Reason(reason).name.lower() if reason else ""
+
+
+def _trading(shard: int, balance: int, holds: int, collateral: int) -> http.TradingAnswer:
+    return http.TradingAnswer(
+        shard=shard, balance=format_usd(balance), holds=format_usd(holds), collateral=format_usd(collateral),
+        available=format_usd(balance - holds - collateral),
+    )

@@ -87,7 +87,7 @@ async def _opened(service: Service) -> AsyncIterator[tuple[Mirror, FileSnapshotS
         commands, events, quarantine = cluster.log("commands", shard), cluster.log("events", shard), cluster.log("quarantine")
         service.status.set(role="recovering", shard=shard)
         mirror = await recover(shard, commands, events, quarantine, store, notice=service.log.warning)
-        begins = {"offset": mirror.replica.position.next_offset, "seq": mirror.replica.seq}
+        begins = {"offset": mirror.replica.next_offset, "seq": mirror.replica.seq}
         service.log.info("begins", extra={"fields": begins})
         yield mirror, store
 

@@ -57,7 +57,7 @@ class Follower:
         self._plan = plan or SnapshotPlan()
         self._idle = idle
         """Called when there is nothing to do: the moment for a garbage collection."""
-        self._saved_offset = mirror.replica.position.next_offset
+        self._saved_offset = mirror.replica.next_offset
         self._saved_ms = clock.now_ms()
         self._lease_asked_ms = 0
 
@@ -74,14 +74,14 @@ class Follower:
                 return epoch
 
     async def _save_when_due(self) -> None:
-        new = self.mirror.replica.position.next_offset - self._saved_offset
+        new = self.mirror.replica.next_offset - self._saved_offset
         waited_ms = self._clock.now_ms() - self._saved_ms
         if new >= self._plan.records or (new > 0 and waited_ms >= self._plan.every_ms):
             # While nobody writes, what is pending will not come: the lease is more urgent than a snapshot.
             await self.mirror.compare_some(wait_ms=_WAIT_MS)
             if self.mirror.verified:
                 name = await save(self.mirror, self._store)
-                self._saved_offset, self._saved_ms = self.mirror.replica.position.next_offset, self._clock.now_ms()
+                self._saved_offset, self._saved_ms = self.mirror.replica.next_offset, self._clock.now_ms()
                 self._status.set(snapshot=name)
 
     async def _try_lease(self) -> int | None:
@@ -104,5 +104,5 @@ class Follower:
         mirror = self.mirror
         self._status.set(
             role="follower", seq=mirror.replica.seq, seq_verified=mirror.seq_verified, epoch=mirror.epoch,
-            offset=mirror.replica.position.next_offset, pending=len(mirror.pending), time_ms=mirror.replica.engine.time_ms,
+            offset=mirror.replica.next_offset, pending=len(mirror.pending), time_ms=mirror.replica.engine.time_ms,
         )

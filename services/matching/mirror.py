@@ -85,7 +85,7 @@ class Mirror:
             return 0
         applied = 0
         for record in await self.commands.read(
-            self.replica.position.next_offset, count=self._read_max, wait_ms=wait_ms
+            self.replica.next_offset, count=self._read_max, wait_ms=wait_ms
         ):
             if through is not None and record.offset > through:
                 break
@@ -173,7 +173,7 @@ class Mirror:
     def _check_cause(self, cause: int, commands_end: int) -> None:
         """The next record of `events` can still be caused. Raises Halt."""
         events = f"events/{self.events.partition} offset {self._events_next}"
-        applied = self.replica.position.next_offset - 1
+        applied = self.replica.next_offset - 1
         if cause <= applied:
             raise Halt(
                 f"{events} is an output of commands offset {cause}, and this build gives no further output there: "

@@ -71,7 +71,7 @@ def take(mirror: Mirror) -> Snapshot:
     return Snapshot(
         format=SNAPSHOT_FORMAT,
         shard=replica.shard,
-        commands_next=replica.position.next_offset,
+        commands_next=replica.next_offset,
         commands_hash=replica.position.last_hash,
         events_next=events_position.next_offset,
         events_hash=events_position.last_hash,

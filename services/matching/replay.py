@@ -64,7 +64,7 @@ async def replay(
     records_before, commands_before = replica.records, replica.commands
     _, end = await commands.bounds()
     events_end = (await events.bounds())[1] if events is not None else 0
-    while replica.position.next_offset < end and not _reached(replica, through_seq):
+    while replica.next_offset < end and not _reached(replica, through_seq):
         await _apply_batch(mirror, end, through_seq)
         while mirror.pending and mirror.events_position.next_offset < events_end:
             await mirror.compare_some(wait_ms=PATIENCE_MS)
@@ -81,7 +81,7 @@ async def replay(
 
 
 async def _apply_batch(mirror: Mirror, end: int, through_seq: int | None) -> None:
-    start = mirror.replica.position.next_offset
+    start = mirror.replica.next_offset
     for record in await mirror.commands.read(start, count=READ_MAX, wait_ms=PATIENCE_MS):
         if record.offset >= end or _reached(mirror.replica, through_seq):
             return

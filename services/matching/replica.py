@@ -30,8 +30,10 @@ class Replica:
     ) -> None:
         self.shard = shard
         self.engine = engine
-        self.position = position
+        self.next_offset = position.next_offset
         """In `commands`: where the next record comes from."""
+        self._position = position
+        self._last: Record | None = None
         self.seq = seq
         self.chain = chain
         """Of the last record said."""
@@ -39,13 +41,18 @@ class Replica:
         self.commands = 0
         """Applied since this object was made."""
 
+    @property
+    def position(self) -> Position:
+        """In `commands`, with the hash of the last record applied."""
+        return self._position if self._last is None else after(self._last)
+
     def apply(self, record: Record, quarantine: Mapping[int, bytes]) -> list[Sealed]:
         """The records of `events` that this record of `commands` causes.
 
         `quarantine`: offset → hash of the records that cause nothing. Raises BrokenFrame, Contradiction, WrongStart; nothing of
         it was applied then.
         """
-        assert record.offset >= self.position.next_offset, f"offset {record.offset} after {self.position.next_offset - 1}"
+        assert record.offset >= self.next_offset, f"offset {record.offset} after {self.next_offset - 1}"
         banned = quarantine.get(record.offset)
         if banned is not None and banned != record_hash(record.value):
             raise Contradiction(
@@ -64,7 +71,9 @@ class Replica:
             events = []
         sealed = seal(self.shard, self.seq, self.chain, record.offset, self.engine.time_ms, frame, events)
         self.seq, self.chain = sealed[-1].seq, sealed[-1].chain
-        self.position = after(record)
+        # Its hash is taken when a position is asked for: thousands of records pass in between.
+        self._last = record
+        self.next_offset = record.offset + 1
         self.records += 1
         self.commands += len(frame.commands)
         return sealed

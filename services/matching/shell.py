@@ -152,7 +152,7 @@ class Shell:
     async def _step(self) -> bool:
         """One read of commands, applied and written. False: there was none."""
         mirror = self.mirror
-        records = await mirror.commands.read(mirror.replica.position.next_offset, count=READ_MAX, wait_ms=_WAIT_MS)
+        records = await mirror.commands.read(mirror.replica.next_offset, count=READ_MAX, wait_ms=_WAIT_MS)
         said: list[Sealed] = []
         size = 0
         for record in records:
@@ -198,6 +198,6 @@ class Shell:
     def _report(self) -> None:
         replica = self.mirror.replica
         self._status.set(
-            role="active", seq=replica.seq, epoch=self._epoch, offset=replica.position.next_offset, pending=0,
+            role="active", seq=replica.seq, epoch=self._epoch, offset=replica.next_offset, pending=0,
             time_ms=replica.engine.time_ms,
         )

@@ -14,6 +14,7 @@ What may happen at any time, and the answer:
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Final
@@ -29,12 +30,13 @@ from services.market_maker.limits import Limits
 from services.market_maker.offers import Offers
 from services.market_maker.planning import Ask, HourState, Plan, Requote, SetBacking, plan
 from services.market_maker.quoting import NoQuote, Quote, Terms, quote, sizes
-from services.runtime.log import Clock, Log, LogError
+from services.runtime.log import Clock, Log, LogError, OutOfRange
 from services.runtime.status import Status
 
 PASSES_MAX: Final = 4
 """Plans in a row without a reading between them: backing, orders on it, and what a fill has changed meanwhile."""
 RETRY_MS: Final = 250
+FOLLOW_MS: Final = 500
 AWAY_MS_MAX: Final = 2_000
 STOP_MS_MAX: Final = 8_000
 """For pulling asks at an orderly stop."""
@@ -64,6 +66,8 @@ class Desk:
         self._status = status
         self._changed = asyncio.Event()
         """Set when the catalogues have moved since the last plan."""
+        self._caught_up = asyncio.Event()
+        """Set when `follow` has read what was on the topic when it began."""
         self._in_flight = asyncio.Semaphore(limits.in_flight_max)
         self._orders = 0
         self._run = f"{clock.now_ms():x}"
@@ -74,31 +78,39 @@ class Desk:
 
     # --- The catalogues -----------------------------------------------------------------------------------------------
 
-    async def follow(self, open_log: Callable[[], Log]) -> None:
+    async def follow(self, log: Log) -> None:
         """Read `offers` from its beginning, for ever. While the broker is away, sources grow stale."""
-        log, offset = open_log(), -1
+        offset, end = -1, 0
         while True:
             try:
                 if offset < 0:
-                    offset, _ = await log.bounds()
-                records = await log.read(offset, wait_ms=500)
+                    offset, end = await log.bounds()
+                    self.offers = Offers(self._limits.stale_after_ms)
+                records = await log.read(offset, wait_ms=FOLLOW_MS)
             except LogError as error:
                 self._status.set(offers_error=str(error))
+                if isinstance(error, OutOfRange):
+                    # Another log than the one that was read: what it said counts no more.
+                    offset = -1
                 await self._clock.sleep_ms(RETRY_MS)
-                log = open_log()
                 continue
-            self._status.set(offers_error="")
+            self._status.set(offers_error="", offers_offset=offset)
             for record in records:
                 self.offers.apply(_decoder.decode(record.value))
                 offset = record.offset + 1
             if records:
                 self._changed.set()
+            if offset >= end:
+                self._caught_up.set()
 
     # --- The books ----------------------------------------------------------------------------------------------------
 
     async def trade(self) -> None:
         """For ever; an orderly stop pulls the asks."""
         try:
+            # Asks of the process before are judged by the catalogues, not by not having read them yet.
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._caught_up.wait(), self._limits.stale_after_ms / 1_000)
             while True:
                 await self._away(self.read)
                 await self._mend_until(self._clock.now_ms() + self._limits.refresh_ms)
@@ -123,7 +135,8 @@ class Desk:
             for hour in hours:
                 own = known.get(hour.symbol)
                 states[hour.hour] = HourState(
-                    hour=hour.hour, symbol=hour.symbol, forward=hour.forward, takes_orders=hour.takes_orders,
+                    hour=hour.hour, symbol=hour.symbol, forward=hour.forward,
+                    takes_orders=hour.takes_orders and each.takes_orders,
                     asks=tuple(asks.get(hour.symbol, ())), backing=own.qty if own else 0,
                     owed=own.owed if own else 0, collateral_price=own.collateral_price if own else 0,
                 )  # fmt: skip
@@ -312,7 +325,7 @@ class Desk:
             self._counts[what] = self._counts.get(what, 0) + 1
             return
         self._counts["refused" if isinstance(outcome, Refused) else "unknown"] += 1
-        why = outcome.code if isinstance(outcome, Refused) else outcome.why
+        why = f"{outcome.code} {outcome.why}".rstrip() if isinstance(outcome, Refused) else outcome.why
         self._last_refusal = f"{what} {where}: {why}"
         self._lines.warning("not done", extra={"fields": {"what": what, "where": where, "why": why}})
 

@@ -21,7 +21,7 @@ class ListedClass(Struct, frozen=True):
     """A class that the exchange lists."""
 
     terms: Terms
-    shard: int
+    takes_orders: bool
 
 
 class Contract(Struct, frozen=True):
@@ -68,6 +68,7 @@ class Refused(Struct, frozen=True):
     retryable: bool = False
     need: int = 0
     have: int = 0
+    why: str = ""
 
 
 class Unknown(Struct, frozen=True):

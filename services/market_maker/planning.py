@@ -115,7 +115,7 @@ def _backing(terms: Terms, quote: Quote, window: Sequence[HourState]) -> Iterato
     run: list[HourState] = []
     for state in window:
         qty = max(quote.qty, state.owed)
-        right = state.backing == qty and state.collateral_price >= terms.cap
+        right = state.backing == qty and state.collateral_price >= terms.high
         if run and (right or state.hour != run[-1].hour + 1 or qty != max(quote.qty, run[-1].owed)):
             yield _run(terms, quote, run)
             run = []
@@ -126,4 +126,4 @@ def _backing(terms: Terms, quote: Quote, window: Sequence[HourState]) -> Iterato
 
 
 def _run(terms: Terms, quote: Quote, run: Sequence[HourState]) -> SetBacking:
-    return SetBacking(terms.class_id, run[0].hour, len(run), max(quote.qty, run[0].owed), terms.cap)
+    return SetBacking(terms.class_id, run[0].hour, len(run), max(quote.qty, run[0].owed), terms.high)

@@ -18,27 +18,18 @@ class Terms(Struct, frozen=True, kw_only=True):
     class_id: str
     lot: Gpus
     tick: Price
-    list_price: Price
-    collar_low_bp: BasisPoints
-    collar_high_bp: BasisPoints
+    low: Price
+    """The collar: what the book takes, from"""
+    high: Price
+    """to."""
     buyer_taker_bp: BasisPoints
     seller_bp: BasisPoints
     """The higher of the seller's two rates."""
 
     @property
-    def floor(self) -> Price:
-        """The lowest price that the book takes: on the tick and in the collar."""
-        return _up(-(-self.list_price * self.collar_low_bp // BP), self.tick)
-
-    @property
-    def cap(self) -> Price:
-        """The highest price that the collar allows; not always on the tick."""
-        return self.list_price * self.collar_high_bp // BP
-
-    @property
     def collateral(self) -> Micros:
-        """Held per promised GPU-hour, at the least collateral price that is allowed: the cap."""
-        return promise_collateral(self.cap, self.buyer_taker_bp)
+        """Held per promised GPU-hour, at the least collateral price that is allowed: the collar's upper bound."""
+        return promise_collateral(self.high, self.buyer_taker_bp)
 
 
 class Quote(Struct, frozen=True):
@@ -63,8 +54,8 @@ def quote(terms: Terms, offer: OfferSeen | NoOffer, margin_bp: BasisPoints, qty:
     if offer.gpus != terms.lot:
         return NoQuote(f"the offer is of {offer.gpus} GPUs, a lot is {terms.lot}")
     wanted = _up(-(-offer.price * (BP + margin_bp) // BP), terms.tick)
-    highest = terms.cap // terms.tick * terms.tick
-    price = min(max(wanted, terms.floor), highest)
+    lowest, highest = _up(terms.low, terms.tick), terms.high // terms.tick * terms.tick
+    price = min(max(wanted, lowest), highest)
     if price - fee(price, terms.seller_bp) < offer.price:
         return NoQuote(f"at {price} µUSD, less the fee, it would sell below the offer's {offer.price}")
     if qty < terms.lot:

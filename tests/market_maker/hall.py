@@ -92,7 +92,7 @@ class Hall:
         self.settle(spec)
         self._numbers[class_id] = number
         self._terms[class_id] = Terms(
-            class_id=class_id, lot=lot, tick=tick, list_price=list_price, collar_low_bp=5_000, collar_high_bp=20_000,
+            class_id=class_id, lot=lot, tick=tick, low=list_price // 2, high=list_price * 2,
             buyer_taker_bp=0, seller_bp=50,
         )  # fmt: skip
 
@@ -119,7 +119,7 @@ class Hall:
 
     async def classes(self) -> list[ListedClass]:
         await self._read()
-        return [ListedClass(terms, 0) for terms in self._terms.values()]
+        return [ListedClass(terms, takes_orders=True) for terms in self._terms.values()]
 
     async def contracts(self, class_id: str) -> list[Contract]:
         await self._read()

@@ -157,7 +157,8 @@ async def test_what_was_sold_is_owed_and_not_offered_again(market: Market) -> No
     assert market.hall.buy(market.symbol(9), 3, 9_900) == 3
     await market.turn()
     assert market.asks() == ["09 | 5@9900", "10 | 8@9900", "11 | 8@9900"]
-    assert market.desk.classes[SINGLE].hours[market.desk.classes[SINGLE].hours.__iter__().__next__()].owed == 3
+    hours = market.desk.classes[SINGLE].hours
+    assert hours[min(hours)].owed == 3
     market.lists(8_000)
     await market.turn()
     assert market.asks() == ["09 | 5@8800", "10 | 8@8800", "11 | 8@8800"]

@@ -12,7 +12,7 @@ from services.market_maker.planning import Ask, HourState, Plan, SetBacking, pla
 from services.market_maker.quoting import NoQuote, Quote, Terms
 
 TERMS = Terms(
-    class_id="C", lot=1, tick=10, list_price=1_000, collar_low_bp=5_000, collar_high_bp=20_000,
+    class_id="C", lot=1, tick=10, low=500, high=2_000,
     buyer_taker_bp=0, seller_bp=50,
 )  # fmt: skip
 OFFER = OfferSeen("cloud", "r", "t", "on_demand", "C", 1, 900, 1, 1, "file", 0, 0, "s")

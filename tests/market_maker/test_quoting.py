@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.specifications import specifications, tick_for
+from schemas.specifications import collar, specifications, tick_for
 from schemas.supply import OfferSeen
 from schemas.units import fee
 from services.market_maker.limits import BadLimits, packaged_limits, parse_limits
@@ -15,7 +15,7 @@ from services.market_maker.offers import NoOffer
 from services.market_maker.quoting import NoQuote, Quote, Terms, quote, sizes
 
 TERMS = Terms(
-    class_id="C", lot=1, tick=5_000, list_price=3_300_000, collar_low_bp=5_000, collar_high_bp=20_000,
+    class_id="C", lot=1, tick=5_000, low=1_650_000, high=6_600_000,
     buyer_taker_bp=0, seller_bp=50,
 )  # fmt: skip
 
@@ -69,26 +69,30 @@ def test_every_ask_can_be_placed_and_none_loses(
 ) -> None:
     tick = tick_for(scale)
     list_price = max(1, round(scale / tick * steps / 1_000)) * tick
-    terms = msgspec.structs.replace(TERMS, tick=tick, list_price=list_price, seller_bp=seller_bp)
+    low, high = collar(list_price, 5_000, 20_000)
+    terms = msgspec.structs.replace(TERMS, tick=tick, low=low, high=high, seller_bp=seller_bp)
     result = quote(terms, offer(cost), margin_bp, 8)
     if isinstance(result, NoQuote):
         return
     assert result.price % tick == 0
-    assert -(-list_price * 5_000 // 10_000) <= result.price <= list_price * 20_000 // 10_000
+    assert low <= result.price <= high
     assert result.price - fee(result.price, seller_bp) >= cost
     # Never dearer than cost plus margin by a tick or more, but for the floor.
-    assert result.price < cost * (10_000 + margin_bp) / 10_000 + tick + 1 or result.price == terms.floor
+    assert result.price < cost * (10_000 + margin_bp) / 10_000 + tick + 1 or result.price - low < tick
 
 
 def terms_of_all() -> list[Terms]:
-    return [
-        Terms(
-            class_id=spec.class_id, lot=spec.trading.lot, tick=spec.trading.tick_micros,
-            list_price=spec.trading.list_price_micros, collar_low_bp=spec.trading.collar_low_bp,
-            collar_high_bp=spec.trading.collar_high_bp, buyer_taker_bp=10, seller_bp=50,
-        )
-        for spec in specifications()
-    ]  # fmt: skip
+    found = []
+    for spec in specifications():
+        trading = spec.trading
+        low, high = collar(trading.list_price_micros, trading.collar_low_bp, trading.collar_high_bp)
+        found.append(
+            Terms(
+                class_id=spec.class_id, lot=trading.lot, tick=trading.tick_micros, low=low, high=high,
+                buyer_taker_bp=10, seller_bp=50,
+            )
+        )  # fmt: skip
+    return found
 
 
 def test_sizes_stay_within_the_capital_in_whole_lots() -> None:

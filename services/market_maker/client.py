@@ -1,0 +1,293 @@
+"""`Exchange` over the public HTTP API: requests signed with a member's key, at a bounded rate.
+
+What became of a request, and what is said of it:
+- no connection was made, or the answer says `rejected`: it had no effect (`Refused`);
+- sent and no answer, a broken one, or one that says `unknown`: it may have had an effect (`Unknown`);
+- requests that settlement decides carry an Idempotency-Key, and are repeated under it while their outcome is unknown or pending.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import hashlib
+import hmac
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final, Self, TypeVar
+
+import httpx
+import msgspec
+from msgspec import Struct
+
+from schemas.http import (
+    CapacityAnswer,
+    CapacityRequest,
+    ClassAnswer,
+    ContractAnswer,
+    NewKeyAnswer,
+    OrderAnswer,
+    OrderRequest,
+    Problem,
+    TransferRequest,
+)
+from schemas.ids import parse_symbol
+from schemas.units import Gpus, Hour, Micros, Millis, Price, format_usd, parse_usd
+from services.market_maker.exchange import (
+    Accepted,
+    Backing,
+    Contract,
+    GatewayAway,
+    ListedClass,
+    OpenOrder,
+    Outcome,
+    Refused,
+    Unknown,
+)
+from services.market_maker.pace import Pace
+from services.market_maker.quoting import Terms
+from services.runtime.log import Clock
+
+ANSWER_S_MAX: Final = 8.0
+"""Longer than the gateway takes to give up by itself."""
+CONNECT_S_MAX: Final = 2.0
+REPEATS_MAX: Final = 3
+OPEN_ORDERS_MAX: Final = 500
+"""As many as the gateway tells at once."""
+NO_ORDERS: Final = ("cancel_only", "halted")
+_NOT_SENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+
+T = TypeVar("T")
+
+
+class BadKey(ValueError):
+    """The file does not hold a key."""
+
+
+class Key(Struct, frozen=True):
+    """A member's key."""
+
+    key_id: str
+    secret: bytes
+
+    def __repr__(self) -> str:
+        return f"Key({self.key_id})"
+
+
+def read_key(path: Path) -> Key:
+    """The file holds the answer of POST /v1/keys. Raises BadKey."""
+    try:
+        answer = msgspec.json.decode(path.read_bytes(), type=NewKeyAnswer)
+        return Key(answer.key.key_id, base64.b64decode(answer.secret, validate=True))
+    except (OSError, msgspec.DecodeError, binascii.Error) as error:
+        # Of a file with a secret in it nothing is repeated but its name.
+        raise BadKey(f"{path} does not hold a key as POST /v1/keys answers it ({type(error).__name__})") from None
+
+
+class _Answer(Struct, frozen=True):
+    status: int
+    body: bytes
+    retry_after_ms: Millis
+
+
+class GatewayClient:
+    """One account's connection. Used as `async with`."""
+
+    def __init__(self, url: str, key: Key, clock: Clock, requests_per_second: int, run: str) -> None:
+        """`run` makes Idempotency-Keys differ from those of earlier processes."""
+        self._key = key
+        self._clock = clock
+        self._pace = Pace(requests_per_second)
+        self._run = run
+        self._asked = 0
+        timeout = httpx.Timeout(ANSWER_S_MAX, connect=CONNECT_S_MAX)
+        self._http = httpx.AsyncClient(base_url=url, timeout=timeout, trust_env=False)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._http.aclose()
+
+    # --- Reads --------------------------------------------------------------------------------------------------------
+
+    async def classes(self) -> list[ListedClass]:
+        """Every listed class."""
+        answers = await self._read("/v1/classes", list[ClassAnswer])
+        return [ListedClass(_terms(each), takes_orders=each.state not in NO_ORDERS) for each in answers]
+
+    async def contracts(self, class_id: str) -> list[Contract]:
+        """Its listed hours, in order."""
+        answers = await self._read(f"/v1/contracts?class={class_id}", list[ContractAnswer])
+        found = [
+            Contract(
+                each.contract, parse_symbol(each.contract)[1], each.phase == "forward", each.state not in NO_ORDERS
+            )
+            for each in answers
+        ]
+        return sorted(found, key=lambda contract: contract.hour)
+
+    async def open_orders(self) -> list[OpenOrder]:
+        """The account's, oldest first."""
+        answers = await self._read(f"/v1/orders?state=open&limit={OPEN_ORDERS_MAX}", list[OrderAnswer])
+        if len(answers) == OPEN_ORDERS_MAX:
+            # A list that is cut looks like asks that are missing, and would be placed again and again.
+            raise GatewayAway(f"{OPEN_ORDERS_MAX} open orders or more: narrow the window, or ask in fewer classes")
+        found = [
+            OpenOrder(a.contract, a.order_id, a.client_order_id, a.side == "sell", parse_usd(a.price), a.leaves)
+            for a in answers
+        ]
+        return sorted(found, key=lambda order: [int(part) for part in order.order.split("-")])
+
+    async def backing(self) -> list[Backing]:
+        """The account's promises."""
+        answers = await self._read("/v1/capacity", list[CapacityAnswer])
+        return [
+            Backing(a.contract, a.qty, a.owed, parse_usd(a.collateral_price), a.version)
+            for a in answers
+            if a.ground == "promised"
+        ]
+
+    async def find(self, client_id: str) -> Accepted | None:
+        """The order of this client id; None: there is none so far."""
+        answer = await self._send("GET", f"/v1/orders/client/{client_id}")
+        if isinstance(answer, _Answer) and answer.status == httpx.codes.NOT_FOUND:
+            return None
+        order = _decoded(answer, OrderAnswer)
+        return Accepted(order.order_id, order.leaves)
+
+    async def _read(self, path: str, kind: type[T]) -> T:
+        return _decoded(await self._send("GET", path), kind)
+
+    # --- What changes something ---------------------------------------------------------------------------------------
+
+    async def place(self, symbol: str, qty: Gpus, price: Price, client_id: str, valid_ms: Millis) -> Outcome:
+        """A GTC ask."""
+        request = OrderRequest(
+            contract=symbol, side="sell", qty=qty, price=format_usd(price), client_order_id=client_id,
+            valid_for_ms=valid_ms,
+        )  # fmt: skip
+        answer = await self._send("POST", "/v1/orders", request)
+        outcome = _outcome(answer)
+        if not isinstance(outcome, Accepted):
+            return outcome
+        try:
+            order = _decoded(answer, OrderAnswer)
+        except GatewayAway as error:
+            return Unknown(str(error))
+        return Accepted(order.order_id, order.leaves)
+
+    async def cancel(self, order: str) -> Outcome:
+        """By its id."""
+        return _outcome(await self._send("DELETE", f"/v1/orders/{order}"))
+
+    async def back(
+        self, class_id: str, first_hour: Hour, hours: int, qty: Gpus, collateral_price: Price, version: int
+    ) -> Outcome:
+        """Promise so many GPUs in each of these hours: an absolute target."""
+        request = CapacityRequest(
+            class_id=class_id, from_hour=_iso_hour(first_hour), hours=hours, ground="promised", qty=qty,
+            version=version, collateral_price=format_usd(collateral_price),
+        )  # fmt: skip
+        return await self._settled("PUT", "/v1/capacity", request)
+
+    async def fund(self, class_id: str, amount: Micros) -> Outcome:
+        """Move money from the wallet to where the class trades."""
+        request = TransferRequest(direction="to_trading", amount=format_usd(amount), class_id=class_id)
+        return await self._settled("POST", "/v1/transfers", request)
+
+    async def _settled(self, method: str, path: str, request: Struct) -> Outcome:
+        """A request that settlement decides, repeated under one key while its outcome is open."""
+        self._asked += 1
+        headers = {"Idempotency-Key": f"desk-{self._run}-{self._asked:x}"}
+        outcome: Outcome = Unknown("not sent")
+        for _ in range(REPEATS_MAX):
+            answer = await self._send(method, path, request, headers)
+            pending = isinstance(answer, _Answer) and answer.status == httpx.codes.ACCEPTED
+            outcome = Unknown("still pending") if pending else _outcome(answer)
+            if not isinstance(outcome, Unknown):
+                break
+        return outcome
+
+    # --- HTTP ---------------------------------------------------------------------------------------------------------
+
+    async def _send(
+        self, method: str, path: str, request: Struct | None = None, headers: dict[str, str] | None = None
+    ) -> _Answer | Outcome:
+        """The answer, or why there is none: Refused when it was never sent, Unknown when it was."""
+        body = msgspec.json.encode(request) if request is not None else b""
+        await asyncio.sleep(self._pace.reserve(self._clock.now_ms()) / 1_000)
+        signed = {"Content-Type": "application/json"} | self._signature(method, path, body) | (headers or {})
+        try:
+            answer = await self._http.request(method, path, content=body, headers=signed)
+        except _NOT_SENT as error:
+            return Refused("gateway_away", retryable=True, why=repr(error))
+        except httpx.TransportError as error:
+            return Unknown(repr(error))
+        retry_after_ms = _retry_after_ms(answer.headers)
+        if retry_after_ms:
+            self._pace.hold(self._clock.now_ms() + retry_after_ms)
+        return _Answer(answer.status_code, answer.content, retry_after_ms)
+
+    def _signature(self, method: str, path: str, body: bytes) -> dict[str, str]:
+        stamp = str(self._clock.now_ms())
+        text = f"{stamp}{method}{path}".encode() + body
+        digest = hmac.new(self._key.secret, text, hashlib.sha256).hexdigest()
+        return {"Hourbook-Key": self._key.key_id, "Hourbook-Timestamp": stamp, "Hourbook-Signature": digest}
+
+
+def _outcome(answer: _Answer | Outcome) -> Outcome:
+    """Of a request that changes something."""
+    if not isinstance(answer, _Answer):
+        return answer
+    if answer.status < httpx.codes.BAD_REQUEST:
+        return Accepted()
+    try:
+        problem = msgspec.json.decode(answer.body, type=Problem)
+    except msgspec.DecodeError:
+        # Not from the exchange's own hand: what stands between us may have passed the request on.
+        return Unknown(f"status {answer.status} without a problem document")
+    if problem.outcome == "unknown":
+        return Unknown(problem.code)
+    return Refused(problem.code, problem.retryable, _number(problem.need), _number(problem.have), problem.detail)
+
+
+def _decoded(answer: _Answer | Outcome, kind: type[T]) -> T:
+    """Of a read. Raises GatewayAway for whatever is not the thing that was asked for."""
+    if not isinstance(answer, _Answer):
+        raise GatewayAway(str(answer))
+    if answer.status >= httpx.codes.BAD_REQUEST:
+        raise GatewayAway(f"status {answer.status}: {answer.body[:500].decode(errors='replace')}")
+    try:
+        return msgspec.json.decode(answer.body, type=kind)
+    except msgspec.DecodeError as error:
+        raise GatewayAway(f"an answer that does not decode: {error}") from error
+
+
+def _terms(answer: ClassAnswer) -> Terms:
+    return Terms(
+        class_id=answer.class_id,
+        lot=answer.lot,
+        tick=parse_usd(answer.tick),
+        low=parse_usd(answer.collar_low),
+        high=parse_usd(answer.collar_high),
+        buyer_taker_bp=answer.buyer_taker_bp,
+        seller_bp=max(answer.seller_maker_bp, answer.seller_taker_bp),
+    )
+
+
+def _number(value: str | int | None) -> int:
+    """`need` and `have`: money as decimals, other things as integers."""
+    if isinstance(value, str):
+        return parse_usd(value.removeprefix("-"))
+    return value or 0
+
+
+def _retry_after_ms(headers: httpx.Headers) -> Millis:
+    text = headers.get("Retry-After", "")
+    return int(text) * 1_000 if text.isascii() and text.isdigit() and len(text) < 6 else 0
+
+
+def _iso_hour(hour: Hour) -> str:
+    return f"{datetime.fromtimestamp(hour * 3600, UTC):%Y-%m-%dT%H:%MZ}"

@@ -8,7 +8,6 @@ What became of a request, and what is said of it:
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import binascii
 import hashlib
@@ -94,15 +93,18 @@ class _Answer(Struct, frozen=True):
 class GatewayClient:
     """One account's connection. Used as `async with`."""
 
-    def __init__(self, url: str, key: Key, clock: Clock, requests_per_second: int, run: str) -> None:
-        """`run` makes Idempotency-Keys differ from those of earlier processes."""
+    def __init__(
+        self, url: str, key: Key, clock: Clock, requests_per_second: int, run: str,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:  # fmt: skip
+        """`run` makes Idempotency-Keys differ from those of earlier processes. `transport`: in place of sockets."""
         self._key = key
         self._clock = clock
         self._pace = Pace(requests_per_second)
         self._run = run
         self._asked = 0
         timeout = httpx.Timeout(ANSWER_S_MAX, connect=CONNECT_S_MAX)
-        self._http = httpx.AsyncClient(base_url=url, timeout=timeout, trust_env=False)
+        self._http = httpx.AsyncClient(base_url=url, timeout=timeout, trust_env=False, transport=transport)
 
     async def __aenter__(self) -> Self:
         return self
@@ -217,7 +219,7 @@ class GatewayClient:
     ) -> _Answer | Outcome:
         """The answer, or why there is none: Refused when it was never sent, Unknown when it was."""
         body = msgspec.json.encode(request) if request is not None else b""
-        await asyncio.sleep(self._pace.reserve(self._clock.now_ms()) / 1_000)
+        await self._clock.sleep_ms(self._pace.reserve(self._clock.now_ms()))
         signed = {"Content-Type": "application/json"} | self._signature(method, path, body) | (headers or {})
         try:
             answer = await self._http.request(method, path, content=body, headers=signed)

@@ -7,8 +7,9 @@
 are the broker's (LogAppendTime). A broker that repeats settings without obeying them is found out by a probe: a record with
 an old stamp is written to topic `probe` and read back. Such a broker is good for a sandbox and refused for anything else.
 
-`create_topics` writes `StartShard` at offset 0 of each partition of `commands`, once. Killed half way, it completes what is
-missing when called again with the same arguments.
+`create_topics` writes `StartShard` at offset 0 of each partition of `commands`, once, and the same bytes to topic `shards`,
+which is never cut: a `commands` that begins with anything else was replaced, and one whose beginning is archived is still
+known. Killed half way, it completes what is missing when called again with the same arguments.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ ENGINE_VERSION: Final = 1
 """Of shards that are started now."""
 
 PER_SHARD: Final = ("commands", "events")
-SINGLE: Final = ("requests", "delivery", "offers", "keys", "quarantine")
+SINGLE: Final = ("requests", "delivery", "offers", "keys", "quarantine", "shards")
 ALL: Final = PER_SHARD + SINGLE
 PROBE: Final = "probe"
 
@@ -67,7 +68,11 @@ async def create_topics(
         await cluster.create_topic(topic, shards if topic in PER_SHARD else 1, replicas, settings)
     await _check_settings(cluster, shards, ALL)
     start = time.time_ns() // 1_000_000 if t0_ms is None else t0_ms
-    started = [await _start_shard(cluster, StartShard(n, ENGINE_VERSION, start, rate, sandbox)) for n in range(shards)]
+    known = await _known_starts(cluster)
+    started = [
+        await _start_shard(cluster, StartShard(shard, ENGINE_VERSION, start, rate, sandbox), known.get(shard, b""))
+        for shard in range(shards)
+    ]
     if not any(started):
         raise Halt(f"all {shards} shards are started already")
 
@@ -90,8 +95,9 @@ async def check_topics(cluster: Cluster, shards: int, topics: Collection[str] = 
 
     A service that may read only some `topics` names them; the shards are looked at when `commands` is among them.
     """
-    await _check_settings(cluster, shards, topics)
-    if "commands" not in topics:
+    of_shards = {"shards"} if "commands" in topics else set()
+    await _check_settings(cluster, shards, [*topics, *of_shards.difference(topics)])
+    if not of_shards:
         return Found(append_time=False, sandbox=False, rate=1)
     starts = [await read_start(cluster, shard) for shard in range(shards)]
     if any((start.sandbox, start.rate) != (starts[0].sandbox, starts[0].rate) for start in starts):
@@ -106,48 +112,83 @@ async def check_topics(cluster: Cluster, shards: int, topics: Collection[str] = 
 
 
 async def read_start(cluster: Cluster, shard: int) -> StartShard:
-    """The shard's first record. Raises Halt when it is missing or anything else."""
+    """How the shard was started. Raises Halt when it was not, or when `commands` begins with anything else."""
+    known = (await _known_starts(cluster)).get(shard, b"")
+    found = await _first_record(cluster, shard)
+    if not known:
+        raise Halt(f"shard {shard} is not started: `hourbook admin topics` starts it")
+    if found is not None and found != known:
+        raise Halt(f"commands/{shard} does not begin with the StartShard that topic shards knows: the log was replaced")
+    return _decode_start(known, shard)
+
+
+async def _start_shard(cluster: Cluster, start: StartShard, known: bytes) -> bool:
+    """Write the shard's first record, and its copy, where they are missing. False: both were there."""
+    found = await _first_record(cluster, start.shard)
+    if known:
+        there = await read_start(cluster, start.shard)
+    elif found is None:
+        # The number tells our record from one of another run of this command at the same moment.
+        found = await _append_first(cluster, start, encode_frame(WRITER_OPERATOR, secrets.randbits(63), [start]))
+        there = start
+    else:
+        there = _decode_start(found, start.shard)
+    if (there.rate, there.sandbox) != (start.rate, start.sandbox):
+        raise Halt(f"shard {start.shard} is started already, with rate {there.rate} and sandbox {there.sandbox}")
+    if not known:
+        assert found is not None
+        log = cluster.log("shards")
+        await log.append([Outgoing(found)])
+        await log.close()
+    return not known
+
+
+async def _append_first(cluster: Cluster, start: StartShard, frame: bytes) -> bytes:
+    log = cluster.log("commands", start.shard)
+    await log.append([Outgoing(frame)])
+    await log.close()
+    if await _first_record(cluster, start.shard) != frame:
+        raise Halt(f"commands/{start.shard}: something else was written at offset 0 at the same moment")
+    return frame
+
+
+async def _first_record(cluster: Cluster, shard: int) -> bytes | None:
+    """The record at offset 0 of `commands`; None: there is none, or it was cut."""
     log = cluster.log("commands", shard)
     try:
         first, end = await log.bounds()
-        if end == 0:
-            raise Halt(f"commands/{shard} is empty: `hourbook admin topics` starts the shard")
-        if first > 0:
-            raise Halt(f"commands/{shard} begins at offset {first}: its first records are in the archive")
-        record = await read_one(log, 0)
+        record = await read_one(log, 0) if first == 0 and end > 0 else None
     finally:
         await log.close()
-    assert record is not None, "bounds said that it is there"
+    return None if record is None else record.value
+
+
+async def _known_starts(cluster: Cluster) -> dict[int, bytes]:
+    """Shard → its first record, as topic `shards` has it."""
+    log = cluster.log("shards")
+    starts: dict[int, bytes] = {}
     try:
-        commands = decode_frame(record.value).commands
+        position, end = await log.bounds()
+        while position < end:
+            for record in await log.read(position, wait_ms=1000):
+                starts.setdefault(_decode_start(record.value).shard, record.value)
+                position = record.offset + 1
+    finally:
+        await log.close()
+    return starts
+
+
+def _decode_start(frame: bytes, shard: int | None = None) -> StartShard:
+    where = "topic shards" if shard is None else f"commands/{shard}"
+    try:
+        commands = decode_frame(frame).commands
     except BrokenFrame as error:
-        raise Halt(f"commands/{shard} offset 0 is not a frame: {error}") from error
-    if record.offset != 0 or len(commands) != 1 or not isinstance(commands[0], StartShard):
-        raise Halt(f"commands/{shard} does not begin with StartShard: this log belongs to something else")
-    if commands[0].shard != shard:
-        raise Halt(f"commands/{shard} begins with StartShard of shard {commands[0].shard}")
+        raise Halt(f"{where} does not begin with a frame: {error}") from error
+    if len(commands) != 1 or not isinstance(commands[0], StartShard):
+        raise Halt(f"{where} does not begin with StartShard: this log belongs to something else")
+    if shard is not None and commands[0].shard != shard:
+        raise Halt(f"{where} begins with StartShard of shard {commands[0].shard}")
     return commands[0]
-
-
-async def _start_shard(cluster: Cluster, start: StartShard) -> bool:
-    """Write the shard's first record unless it is there. False: it was there, with the same rate and kind."""
-    log = cluster.log("commands", start.shard)
-    try:
-        _, end = await log.bounds()
-        if end == 0:
-            # The number tells our record from one of another run of this command at the same moment.
-            frame = encode_frame(WRITER_OPERATOR, secrets.randbits(63), [start])
-            await log.append([Outgoing(frame)])
-            record = await read_one(log, 0)
-            if record is None or record.value != frame:
-                raise Halt(f"commands/{start.shard}: something else was written at offset 0 at the same moment")
-            return True
-    finally:
-        await log.close()
-    there = await read_start(cluster, start.shard)
-    if (there.rate, there.sandbox) != (start.rate, start.sandbox):
-        raise Halt(f"shard {start.shard} is started already, with rate {there.rate} and sandbox {there.sandbox}")
-    return False
 
 
 async def _check_settings(cluster: Cluster, shards: int, topics: Collection[str]) -> None:

@@ -38,6 +38,7 @@ async def test_creating_goes_on_where_it_was_killed(cluster: Cluster) -> None:
 
     assert await cluster.log("commands", 0).bounds() == (0, 1)
     assert await cluster.log("commands", 1).bounds() == (0, 1)
+    await check_topics(cluster, 2)
     with pytest.raises(Halt, match="shard 0 is started already, with rate 1 and sandbox True"):
         await create_topics(cluster, 2, sandbox=True, rate=5)
 
@@ -96,6 +97,36 @@ async def test_a_log_that_begins_with_something_else_is_refused(cluster: Cluster
         await create_topics(cluster, 3, sandbox=True)
 
 
+async def test_a_log_that_was_replaced_by_another_market_is_refused(cluster: Cluster) -> None:
+    """Its beginning is a StartShard, and not the one that was written."""
+    await create_topics(cluster, 1, sandbox=True)
+    async with Cluster(cluster.bootstrap, prefix=cluster.prefix + "other-") as other:
+        await create_topics(other, 1, sandbox=True)
+        (theirs,) = await other.log("commands").read(0, wait_ms=1000)
+    shards = cluster.log("shards")
+    assert await shards.bounds() == (0, 1)
+    mixed = Cluster(cluster.bootstrap, prefix=cluster.prefix + "mixed-")
+    async with mixed:
+        await create_topics_by_hand(mixed, theirs.value, (await shards.read(0, wait_ms=1000))[0].value)
+        with pytest.raises(Halt, match="commands/0 does not begin with the StartShard that topic shards knows"):
+            await check_topics(mixed, 1)
+
+
+async def create_topics_by_hand(cluster: Cluster, first: bytes, known: bytes) -> None:
+    for topic in ALL:
+        await cluster.create_topic(topic, 1, 1, wanted_settings(1))
+    await cluster.log("commands").append([Outgoing(first)])
+    await cluster.log("shards").append([Outgoing(known)])
+
+
+async def test_a_shard_whose_beginning_is_archived_is_known(kafka_cluster: Cluster) -> None:
+    """Topic `shards` is never cut."""
+    await create_topics(kafka_cluster, 1, sandbox=True, rate=60)
+    await kafka_cluster.log("commands").append([Outgoing(b"x")] * 5)
+    await kafka_cluster.cut("commands", 0, 4)
+    assert (await check_topics(kafka_cluster, 1)).rate == 60
+
+
 async def test_the_brokers_own_stamps_are_proved_by_a_probe(kafka_cluster: Cluster) -> None:
     """Apache Kafka says LogAppendTime and means it: good for production."""
     await create_topics(kafka_cluster, 1)
@@ -110,7 +141,7 @@ async def test_a_broker_that_keeps_the_writers_stamp_is_refused_outside_a_sandbo
     """It repeats the setting that it was asked for, and does not obey it."""
     async with Cluster(broker.bootstrap, prefix=topic_prefix) as cluster:
         await create_topics(cluster, 1)
-        with pytest.raises(Halt, match="topic commands, setting message.timestamp.type"):
+        with pytest.raises(Halt, match=r"topic commands, setting message\.timestamp\.type"):
             await check_topics(cluster, 1)
     async with Cluster(broker.bootstrap, prefix=topic_prefix + "s") as cluster:
         await create_topics(cluster, 1, sandbox=True)

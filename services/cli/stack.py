@@ -1,0 +1,146 @@
+"""An exchange on this machine: its topics, its processes, its first key.
+
+    stack = Stack(bootstrap, dsn, home, shards=2, http_port=8080)
+    asyncio.run(stack.create(sandbox=True))      # topics, once
+    with Supervisor(home / "logs") as supervisor:
+        stack.start(supervisor)
+
+Servers (broker, database) are somebody else's: the sandbox's, `hourbook up`'s, or production's.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import secrets
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from schemas.http import KeyAnswer, NewKeyAnswer
+from schemas.keys import KeyIssued
+from services.runtime.infra import Program, Supervisor
+from services.runtime.kafka import Cluster
+from services.runtime.keys import Issued, issue_key
+from services.runtime.log import Outgoing
+from services.runtime.topics import create_topics
+
+SERVICES: Final = ("settlement", "matching", "gateway", "supply", "market_maker")
+_MASTER_KEY_FILE: Final = "master.key"
+
+
+class Stack:
+    """What the processes of one exchange have in common."""
+
+    def __init__(
+        self, bootstrap: str, dsn: str, home: Path, *, shards: int, http_port: int, topic_prefix: str = ""
+    ) -> None:
+        self.bootstrap = bootstrap
+        self.dsn = dsn
+        self.home = home
+        self.shards = shards
+        self.http_port = http_port
+        self.topic_prefix = topic_prefix
+        self.master_key = _master_key(home)
+
+    @property
+    def url(self) -> str:
+        """The gateway's address."""
+        return f"http://127.0.0.1:{self.http_port}"
+
+    def environment(self, **more: str) -> dict[str, str]:
+        """HOURBOOK_* for one process."""
+        return {
+            "HOURBOOK_KAFKA": self.bootstrap,
+            "HOURBOOK_POSTGRES": self.dsn,
+            "HOURBOOK_SHARDS": str(self.shards),
+            "HOURBOOK_DATA": str(self.home / "data"),
+            "HOURBOOK_RUN": str(self.home / "run"),
+            "HOURBOOK_MASTER_KEY": base64.b64encode(self.master_key).decode(),
+            "HOURBOOK_HTTP_PORT": str(self.http_port),
+            "HOURBOOK_TOPIC_PREFIX": self.topic_prefix,
+            **more,
+        }
+
+    def programs(self) -> list[Program]:
+        """Everything but the desk, which needs a member's key first. Two processes per shard: one works, one stands by."""
+        matching = [
+            self._program(f"matching-{shard}{letter}", "matching", HOURBOOK_SHARD=str(shard))
+            for shard in range(self.shards) for letter in "ab"
+        ]
+        return [self._program("settlement", "settlement"), *matching, self._program("gateway", "gateway")]
+
+    def supply(self, sources: Path | None = None) -> Program:
+        """The poller of catalogues; `sources`: another list than the packaged one."""
+        more = {"HOURBOOK_SUPPLY_SOURCES": str(sources)} if sources else {}
+        return Program("supply", _module("supply"), {**_only(self.environment(), "KAFKA", "RUN", "TOPIC_PREFIX"), **more})
+
+    def desk(self, key_file: Path) -> Program:
+        """The desk: a member's key, the gateway, the topic `offers`, and nothing else."""
+        reached = _only(self.environment(), "KAFKA", "RUN", "TOPIC_PREFIX")
+        return Program(
+            "market_maker", _module("market_maker"),
+            {**reached, "HOURBOOK_GATEWAY": self.url, "HOURBOOK_KEY": str(key_file)},
+        )
+
+    def _program(self, name: str, room: str, **more: str) -> Program:
+        return Program(name, _module(room), self.environment(HOURBOOK_NAME=name, **more))
+
+    def start(self, supervisor: Supervisor) -> None:
+        """Start them; they wait for each other by themselves."""
+        for program in self.programs():
+            supervisor.start(program)
+
+    async def create(self, *, sandbox: bool, rate: int = 1) -> None:
+        """Topics and shards. Raises Halt when they are there already."""
+        async with Cluster(self.bootstrap, prefix=self.topic_prefix) as cluster:
+            await create_topics(cluster, self.shards, sandbox=sandbox, rate=rate)
+
+    async def first_operator_key(self) -> Issued:
+        """The key that can make all others, written to the log directly: whoever holds log and master key may."""
+        issued = issue_key(self.master_key, account=0, owner=1 << 40, scopes=("read", "operator"), label="first operator")
+        await self._write_key(issued.record)
+        return issued
+
+    async def _write_key(self, record: KeyIssued) -> None:
+        async with Cluster(self.bootstrap, prefix=self.topic_prefix) as cluster:
+            await cluster.log("keys").append([Outgoing(msgspec.msgpack.encode(record))])
+
+
+def _module(room: str) -> list[str]:
+    return [sys.executable, "-m", f"services.{room}"]
+
+
+def _only(environment: Mapping[str, str], *names: str) -> dict[str, str]:
+    return {f"HOURBOOK_{name}": environment[f"HOURBOOK_{name}"] for name in names}
+
+
+def _master_key(home: Path) -> bytes:
+    """Made once per exchange; everything sealed is lost with it."""
+    file = home / _MASTER_KEY_FILE
+    if not file.exists():
+        home.mkdir(parents=True, exist_ok=True)
+        write_private(file, secrets.token_bytes(32))
+    return file.read_bytes()
+
+
+def write_private(file: Path, data: bytes) -> None:
+    """A file that only its owner may read, whole or not there."""
+    temporary = file.with_suffix(".tmp")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "wb") as out:
+        out.write(data)
+    temporary.replace(file)
+
+
+def key_answer(issued: Issued) -> NewKeyAnswer:
+    """A key in the form in which POST /v1/keys answers it, and key files keep it."""
+    record = issued.record
+    key = KeyAnswer(
+        key_id=record.key_id, account=record.account, scopes=record.scopes, label=record.label, expires_at="",
+        networks=record.networks,
+    )
+    return NewKeyAnswer(key=key, secret=issued.secret, bearer=issued.bearer)

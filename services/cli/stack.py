@@ -11,6 +11,7 @@ Servers (broker, database) are somebody else's: the sandbox's, `hourbook up`'s, 
 from __future__ import annotations
 
 import base64
+import json
 import os
 import secrets
 import sys
@@ -90,7 +91,8 @@ class Stack:
         return Program(name, _module(room), self.environment(HOURBOOK_NAME=name, **more))
 
     def start(self, supervisor: Supervisor) -> None:
-        """Start them; they wait for each other by themselves."""
+        """Start them; they wait for each other by themselves. Tools find the exchange by `environment.json`."""
+        write_private(self.home / "environment.json", json.dumps(self.environment()).encode())
         for program in self.programs():
             supervisor.start(program)
 

@@ -1,0 +1,326 @@
+"""The desk as deployed: its own process, a member's key, a whole exchange of two shards behind the gateway."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import secrets
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx
+import msgspec
+import pytest
+
+from schemas.http import NewKeyAnswer
+from schemas.specifications import published
+from services.cli.stack import Stack, write_private
+from services.runtime.infra import ApacheKafka, LocalPostgres, Program, Supervisor, free_port, open_folder
+
+PRICES = Path(__file__).parents[2] / "services" / "supply" / "recorded" / "prices.csv"
+H100, H100_NODE, RTX4090 = "H100.SXM.80.US", "H100.SXM.80.X8.US", "RTX4090.24.EU.COMM"
+SHARDS = {H100: 0, H100_NODE: 1, RTX4090: 1}
+RECORDED = {H100: "3.39", H100_NODE: "2.475", RTX4090: "0.361"}
+"""RunPod's 3.29, a node of Hyperstack at 19.20, Lium's 0.35: each plus 3 %, up to the tick."""
+WINDOW = 4
+STALE_S = 6
+SOURCES = """
+[[sources]]
+name = "recorded"
+catalogue = "recorded"
+file = "prices.csv"
+recorded = true
+poll_ms = 200
+"""
+LIMITS = f"""
+capital_micros = 10_000_000_000
+margin_bp = 300
+window_hours = {WINDOW}
+gpus_max = 8
+stale_after_ms = {STALE_S * 1000}
+requests_per_second = 50
+in_flight_max = 8
+order_valid_ms = 5_000
+refresh_ms = 1_000
+"""
+T = TypeVar("T")
+
+
+class Exchange:
+    """Broker, database, two shards, gateway, supply, desk; and what a test may do to them."""
+
+    def __init__(self, stack: Stack, supervisor: Supervisor) -> None:
+        self.stack = stack
+        self.supervisor = supervisor
+        self.http = httpx.Client(base_url=stack.url, timeout=10)
+        self.prices = stack.home / "prices.csv"
+        self.desk_key = stack.home / "desk.key"
+
+    # --- Setting up ---------------------------------------------------------------------------------------------------
+
+    def open(self) -> None:
+        """Topics, processes, classes, the desk's account and key, supply, the desk."""
+        asyncio.run(self.stack.create(sandbox=True))
+        self.stack.start(self.supervisor)
+        self.operator = asyncio.run(self.stack.first_operator_key()).bearer
+        self.until(lambda: self.ask("GET", "/v1/keys", self.operator).is_success, "the gateway opens", 60)
+        for class_id, shard in SHARDS.items():
+            self.settle("/v1/admin/classes", {"shard": shard, "specification": published()[class_id].decode()})
+        self.desk_account = self.account("desk", role="market_maker", desk=True)
+        self.buyer = self.bearer(self.account("buyer"), "read", "trade")
+        answer = self.ask("POST", "/v1/admin/keys", self.operator, self.key_request(self.desk_account, "supply"))
+        assert answer.is_success, answer.text
+        write_private(self.desk_key, answer.content)
+        self.write_prices(PRICES.read_text())
+        (self.stack.home / "sources.toml").write_text(SOURCES)
+        (self.stack.home / "limits.toml").write_text(LIMITS)
+        self.supervisor.start(self.stack.supply(self.stack.home / "sources.toml"))
+        self.supervisor.start(self.desk_program())
+
+    def desk_program(self) -> Program:
+        program = self.stack.desk(self.desk_key)
+        limits = {"HOURBOOK_DESK_LIMITS": str(self.stack.home / "limits.toml")}
+        return Program(program.name, program.argv, {**program.env, **limits})
+
+    def key_request(self, account: int, *more: str) -> dict[str, Any]:
+        return {"account": account, "owner": account, "scopes": ["read", "trade", *more]}
+
+    def account(self, name: str, **more: Any) -> int:
+        account = self.settle("/v1/admin/accounts", {"name": name, **more})["account"]
+        deposit = {"account": account, "amount": "50000", "provider": "simulated-faucet", "provider_ref": name}
+        self.settle("/v1/admin/deposits", deposit)
+        return int(account)
+
+    def bearer(self, account: int, *scopes: str) -> str:
+        body = {"account": account, "owner": account, "scopes": scopes}
+        answer = self.ask("POST", "/v1/admin/keys", self.operator, body)
+        assert answer.is_success, answer.text
+        bearer = msgspec.json.decode(answer.content, type=NewKeyAnswer).bearer
+        self.until(lambda: self.ask("GET", "/v1/account", bearer).is_success, "the key is known")
+        return bearer
+
+    # --- Asking -------------------------------------------------------------------------------------------------------
+
+    def ask(self, method: str, path: str, bearer: str = "", body: Any = None) -> httpx.Response:
+        headers = {"Authorization": f"Bearer {bearer}"} if bearer else {}
+        headers["Idempotency-Key"] = secrets.token_hex(8)
+        try:
+            return self.http.request(method, path, json=body, headers=headers)
+        except httpx.TransportError as error:
+            return httpx.Response(599, text=repr(error))
+
+    def settle(self, path: str, body: Any) -> dict[str, Any]:
+        answer = self.ask("POST", path, self.operator, body)
+        assert answer.status_code == 200, answer.text
+        return answer.json()["outcome"]
+
+    def contracts(self, class_id: str) -> list[dict[str, Any]]:
+        answer = self.ask("GET", f"/v1/contracts?class={class_id}")
+        return [each for each in answer.json() if each["phase"] == "forward"] if answer.is_success else []
+
+    def asks(self, class_id: str) -> list[tuple[str, int]]:
+        """Best ask of each forward hour that has one: price, GPUs."""
+        return [(each["ask"], each["ask_qty"]) for each in self.contracts(class_id) if each["ask"]]
+
+    def desk_orders(self) -> list[str]:
+        """Ids of the desk's open orders."""
+        key = msgspec.json.decode(self.desk_key.read_bytes(), type=NewKeyAnswer)
+        answer = self.ask("GET", "/v1/orders?state=open&limit=500", key.bearer)
+        return sorted(order["order_id"] for order in answer.json())
+
+    def desk_status(self) -> dict[str, Any]:
+        """Empty while it does not answer."""
+        try:
+            run = json.loads((self.stack.home / "run" / "market_maker.json").read_text())
+            return httpx.get(f"http://{run['status']}/status").json()
+        except (OSError, httpx.TransportError):
+            return {}
+
+    # --- The world outside --------------------------------------------------------------------------------------------
+
+    def write_prices(self, text: str) -> None:
+        temporary = self.prices.with_suffix(".tmp")
+        temporary.write_text(text)
+        temporary.replace(self.prices)
+
+    def until(self, holds: Callable[[], T], what: str, seconds: float = 20) -> T:
+        """The first answer that is true, restarting meanwhile who has ended."""
+        deadline = time.monotonic() + seconds
+        while True:
+            self.supervisor.poll()
+            if result := holds():
+                return result
+            assert time.monotonic() < deadline, f"not within {seconds} s: {what}\n{self.logs()}"
+            time.sleep(0.05)
+
+    def until_asks(self, class_id: str, price: str, qty: int, seconds: float = 20) -> None:
+        wanted = [(price, qty)] * WINDOW
+        self.until(
+            lambda: self.asks(class_id) == wanted, f"{class_id} at {wanted}, last {self.asks(class_id)}", seconds
+        )
+
+    def logs(self) -> str:
+        files = sorted(self.supervisor.logs.glob("*.log"))
+        return "\n".join(f"--- {file.stem}\n" + file.read_text()[-1_500:] for file in files)
+
+
+@contextmanager
+def opened(kafka: ApacheKafka, postgres: LocalPostgres) -> Iterator[Exchange]:
+    prefix, database = f"t{secrets.token_hex(4)}-", f"t{secrets.token_hex(4)}"
+    dsn = postgres.create_database(database)
+    with open_folder() as home, Supervisor(home / "logs") as supervisor:
+        stack = Stack(kafka.bootstrap, dsn, home, shards=2, http_port=free_port(), topic_prefix=prefix)
+        exchange = Exchange(stack, supervisor)
+        exchange.open()
+        yield exchange
+        exchange.http.close()
+    postgres.drop_database(database)
+
+
+@pytest.fixture(scope="module")
+def exchange(kafka: ApacheKafka, postgres: LocalPostgres) -> Iterator[Exchange]:
+    with opened(kafka, postgres) as found:
+        yield found
+
+
+@pytest.fixture(autouse=True)
+def as_recorded(exchange: Exchange) -> None:
+    """Each test begins with the recorded prices and the asks that follow from them."""
+    exchange.write_prices(PRICES.read_text())
+    for class_id, price in RECORDED.items():
+        exchange.until(lambda: {ask for ask, _ in exchange.asks(class_id)} == {price}, f"{class_id} at {price}", 60)  # noqa: B023  called at once
+
+
+def test_asks_stand_at_the_cheapest_offer_plus_the_margin(exchange: Exchange) -> None:
+    for class_id, price in RECORDED.items():
+        exchange.until_asks(class_id, price, 8)
+    supply = exchange.ask("GET", f"/v1/supply?class={H100}").json()
+    assert supply["offers"][0]["price"] == "3.29"
+    assert supply["references"][0]["clouds"] == 2
+
+
+def test_the_asks_move_when_the_price_file_moves(exchange: Exchange) -> None:
+    text = PRICES.read_text()
+    assert text.count(",19.2,,US-1,") == 1
+    exchange.write_prices(text.replace(",19.2,,US-1,", ",20.8,,US-1,"))
+    began = time.monotonic()
+    exchange.until_asks(H100_NODE, "2.68", 8)
+    assert time.monotonic() - began < 5
+
+
+def test_when_the_offers_are_gone_the_asks_are_pulled_and_the_status_says_why(exchange: Exchange) -> None:
+    lines = PRICES.read_text().splitlines(keepends=True)
+    exchange.write_prices("".join(line for line in lines if "n3-H100-SXM5x8" not in line and "8x_h100" not in line))
+    exchange.until(lambda: not exchange.asks(H100_NODE), "the node's asks are pulled", 10)
+    exchange.until(lambda: exchange.desk_status()[f"quote {H100_NODE}"] == "none: no firm offer", "it says why")
+    exchange.until_asks(H100, "3.39", 8)
+
+
+def test_when_supply_stops_the_asks_are_pulled_as_stale_and_come_back_with_it(exchange: Exchange) -> None:
+    pid = exchange.supervisor.pid("supply")
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        exchange.until(lambda: not any(map(exchange.asks, SHARDS)), "everything is pulled", STALE_S + 15)
+        assert exchange.desk_status()[f"quote {H100}"].startswith("none: stale: not polled recorded for ")
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    exchange.until_asks(H100, "3.39", 8, 30)
+
+
+def test_a_member_buys_from_the_desk_and_what_was_sold_is_not_offered_again(exchange: Exchange) -> None:
+    exchange.until_asks(RTX4090, "0.361", 8)
+    contract = exchange.contracts(RTX4090)[0]["contract"]
+    order = {"contract": contract, "side": "buy", "qty": 3, "price": "0.361", "tif": "ioc"}
+    answer = exchange.ask("POST", "/v1/orders", exchange.buyer, order)
+    assert answer.status_code == 201, answer.text
+    fill = answer.json()["fills"][0]
+    assert (fill["qty"], fill["price"], fill["counterparty"]) == (3, "0.361", "desk")
+    left = [("0.361", 5)] + [("0.361", 8)] * (WINDOW - 1)
+    exchange.until(lambda: exchange.asks(RTX4090) == left, f"{left} is left")
+    # It stays so when everything is placed anew.
+    exchange.write_prices(PRICES.read_text().replace(",0.35,,RO,", ",0.36,,RO,"))
+    anew = [("0.371", qty) for _, qty in left]
+    exchange.until(lambda: exchange.asks(RTX4090) == anew, f"{anew} is asked, last {exchange.asks(RTX4090)}")
+    assert exchange.desk_status()["owed_gpus"] >= 3
+
+
+def test_a_crashed_desk_finds_its_asks_again_and_leaves_them(exchange: Exchange) -> None:
+    exchange.until_asks(H100, "3.39", 8)
+    before = exchange.desk_orders()
+    restarts = exchange.supervisor.restarts()["market_maker"]
+    os.kill(exchange.supervisor.pid("market_maker"), signal.SIGKILL)
+    exchange.until(lambda: exchange.supervisor.restarts()["market_maker"] > restarts, "it is started again")
+    exchange.until(lambda: exchange.desk_status().get("asks") == len(before), "it knows its asks")
+    assert exchange.desk_orders() == before
+
+
+def test_the_desk_outlives_a_crash_of_the_gateway_and_follows_what_it_missed(exchange: Exchange) -> None:
+    exchange.until_asks(H100, "3.39", 8)
+    restarts = exchange.supervisor.restarts()["market_maker"]
+    os.kill(exchange.supervisor.pid("gateway"), signal.SIGKILL)
+    exchange.write_prices(PRICES.read_text().replace(",19.2,,US-1,", ",18.4,,US-1,"))
+    exchange.until_asks(H100_NODE, "2.37", 8, 40)
+    exchange.until_asks(H100, "3.39", 8)
+    assert exchange.supervisor.restarts()["market_maker"] == restarts
+
+
+def test_the_desk_knows_no_address_but_the_broker_and_the_gateway(exchange: Exchange) -> None:
+    """The process as deployed: its settings, its connections, the rights of its key."""
+    pid = exchange.supervisor.pid("market_maker")
+    environment = Path(f"/proc/{pid}/environ").read_bytes().decode().split("\0")
+    names = {entry.split("=", 1)[0] for entry in environment if entry.startswith("HOURBOOK_")}
+    assert names == {
+        "HOURBOOK_KAFKA", "HOURBOOK_TOPIC_PREFIX", "HOURBOOK_RUN", "HOURBOOK_GATEWAY", "HOURBOOK_KEY",
+        "HOURBOOK_DESK_LIMITS",
+    }  # fmt: skip
+    ports = {exchange.stack.http_port, int(exchange.stack.bootstrap.rpartition(":")[2])}
+    assert remote_ports(pid) <= ports
+    assert remote_ports(pid)
+
+    key = msgspec.json.decode(exchange.desk_key.read_bytes(), type=NewKeyAnswer)
+    assert set(key.key.scopes) == {"read", "trade", "supply"}
+    refused = exchange.ask("POST", "/v1/admin/states", key.bearer, {"class": H100, "state": "halted", "reason": "x"})
+    assert (refused.status_code, refused.json()["code"]) == (403, "missing_scope")
+
+
+def remote_ports(pid: int) -> set[int]:
+    """Ports on the other end of the process's TCP connections that it has opened itself."""
+    inodes = set()
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        try:
+            target = link.readlink().as_posix()
+        except FileNotFoundError:
+            continue
+        if target.startswith("socket:["):
+            inodes.add(target[8:-1])
+    lines = [line.split() for line in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]]
+    listening = {line[1].split(":")[1] for line in lines if line[3] == "0A" and line[9] in inodes}
+    own = [line for line in lines if line[9] in inodes and line[3] == "01" and line[1].split(":")[1] not in listening]
+    assert all(socket.inet_ntoa(struct.pack("<I", int(line[2].split(":")[0], 16))) == "127.0.0.1" for line in own)
+    return {int(line[2].split(":")[1], 16) for line in own}
+
+
+def test_the_desk_is_built_of_nothing_but_schemas_and_runtime() -> None:
+    code = (
+        "import sys, services.market_maker.__main__\n"
+        "print(*sorted({'.'.join(m.split('.')[:2]) for m in sys.modules if m.startswith('services.')}))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.split() == ["services.market_maker", "services.runtime"]
+
+
+def test_an_orderly_stop_pulls_the_asks(exchange: Exchange) -> None:
+    """Last of all: the desk is not started again."""
+    os.kill(exchange.supervisor.pid("market_maker"), signal.SIGTERM)
+    exchange.until(lambda: not exchange.supervisor.is_running("market_maker"), "it ends", 15)
+    exchange.until(lambda: not any(map(exchange.asks, SHARDS)), "nothing is asked any more")
+    assert exchange.desk_orders() == []

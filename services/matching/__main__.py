@@ -1,7 +1,8 @@
 """One process of a shard: follows, and writes when it gets the lease. A supervisor starts two of them.
 
     HOURBOOK_SHARD=0 python -m services.matching                 until stopped
-    HOURBOOK_SHARD=0 python -m services.matching --snapshot      writes one snapshot and ends
+    HOURBOOK_SHARD=0 python -m services.matching --snapshot      writes one snapshot and ends; also: snapshot, replay,
+                                                                 quarantine, archive (see `services.matching.tools`)
 
 Snapshots are in HOURBOOK_DATA/snapshots. Exit codes: see `services.runtime.errors`.
 """
@@ -17,14 +18,15 @@ import socket
 import sys
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Final
 
+from services.matching import tools
 from services.matching.follower import Follower, SnapshotPlan
 from services.matching.mirror import Mirror
-from services.matching.recovery import recover, save
+from services.matching.recovery import recover
 from services.matching.shell import Shell
 from services.matching.store import FileSnapshotStore
-from services.runtime.errors import Halt
 from services.runtime.kafka import Cluster
 from services.runtime.lease import LeaseAway, PostgresLease
 from services.runtime.postgres import migrate_runtime, open_pool
@@ -65,31 +67,42 @@ async def serve(service: Service, plan: SnapshotPlan) -> None:
                 await lease.release(lease_name, holder, epoch)
 
 
-async def snapshot(service: Service) -> None:
-    """Come to the end of `events` and write a snapshot there."""
-    async with _opened(service) as (mirror, store):
-        await mirror.catch_up()
-        if not mirror.verified:
-            raise Halt("events ends within an output, and nobody writes the rest: start matching, then try again")
-        name = await save(mirror, store)
-        service.log.info("snapshot", extra={"fields": {"file": name, "seq": mirror.replica.seq}})
-
-
 @contextlib.asynccontextmanager
 async def _opened(service: Service) -> AsyncIterator[tuple[Mirror, FileSnapshotStore]]:
     """The shard's mirror, recovered, over logs that are open while the block runs."""
-    settings, shard = service.settings, service.settings.shard
-    assert settings.data is not None, "named in NEEDS"
-    store = FileSnapshotStore(settings.data / "snapshots", shard)
-    async with Cluster(settings.kafka, prefix=settings.topic_prefix) as cluster:
-        await service.wait_for("kafka", cluster.ping)
-        await check_topics(cluster, settings.shards, TOPICS)
+    shard = service.settings.shard
+    assert service.settings.data is not None, "named in NEEDS"
+    store = FileSnapshotStore(service.settings.data / "snapshots", shard)
+    async with _cluster(service) as cluster:
         commands, events, quarantine = cluster.log("commands", shard), cluster.log("events", shard), cluster.log("quarantine")
         service.status.set(role="recovering", shard=shard)
         mirror = await recover(shard, commands, events, quarantine, store, notice=service.log.warning)
         begins = {"offset": mirror.replica.next_offset, "seq": mirror.replica.seq}
         service.log.info("begins", extra={"fields": begins})
         yield mirror, store
+
+
+@contextlib.asynccontextmanager
+async def _cluster(service: Service) -> AsyncIterator[Cluster]:
+    settings = service.settings
+    async with Cluster(settings.kafka, prefix=settings.topic_prefix) as cluster:
+        await service.wait_for("kafka", cluster.ping)
+        await check_topics(cluster, settings.shards, TOPICS)
+        yield cluster
+
+
+async def use(service: Service, options: argparse.Namespace) -> None:
+    """One of the tools."""
+    async with _cluster(service) as cluster:
+        match options.what:
+            case "snapshot":
+                await tools.snapshot(service, cluster)
+            case "replay":
+                await tools.run_replay(service, cluster, options)
+            case "quarantine":
+                await tools.quarantine(service, cluster, options)
+            case _:
+                await tools.archive(service, cluster, options)
 
 
 class Collector:
@@ -117,16 +130,43 @@ class Collector:
 
 def main(arguments: list[str]) -> int:
     """Exit code."""
-    parser = argparse.ArgumentParser(prog="python -m services.matching", description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--snapshot", action="store_true", help="write one snapshot and end")
-    parser.add_argument("--snapshot-records", type=int, default=SnapshotPlan().records, help="records between two snapshots")
-    parser.add_argument("--snapshot-ms", type=int, default=SnapshotPlan().every_ms, help="milliseconds between two snapshots")
-    options = parser.parse_args(arguments)
-    name = f"matching-{os.environ.get('HOURBOOK_SHARD', '')}"
+    options = _parser().parse_args(arguments)
     if options.snapshot:
-        return run(f"{name}-snapshot", snapshot, needs=[need for need in NEEDS if need != "postgres"])
-    plan = SnapshotPlan(records=options.snapshot_records, every_ms=options.snapshot_ms)
-    return run(name, lambda service: serve(service, plan), needs=NEEDS)
+        options.what = "snapshot"
+    name = f"matching-{os.environ.get('HOURBOOK_SHARD', '')}"
+    if options.what is None:
+        plan = SnapshotPlan(records=options.snapshot_records, every_ms=options.snapshot_ms)
+        return run(name, lambda service: serve(service, plan), needs=NEEDS)
+    needs = [need for need in NEEDS if need != "postgres"]
+    return run(f"{name}-{options.what}", lambda service: use(service, options), needs=needs)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m services.matching", description=(__doc__ or "").split("\n", 1)[0])
+    plan = SnapshotPlan()
+    parser.add_argument("--snapshot", action="store_true", help="the same as: snapshot")
+    parser.add_argument("--snapshot-records", type=int, default=plan.records, help="records between two snapshots")
+    parser.add_argument("--snapshot-ms", type=int, default=plan.every_ms, help="milliseconds between two snapshots")
+    what = parser.add_subparsers(dest="what", metavar="WHAT")
+    what.add_parser("snapshot", help="write one snapshot")
+    replaying = what.add_parser("replay", help="run the log through this build, compare with events")
+    replaying.add_argument("--through-seq", type=int)
+    banning = what.add_parser("quarantine", help="take a broken record out of the market")
+    banning.add_argument("--offset", type=int, required=True)
+    for text in ("--hash", "--reason", "--operator"):
+        banning.add_argument(text, required=True)
+    archiving = what.add_parser("archive", help="copy what nobody needs any more into files, and cut it")
+    archiving.add_argument(
+        "--cursors", type=_numbers, required=True, help="next offsets in events of everybody who keeps one, joined by commas"
+    )
+    archiving.add_argument(
+        "--snapshots", type=Path, nargs="*", default=[], help="snapshot folders of the shard's other machines"
+    )
+    return parser
+
+
+def _numbers(text: str) -> list[int]:
+    return [int(part) for part in text.split(",")]
 
 
 if __name__ == "__main__":

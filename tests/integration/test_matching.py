@@ -1,13 +1,16 @@
 """Matching as it is deployed: two shards, two processes each, a real broker and a real database."""
 
 import asyncio
+import json
 import os
 import re
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -36,12 +39,11 @@ from schemas.commands import (
 from schemas.events import BackingSet, Event, Filled, OrderAccepted, ShardStarted, Ticked
 from schemas.ids import contract_of, shard_of_order
 from schemas.units import MS_PER_HOUR
-from services.matching.quarantine import ban
 from services.matching.replay import replay
 from services.runtime.infra import LocalPostgres
 from services.runtime.infra.processes import OwnedProcess
 from services.runtime.infra.supervisor import Program, Supervisor
-from services.runtime.kafka import Cluster, KafkaLog
+from services.runtime.kafka import Cluster
 from services.runtime.log import Outgoing
 from services.runtime.supervise import WallClock
 from services.runtime.topics import create_topics
@@ -83,6 +85,16 @@ class Shards:
         process = OwnedProcess(argv, log=log, env={**self.environment, "HOURBOOK_SHARD": str(shard)})
         self.processes.append(process)
         return process
+
+    def tool(self, shard: int, *arguments: str) -> dict[str, Any]:
+        """Run one of `services.matching.tools` to its end; what it printed."""
+        argv = [sys.executable, "-m", "services.matching", *arguments]
+        done = subprocess.run(
+            argv, env={**self.environment, "HOURBOOK_SHARD": str(shard)}, capture_output=True, text=True, timeout=60, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        result: dict[str, Any] = json.loads(done.stdout)
+        return result
 
     async def send(self, shard: int, commands: Sequence[Command], writer: int = WRITER) -> int:
         """One frame; its number."""
@@ -131,6 +143,12 @@ async def shards(bootstrap: str, topic_prefix: str, database: str, scratch: Path
         yield opened
         for process in opened.processes:
             process.kill()
+
+
+@pytest.fixture
+def kafka_is(request: pytest.FixtureRequest) -> bool:
+    """Whether this run of the test is the one on Apache Kafka."""
+    return request.node.callspec.params["bootstrap"] == "kafka"
 
 
 @pytest.fixture
@@ -303,11 +321,60 @@ async def test_a_broken_frame_stops_the_shard_until_it_is_quarantined(shards: Sh
     )
     assert advice is not None
 
-    logs: list[KafkaLog] = [shards.cluster.log("commands", 0), shards.cluster.log("events", 0), shards.cluster.log("quarantine")]
-    await ban(*logs, offset=int(advice[1]), hash_hex=advice[2], reason="a test", operator="op")
+    told = ("--offset", advice[1], "--hash", advice[2], "--reason", "a test", "--operator", "op")
+    assert shards.tool(0, "quarantine", *told)["banned"]
     shards.start(0)
     assert isinstance((await shards.answer(0, frame))[0], OrderAccepted)
     assert await shards.replay_equals(0) == len(shards.seen[0])
+
+
+async def test_a_replay_is_compared_with_what_was_said(shards: Shards) -> None:
+    """As an operator runs it: a process that prints where it came to."""
+    first = shards.start(0)
+    await opened(shards, 0)
+    first.stop()
+    done = shards.tool(0, "replay")
+    assert (done["shard"], done["chain"], done["compared"]) == (0, shards.readers[0].chain.hex(), len(shards.seen[0]))
+    early = shards.tool(0, "replay", "--through-seq", "1")
+    assert (early["seq"], early["compared"]) == (1, 1)
+
+
+async def test_the_old_part_of_the_logs_moves_into_files(shards: Shards, kafka_is: bool) -> None:
+    """Archived, cut where the broker can, begun again at the snapshot; and again from the files when snapshots are lost."""
+    first = shards.start(0)
+    await opened(shards, 0)
+    for _ in range(5):
+        frame = await shards.send(0, [order(0, BERT, Side.SELL, 2), order(0, ANA, Side.BUY, 1)])
+    await shards.answer(0, frame)
+    first.stop()
+    shards.tool(0, "snapshot")
+    cursor = len(shards.seen[0]) - 2
+    done = shards.tool(0, "archive", "--cursors", f"{cursor},1000000")
+    assert done["archived"]["events"] == cursor - 1
+    if kafka_is:
+        assert done["begins"] == done["archived"]
+        assert (await shards.cluster.log("commands", 0).bounds())[0] == done["archived"]["commands"] > 0
+    else:
+        assert done["begins"]["commands"].startswith("not cut: ")
+
+    compared = shards.tool(0, "replay")["compared"]
+    assert compared == len(shards.seen[0])
+    again = shards.start(0)
+    frame = await shards.send(0, [order(0, ANA, Side.BUY, 1)])
+    assert isinstance((await shards.answer(0, frame))[1], Filled)
+    again.stop()
+
+    for snapshot in (shards.home / "data" / "snapshots").iterdir():
+        snapshot.unlink()
+    if kafka_is:
+        lost = shards.start(0)
+        assert lost.wait(20)
+        assert lost.exit_code() == os.EX_DATAERR
+        assert "commands/0 was cut: it begins at" in lost.log.read_text()
+    shards.tool(0, "snapshot")
+    shards.start(0)
+    frame = await shards.send(0, [order(0, ANA, Side.BUY, 1)])
+    assert isinstance((await shards.answer(0, frame))[1], Filled)
 
 
 async def test_without_the_database_the_market_goes_on(kafka_shards: Shards, own_postgres: LocalPostgres) -> None:

@@ -1,0 +1,107 @@
+"""What an operator does with a shard's logs, each a short-lived process: `python -m services.matching WHAT`.
+
+    snapshot                        come to the end of `events` and write a snapshot there
+    replay [--through-seq N]        run the log through this build and compare with `events`; prints seq, chain, state hash, rate
+    quarantine --offset --hash ...  take a broken record out of the market
+    archive --cursors N,...         copy what nobody needs any more into files, and cut it where the broker can
+
+Results are one JSON object on stdout. Snapshot and replay read through HOURBOOK_DATA/archive where that exists.
+"""
+
+from __future__ import annotations
+
+import json
+from argparse import Namespace
+from pathlib import Path
+
+from services.matching.archive import Archive, ArchivedLog, Safe, copy, safe_offsets
+from services.matching.quarantine import ban
+from services.matching.recovery import recover, save
+from services.matching.replay import replay
+from services.matching.snapshot import state_hash
+from services.matching.store import FileSnapshotStore, Snapshot, Unusable
+from services.runtime.errors import Halt
+from services.runtime.kafka import Cluster
+from services.runtime.log import Log, LogError
+from services.runtime.supervise import Service
+
+
+def archived(service: Service, live: Log) -> Log:
+    """The log, with its beginning from the archive where there is one."""
+    archive = Archive(_data(service) / "archive", live.topic, live.partition)
+    return ArchivedLog(live, archive) if archive.spans() else live
+
+
+async def snapshot(service: Service, cluster: Cluster) -> None:
+    """Come to the end of `events` and write a snapshot there."""
+    shard = service.settings.shard
+    store = FileSnapshotStore(_data(service) / "snapshots", shard)
+    commands, events = (archived(service, cluster.log(topic, shard)) for topic in ("commands", "events"))
+    mirror = await recover(shard, commands, events, cluster.log("quarantine"), store, notice=service.log.warning)
+    await mirror.catch_up()
+    if not mirror.verified:
+        raise Halt("events ends within an output, and nobody writes the rest: start matching, then try again")
+    _print(file=await save(mirror, store), seq=mirror.replica.seq, offset=mirror.replica.next_offset)
+
+
+async def run_replay(service: Service, cluster: Cluster, options: Namespace) -> None:
+    """From the beginning, every output compared with `events`."""
+    shard = service.settings.shard
+    commands, events = (archived(service, cluster.log(topic, shard)) for topic in ("commands", "events"))
+    done = await replay(
+        shard, commands, cluster.log("quarantine"), service.clock, through_seq=options.through_seq, events=events
+    )
+    _print(
+        shard=shard, seq=done.replica.seq, chain=done.replica.chain.hex(), state_hash=state_hash(done.replica.engine).hex(),
+        time_ms=done.replica.engine.time_ms, records=done.records, commands=done.commands, compared=done.compared,
+        elapsed_ms=done.elapsed_ms, commands_per_s=round(done.commands_per_s),
+    )
+
+
+async def quarantine(service: Service, cluster: Cluster, options: Namespace) -> None:
+    """Ban one record."""
+    shard = service.settings.shard
+    await ban(
+        cluster.log("commands", shard), cluster.log("events", shard), cluster.log("quarantine"),
+        offset=options.offset, hash_hex=options.hash, reason=options.reason, operator=options.operator,
+    )
+    _print(shard=shard, offset=options.offset, hash=options.hash, banned=True)
+
+
+async def archive(service: Service, cluster: Cluster, options: Namespace) -> None:
+    """Copy below every snapshot and cursor; cut only what was copied, and only then."""
+    shard, folder = service.settings.shard, _data(service) / "archive"
+    snapshots = await _usable(service, [_data(service) / "snapshots", *options.snapshots])
+    safe = safe_offsets(snapshots, options.cursors)
+    ends = [await copy(cluster.log(topic, shard), Archive(folder, topic, shard), below=below)
+            for topic, below in zip(Safe._fields, safe, strict=True)]
+    cut: dict[str, int | str] = {}
+    for topic, end in zip(Safe._fields, ends, strict=True):
+        try:
+            cut[topic] = await cluster.cut(topic, shard, end) if end else 0
+        except LogError as error:
+            # The copy is good all the same; a broker that keeps everything is no fault.
+            cut[topic] = f"not cut: {error}"
+    _print(shard=shard, archived=dict(zip(Safe._fields, ends, strict=True)), begins=cut)
+
+
+async def _usable(service: Service, folders: list[Path]) -> list[Snapshot]:
+    """Every snapshot of the shard that a start may begin at."""
+    found = []
+    for folder in folders:
+        store = FileSnapshotStore(folder, service.settings.shard)
+        for name in await store.names():
+            try:
+                found.append(await store.load(name))
+            except Unusable as error:
+                service.log.warning("snapshot %s does not count: %s", name, error)
+    return found
+
+
+def _data(service: Service) -> Path:
+    assert service.settings.data is not None, "named in NEEDS"
+    return service.settings.data
+
+
+def _print(**values: object) -> None:
+    print(json.dumps(values), flush=True)  # noqa: T201 # the result of a tool

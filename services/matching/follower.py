@@ -65,8 +65,8 @@ class Follower:
         """Follow until the lease is ours; the new epoch. Raises Halt where the logs contradict each other."""
         await self.mirror.catch_up(progress=self._report)
         while True:
-            moved = await self.mirror.compare_some()
-            moved += await self.mirror.apply_some(wait_ms=0 if moved else _WAIT_MS)
+            moved = await self.mirror.compare_some(wait_ms=_WAIT_MS if self.mirror.full else 0)
+            await self.mirror.apply_some(wait_ms=0 if moved else _WAIT_MS)
             self._report()
             await self._save_when_due()
             epoch = await self._try_lease()
@@ -76,13 +76,17 @@ class Follower:
     async def _save_when_due(self) -> None:
         new = self.mirror.replica.next_offset - self._saved_offset
         waited_ms = self._clock.now_ms() - self._saved_ms
-        if new >= self._plan.records or (new > 0 and waited_ms >= self._plan.every_ms):
-            # While nobody writes, what is pending will not come: the lease is more urgent than a snapshot.
+        if new < self._plan.records and (new <= 0 or waited_ms < self._plan.every_ms):
+            return
+        # Nothing is applied meanwhile, so what is pending comes to an end; while nobody writes it does not come at all,
+        # and the lease is more urgent than a snapshot.
+        patience_ms = self._clock.now_ms() + LEASE_MS // 3
+        while not self.mirror.verified and self._clock.now_ms() < patience_ms:
             await self.mirror.compare_some(wait_ms=_WAIT_MS)
-            if self.mirror.verified:
-                name = await save(self.mirror, self._store)
-                self._saved_offset, self._saved_ms = self.mirror.replica.next_offset, self._clock.now_ms()
-                self._status.set(snapshot=name)
+        if self.mirror.verified:
+            name = await save(self.mirror, self._store)
+            self._saved_offset, self._saved_ms = self.mirror.replica.next_offset, self._clock.now_ms()
+            self._status.set(snapshot=name)
 
     async def _try_lease(self) -> int | None:
         now_ms = self._clock.now_ms()
@@ -103,6 +107,6 @@ class Follower:
     def _report(self) -> None:
         mirror = self.mirror
         self._status.set(
-            role="follower", seq=mirror.replica.seq, seq_verified=mirror.seq_verified, epoch=mirror.epoch,
+            role="follower", seq=mirror.replica.seq, seq_verified=mirror.seq_verified, epoch=mirror.epoch, lag=mirror.lag,
             offset=mirror.replica.next_offset, pending=len(mirror.pending), time_ms=mirror.replica.engine.time_ms,
         )

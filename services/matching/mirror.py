@@ -40,7 +40,6 @@ class Mirror:
         events_position: Position = START,
         *,
         epoch: int = 0,
-        read_max: int = READ_MAX,
     ) -> None:
         self.replica = replica
         self.commands = commands
@@ -52,17 +51,27 @@ class Mirror:
         self.pending: deque[Sealed] = deque()
         """Said, and not yet seen in `events`, in order."""
         self._quarantine = quarantine
-        self._read_max = read_max
         self._unmatched: deque[Record] = deque()
         self._reader = ChainReader(replica.seq, replica.chain)
         self._events_next = events_position.next_offset
         self._events_hash = events_position.last_hash
         self._last_matched: Record | None = None
+        self._commands_end = 0
 
     @property
     def verified(self) -> bool:
         """Whether `events` holds everything that the replica has said."""
         return not self.pending
+
+    @property
+    def full(self) -> bool:
+        """Whether nothing more is applied until `events` has taken up some of what is pending."""
+        return len(self.pending) >= PENDING_MAX
+
+    @property
+    def lag(self) -> int:
+        """Records of `commands` not applied yet, as of the last look at its end."""
+        return max(0, self._commands_end - self.replica.next_offset)
 
     @property
     def seq_verified(self) -> int:
@@ -81,11 +90,11 @@ class Mirror:
 
         None while too much is pending.
         """
-        if len(self.pending) >= PENDING_MAX:
+        if self.full:
             return 0
         applied = 0
         for record in await self.commands.read(
-            self.replica.next_offset, count=self._read_max, wait_ms=wait_ms
+            self.replica.next_offset, count=READ_MAX, wait_ms=wait_ms
         ):
             if through is not None and record.offset > through:
                 break
@@ -113,7 +122,7 @@ class Mirror:
         """
         if not self._unmatched:
             self._unmatched.extend(
-                await self.events.read(self._events_next, count=self._read_max, wait_ms=wait_ms)
+                await self.events.read(self._events_next, count=READ_MAX, wait_ms=wait_ms)
             )
         consumed = 0
         while self._unmatched and self._consume(self._unmatched[0]):
@@ -121,6 +130,11 @@ class Mirror:
             self._events_next = self._last_matched.offset + 1
             consumed += 1
         return consumed
+
+    async def look(self) -> int:
+        """The present end of `commands`; `lag` goes by it."""
+        _, self._commands_end = await self.commands.bounds()
+        return self._commands_end
 
     async def catch_up(self, *, progress: Callable[[], None] = lambda: None) -> None:
         """Compare everything that `events` holds now, applying no more than what caused it.
@@ -131,7 +145,7 @@ class Mirror:
         """
         _, events_end = await self.events.bounds()
         # Read second: it holds the cause of every record below events_end.
-        _, commands_end = await self.commands.bounds()
+        commands_end = await self.look()
         while self._events_next < events_end:
             if await self.compare_some(wait_ms=PATIENCE_MS):
                 progress()

@@ -162,6 +162,8 @@ class Shell:
             if size >= _WRITE_BYTES:
                 await self._writer.write(said)
                 said, size = [], 0
+                # A long backlog must not cost the lease.
+                await self._duties(self._clock.now_ms())
         await self._writer.write(said)
         if records:
             self._ticks.saw(mirror.stamp_ms, self._clock.now_ms())
@@ -182,6 +184,7 @@ class Shell:
         if now_ms - self._looked_ms >= CHECK_MS:
             self._looked_ms = now_ms
             await self._writer.look_for_rivals()
+            await self.mirror.look()
             self._report()
 
     async def _renew(self) -> None:
@@ -198,6 +201,6 @@ class Shell:
     def _report(self) -> None:
         replica = self.mirror.replica
         self._status.set(
-            role="active", seq=replica.seq, epoch=self._epoch, offset=replica.next_offset, pending=0,
+            role="active", seq=replica.seq, epoch=self._epoch, lag=self.mirror.lag, offset=replica.next_offset, pending=0,
             time_ms=replica.engine.time_ms,
         )

@@ -82,7 +82,7 @@ class Cluster:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        for log in self._logs:
+        for log in list(self._logs):
             await log.close()
 
     def log(self, topic: str, partition: int = 0) -> KafkaLog:
@@ -90,6 +90,11 @@ class Cluster:
         log = KafkaLog(self, topic, partition)
         self._logs.append(log)
         return log
+
+    def forget(self, log: KafkaLog) -> None:
+        """It has been closed."""
+        if log in self._logs:
+            self._logs.remove(log)
 
     async def ping(self) -> int:
         """How many brokers there are. Raises Unreachable."""
@@ -290,6 +295,7 @@ class KafkaLog:
         self._consumer = self._looker = None
         await self._drop_writer()
         self._dead = self._dead or "closed"
+        self._cluster.forget(self)
 
     async def _write(self, records: Sequence[Outgoing]) -> None:
         try:

@@ -41,6 +41,7 @@ class SimShard:
         self.lease = SimLease(self.world)
         self.store = SimSnapshots(self.world)
         self.notices: list[str] = []
+        self.statuses: dict[str, Status] = {}
         self.sent = 0
         self.snapshot_records = 1_000_000
         if started:
@@ -51,7 +52,8 @@ class SimShard:
         return self.world.spawn(holder, self._serve(holder, lease or self.lease, skew_ms))
 
     async def _serve(self, holder: str, lease: SimLease, skew_ms: int) -> None:
-        clock, status = SimClock(self.world, skew_ms), Status(holder)
+        clock = SimClock(self.world, skew_ms)
+        status = self.statuses[holder] = Status(holder)
         mirror = await recover(
             SHARD, self.commands.log(), self.events.log(), self.quarantine.log(), self.store, notice=self.notices.append
         )

@@ -65,6 +65,29 @@ def test_the_standby_takes_over_while_orders_keep_coming() -> None:
     shard.check()
 
 
+@pytest.mark.parametrize("bound", [2, 10_000])
+def test_a_follower_without_a_writer_stops_at_its_bound(monkeypatch: pytest.MonkeyPatch, bound: int) -> None:
+    """The active is dead, the database away: what is said and not written is bounded, and nothing is lost by that."""
+    monkeypatch.setattr("services.matching.mirror.PENDING_MAX", bound)
+    monkeypatch.setattr("services.matching.mirror.READ_MAX", 3)
+    shard = SimShard()
+    active = shard.start("a")
+    shard.send(5)
+    shard.run(shard.answered)
+    follower = shard.start("b")
+    shard.lease.away = True
+    shard.world.kill(active)
+    shard.send(200)
+    steps = shard.world.steps
+    shard.run_ms(10_000)
+    assert shard.world.steps - steps < 1_000, "it must wait and not spin"
+    assert shard.statuses["b"].values["pending"] <= bound + 2
+    shard.lease.away = False
+    shard.run(shard.answered)
+    assert follower.alive
+    shard.check()
+
+
 def test_of_two_processes_one_writes() -> None:
     """As long as it renews its lease, the other follows: no record is there twice."""
     shard = SimShard()

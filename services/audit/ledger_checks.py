@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 import asyncpg
 import msgspec
+from asyncpg.pool import PoolConnectionProxy
 
 from schemas.commands import Credit, OutboxCommand
 from schemas.events import Event
@@ -20,7 +21,7 @@ EVENT, DELIVERY = 1, 3
 """Sources of entries."""
 _outbox = msgspec.msgpack.Decoder(OutboxCommand)
 
-Connection = asyncpg.Connection
+Connection = asyncpg.Connection | PoolConnectionProxy
 
 
 async def check_sums(db: Connection, found: Findings) -> None:

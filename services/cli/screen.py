@@ -28,7 +28,7 @@ def suggestions(price: str) -> list[str]:
         f".venv/bin/hourbook sell 1 {EXAMPLE} --price {price}",
         ".venv/bin/hourbook balance",
         ".venv/bin/hourbook status",
-        ".venv/bin/hourbook audit",
+        ".venv/bin/hourbook audit --young",
     ]
 
 

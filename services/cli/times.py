@@ -18,7 +18,7 @@ def parse_hour(text: str, now: datetime) -> Hour:
     """The hour that is meant; 'now' and 'next' are the next whole hour. Raises Unusable."""
     if text.strip().lower() in ("now", "next"):
         return int(now.timestamp()) // 3600 + 1
-    moment = _iso(text) or dateparser.parse(text, settings={**_SETTINGS, "RELATIVE_BASE": now.replace(tzinfo=None)})  # type: ignore[arg-type]  # its stub wants its own TypedDict
+    moment = _iso(text) or dateparser.parse(text, settings={**_SETTINGS, "RELATIVE_BASE": now.replace(tzinfo=None)})
     if moment is None:
         raise Unusable(f"{text!r} is not a time; say {EXAMPLES}")
     if moment.tzinfo is None:

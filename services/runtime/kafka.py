@@ -317,8 +317,10 @@ class KafkaLog:
 
     async def _open_reader(self) -> AIOKafkaConsumer:
         if self._consumer is None:
-            # A jump has to wait until the broker has answered the fetch before it.
-            self._consumer = await self._open_consumer(fetch_max_wait_ms=250)
+            # A jump has to wait until the broker has answered the fetch before it. The wheel's broker answers a waiting
+            # fetch only when its time is up, however early a record comes: there the wait is every record's delay.
+            wait_ms = 250 if await self._cluster.idempotent() else 20
+            self._consumer = await self._open_consumer(fetch_max_wait_ms=wait_ms)
         return self._consumer
 
     async def _open_consumer(self, fetch_max_wait_ms: int) -> AIOKafkaConsumer:

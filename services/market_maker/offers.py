@@ -6,6 +6,8 @@ process that has stopped, or a file that cannot be read any more, makes offers s
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from msgspec import Struct
 
 from schemas.supply import ClassReference, OfferGone, OfferRecord, OfferSeen, PollDone
@@ -51,9 +53,10 @@ class Offers:
             return min(alive, key=lambda offer: (offer.price, offer.cloud, offer.region, offer.instance_type))
         if not of_class:
             return NoOffer("no firm offer")
-        sources = {offer.poll: self._age_ms(offer, now_ms) // 1_000 for offer in of_class}
-        ages = ", ".join(f"{source or 'unnamed'} for {age_s} s" for source, age_s in sorted(sources.items()))
-        return NoOffer(f"stale: not polled {ages}")
+        last = {offer.poll: now_ms - self._age_ms(offer, now_ms) for offer in of_class}
+        # When and not for how long: the sentence stays the same, and is logged once.
+        polls = ", ".join(f"{source or 'unnamed'} at {_clock(polled_ms)}" for source, polled_ms in sorted(last.items()))
+        return NoOffer(f"stale: last polled {polls}")
 
     def stale_at_ms(self) -> Millis | None:
         """When the next source becomes stale unless it is polled; None: no source is known."""
@@ -61,3 +64,7 @@ class Offers:
 
     def _age_ms(self, offer: OfferSeen, now_ms: Millis) -> Millis:
         return now_ms - self._polled_ms.get(offer.poll, offer.seen_ms)
+
+
+def _clock(time_ms: Millis) -> str:
+    return f"{datetime.fromtimestamp(time_ms // 1_000, UTC):%H:%M:%S} UTC"

@@ -31,7 +31,7 @@ from services.supply.rows import BadCatalogue
 from services.supply.rules import Rules
 from services.supply.sources import SETTLE_MS, FileState, SourceSettings, StillWritten, read_file, state_of
 
-HEARTBEAT_MS: Final = 10_000
+HEARTBEAT_MS: Final = 5_000
 JITTER: Final = 0.1
 """Share of the interval by which a look comes earlier or later, so that many sources do not fall together."""
 _RECORDS_PER_READ: Final = 1_000

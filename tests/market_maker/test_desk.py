@@ -135,7 +135,7 @@ async def test_when_the_source_goes_stale_the_asks_are_pulled_and_come_back_with
     market.clock.ms += 45_000
     await market.desk.mend()
     assert market.asks() == []
-    assert market.status.values[f"quote {SINGLE}"] == "none: stale: not polled s for 45 s"
+    assert market.status.values[f"quote {SINGLE}"] == "none: stale: last polled s at 08:00:00 UTC"
     market.polls()
     await market.desk.mend()
     assert len(market.asks()) == 3

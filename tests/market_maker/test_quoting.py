@@ -49,7 +49,7 @@ def test_the_ask_is_cost_plus_margin_on_the_tick_inside_the_collar(
 
 
 def test_without_an_offer_there_is_no_ask_and_the_reason_is_passed_on() -> None:
-    assert quote(TERMS, NoOffer("stale: not polled s for 45 s"), 300, 8) == NoQuote("stale: not polled s for 45 s")
+    assert quote(TERMS, NoOffer("stale: last polled s"), 300, 8) == NoQuote("stale: last polled s")
 
 
 def test_an_offer_of_another_size_than_a_lot_is_not_quoted() -> None:

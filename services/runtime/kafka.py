@@ -319,7 +319,10 @@ class KafkaLog:
         if self._consumer is None:
             # A jump has to wait until the broker has answered the fetch before it. The wheel's broker answers a waiting
             # fetch only when its time is up, however early a record comes: there the wait is every record's delay.
-            wait_ms = 250 if await self._cluster.idempotent() else 20
+            try:
+                wait_ms = 250 if await self._cluster.idempotent() else 20
+            except (KafkaError, OSError) as error:
+                raise Unreachable(f"{self!r}: {error!r}") from error
             self._consumer = await self._open_consumer(fetch_max_wait_ms=wait_ms)
         return self._consumer
 

@@ -14,6 +14,7 @@ known. Killed half way, it completes what is missing when called again with the 
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import time
 from collections.abc import Collection, Mapping
@@ -37,6 +38,7 @@ PROBE: Final = "probe"
 _REPLICAS_WANTED: Final = 3
 _AT_LEAST: Final = ("max.message.bytes", "min.insync.replicas")
 _DAY_MS: Final = 86_400_000
+_VISIBLE_TRIES: Final = 100
 
 
 class Found(NamedTuple):
@@ -66,6 +68,7 @@ async def create_topics(
     await cluster.create_topic(PROBE, 1, replicas, {**settings, "retention.ms": str(_DAY_MS)})
     for topic in ALL:
         await cluster.create_topic(topic, shards if topic in PER_SHARD else 1, replicas, settings)
+    await _until_visible(cluster)
     await _check_settings(cluster, shards, ALL)
     start = time.time_ns() // 1_000_000 if t0_ms is None else t0_ms
     known = await _known_starts(cluster)
@@ -189,6 +192,14 @@ def _decode_start(frame: bytes, shard: int | None = None) -> StartShard:
     if shard is not None and commands[0].shard != shard:
         raise Halt(f"{where} begins with StartShard of shard {commands[0].shard}")
     return commands[0]
+
+
+async def _until_visible(cluster: Cluster) -> None:
+    """A broker tells of a new topic a moment after it has acknowledged it."""
+    for _ in range(_VISIBLE_TRIES):
+        if await cluster.topics() >= {*ALL, PROBE}:
+            return
+        await asyncio.sleep(0.1)
 
 
 async def _check_settings(cluster: Cluster, shards: int, topics: Collection[str]) -> None:

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import Generic, NamedTuple, TypeVar
 
+from msgspec.structs import astuple
+
 from services.settlement import rows
 from services.settlement.rows import Row
 
@@ -27,12 +29,17 @@ class RowChanges(NamedTuple):
 class TableChanges(Generic[R]):
     """Changes of one table since the last `take`."""
 
-    __slots__ = ("_changed", "_created", "_removed")
+    __slots__ = ("_appended", "_changed", "_created", "_removed")
 
     def __init__(self) -> None:
+        self._appended: list[tuple[object, ...]] = []
         self._created: dict[Hashable, R] = {}
         self._changed: dict[Hashable, R] = {}
         self._removed: set[Hashable] = set()
+
+    def append(self, row: tuple[object, ...]) -> None:
+        """A row that is new and never changes, in the columns' order."""
+        self._appended.append(row)
 
     def create(self, key: Hashable, row: R) -> None:
         """A row that the table does not have; or has until this batch, when it was removed in the same batch."""
@@ -57,11 +64,11 @@ class TableChanges(Generic[R]):
     def take(self) -> RowChanges:
         """What changed since the last call."""
         taken = RowChanges(
-            [row.row() for row in self._created.values()],
-            [row.row() for row in self._changed.values()],
+            [*self._appended, *map(astuple, self._created.values())],
+            list(map(astuple, self._changed.values())),
             [key if isinstance(key, tuple) else (key,) for key in self._removed],
         )
-        self._created, self._changed, self._removed = {}, {}, set()
+        self._appended, self._created, self._changed, self._removed = [], {}, {}, set()
         return taken
 
 

@@ -175,8 +175,10 @@ def _free_collateral(state: State, shard: Shard, origin: Origin, title: rows.Tit
 
 def _leave_memory(state: State, shard: Shard, contract: int) -> None:
     """A contract without titles has paid out everything."""
-    if contract in state.contracts and contract not in shard.titles.of_contract:
-        del state.contracts[contract]
+    if contract in state.contracts and state.contracts[contract].phase == "ended" and contract not in shard.titles.of_contract:
+        row = state.contracts.pop(contract)
+        row.paid_out = True
+        state.changes.contracts.change(contract, row)
         left = state.ledger.balance(CLEARING, shard.number, contract)
         assert left == 0, f"C6: contract {contract} is paid out, and {left} µUSD are left in clearing"
         kept = [row for row in state.collateral.values() if row.contract == contract]

@@ -120,7 +120,8 @@ def _filled(state: State, shard: Shard, at: Origin, index: int, event: ev.Filled
         (NOVATION, number, contract, contract, -minutes),
         (TITLES, number, buyer, contract, minutes),
     ))
-    state.changes.fills.create((number, event.trade), rows.Fill(
+    # The columns of `rows.Fill`.
+    state.changes.fills.append((
         number, event.trade, at.seq, contract, event.price, event.qty, event.minutes, event.taker_side, event.maker_order,
         event.taker_order, buyer, seller, event.notional, event.buyer_fee, event.seller_fee, at.time_ms,
     ))
@@ -244,7 +245,7 @@ def _listed(state: State, shard: Shard, event: ev.ContractListed) -> None:
     of_class = state.classes.get(class_no)
     if of_class is None or of_class.shard != shard.number:
         raise Contradiction(f"contract {event.contract} is listed in shard {shard.number}, its class is {of_class}")
-    contract = rows.Contract(event.contract, class_no, hour_of(event.contract), shard.number, "forward", 1)
+    contract = rows.Contract(event.contract, class_no, hour_of(event.contract), shard.number, "forward", 1, False)
     state.contracts[event.contract] = contract
     state.changes.contracts.create(event.contract, contract)
 

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from enum import IntEnum
+from operator import itemgetter
 from typing import Final, NamedTuple
+
+from msgspec import Struct
 
 from schemas.units import Micros, Millis
 
@@ -99,66 +102,83 @@ class Contradiction(Exception):
     """The log says one thing, our books another. Nothing may be settled before an operator has looked."""
 
 
+class Balance(Struct, gc=False):
+    """One balance while it is in memory."""
+
+    amount: int
+    before: int = 0
+    """What it was when the batch began; meaningless unless `moved`."""
+    moved: bool = False
+
+
 class Ledger:
     """Balances that are not zero, and what was posted since the last `take`."""
 
     def __init__(self, balances: Iterable[tuple[BalanceKey, int]] = ()) -> None:
-        self.balances: dict[BalanceKey, int] = {key: amount for key, amount in balances if amount}
-        self._before: dict[BalanceKey, int] = {}
+        self._balances = {key: Balance(amount) for key, amount in balances if amount}
+        self._moved: list[tuple[BalanceKey, Balance]] = []
         self._entries: list[tuple[int, int, int, int, str, int]] = []
         self._postings: list[tuple[int, int, int, int, int, int, int, int, int, int]] = []
 
     def balance(self, kind: int, shard: int, ref: int, asset: int = USD) -> int:
         """µUSD, or GPU-minutes of a contract; may be negative for `EXTERNAL` and `TITLES` only."""
-        return self.balances.get((kind, shard, ref, asset), 0)
+        found = self._balances.get((kind, shard, ref, asset))
+        return 0 if found is None else found.amount
 
     def wallet(self, account: int) -> Micros:
         """A member's money at rest."""
-        return self.balances.get((WALLET, 0, account, USD), 0)
+        return self.balance(WALLET, 0, account)
+
+    def balances(self) -> dict[BalanceKey, int]:
+        """All that are not zero."""
+        return {key: balance.amount for key, balance in self._balances.items() if balance.amount}
 
     def post(self, origin: Origin, index: int, what: str, lines: Iterable[Line]) -> None:
         """Post one entry, unless all its lines are zero. Asserts M1, M3 and M8."""
         source, shard, seq, time_ms = origin
-        balances, before, postings = self.balances, self._before, self._postings
+        balances, append = self._balances, self._postings.append
         usd = minutes = through_novation = contract = number = 0
         for kind, account_shard, ref, asset, amount in lines:
             if amount == 0:
                 continue
+            append((source, shard, seq, index, number, kind, account_shard, ref, asset, amount))
+            number += 1
             if asset == USD:
                 usd += amount
             else:
                 assert contract in (0, asset), f"{what}: two contracts in one entry"
                 contract = asset
                 minutes += amount
-            postings.append((source, shard, seq, index, number, kind, account_shard, ref, asset, amount))
-            number += 1
             if kind == NOVATION:
                 # Passed on within the entry: the balance stays zero and needs no row.
                 through_novation += amount
                 continue
             key = (kind, account_shard, ref, asset)
-            old = balances.get(key, 0)
-            new = old + amount
-            before.setdefault(key, old)
-            if new:
-                balances[key] = new
-            else:
-                del balances[key]
-            assert new >= 0 or kind in _MAY_BE_NEGATIVE, f"M3: {what} would leave {new} in {key}"
-        assert usd == 0 and minutes == 0, f"M1: {what} leaves {usd} µUSD and {minutes} minutes"
+            balance = balances.get(key)
+            if balance is None:
+                balance = balances[key] = Balance(0)
+            if not balance.moved:
+                balance.moved, balance.before = True, balance.amount
+                self._moved.append((key, balance))
+            balance.amount += amount
+            assert balance.amount >= 0 or kind in _MAY_BE_NEGATIVE, f"M3: {what} would leave {balance.amount} in {key}"
+        assert usd == 0, f"M1: {what} leaves {usd} µUSD"
+        assert minutes == 0, f"M1: {what} leaves {minutes} minutes of contract {contract}"
         assert through_novation == 0, f"M8: {what} leaves clearing with {through_novation} minutes"
         if number:
             self._entries.append((source, shard, seq, index, what, time_ms))
 
     def take(self) -> Posted:
         """What was posted since the last call."""
-        changes = [
-            BalanceChange(key, delta, old != 0)
-            for key, old in sorted(self._before.items())
-            if (delta := self.balances.get(key, 0) - old)
-        ]
+        changes = []
+        for key, balance in sorted(self._moved, key=itemgetter(0)):
+            balance.moved = False
+            if balance.amount != balance.before:
+                changes.append(BalanceChange(key, balance.amount - balance.before, balance.before != 0))
+            if balance.amount == 0:
+                del self._balances[key]
         posted = Posted(self._entries, self._postings, changes)
-        self._entries, self._postings, self._before = [], [], {}
+        self._entries, self._postings, self._moved = [], [], []
         return posted
 
 

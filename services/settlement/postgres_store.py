@@ -6,6 +6,7 @@ commits and the cursor, compared and set: of two settlements the second waits th
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 from collections.abc import Iterator, Sequence
@@ -37,10 +38,16 @@ class PostgresStore:
         self._connection: Connection | None = None
         self._tables: dict[str, TableWriter] = {}
         self._balances = BalanceWriter()
+        self._writing: asyncio.Task[None] | None = None
+        """The batch on its way, while the next one is being made."""
+        self._durable = 0
 
     def close(self) -> None:
         """Drop the connection, whatever it is doing."""
         connection, self._connection = self._connection, None
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            writing.cancel()
         if connection is not None:
             connection.terminate()
 
@@ -71,6 +78,7 @@ class PostgresStore:
                     "SELECT kind, shard, ref, asset, amount FROM settlement.balances WHERE amount <> 0"
                 )
                 commits = await connection.fetchval("SELECT last FROM settlement.commits")
+        self._durable = commits
         return Loaded(found, [((row[0], row[1], row[2], row[3]), row[4]) for row in balances], commits)
 
     async def _prepare(self, connection: Connection) -> None:
@@ -86,6 +94,7 @@ class PostgresStore:
 
     async def recall(self, ask: Recall) -> Recalled:
         """Rows by their keys."""
+        await self.flush()
         connection = self._open()
         digests: dict[str, bytes] = {}
         deposits: set[tuple[str, str]] = set()
@@ -110,8 +119,20 @@ class PostgresStore:
                 deliveries = {(row.contract, row.title): row for row in found}
         return Recalled(digests, deposits, deliveries)
 
-    async def commit(self, batch: Batch) -> None:
+    async def commit(self, batch: Batch) -> int:
+        """See `store.Store`: one batch is on its way at most, and the next one waits for it."""
+        durable = await self.flush()
+        self._writing = asyncio.create_task(self._write(batch))
+        return durable
+
+    async def flush(self) -> int:
         """See `store.Store`."""
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            await writing
+        return self._durable
+
+    async def _write(self, batch: Batch) -> None:
         connection = self._open()
         with self._away():
             async with connection.transaction():
@@ -121,6 +142,7 @@ class PostgresStore:
                 await self._balances.write(connection, batch.posted.balances)
                 for name, changes in batch.changes.items():
                     await self._tables[name].write(connection, changes)
+        self._durable = batch.commit + 1
 
     def _open(self) -> Connection:
         assert self._connection is not None, "load comes first"

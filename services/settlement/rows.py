@@ -26,6 +26,9 @@ class Table(NamedTuple):
     """SQL condition of rows that settlement loads; a store may give more, never fewer."""
 
 
+_ALIVE: Final = "SELECT contract FROM settlement.contracts WHERE NOT paid_out"
+
+
 class Row(Struct, gc=False):
     """One row. Never takes part in reference cycles."""
 
@@ -74,10 +77,7 @@ class ClassRow(Row, gc=False):
 
 
 class Contract(Row, gc=False):
-    TABLE: ClassVar[Table] = Table(
-        "contracts", 1, ("phase", "state"),
-        "phase <> 'ended' OR contract IN (SELECT contract FROM settlement.titles WHERE state <> 'settled')",
-    )
+    TABLE: ClassVar[Table] = Table("contracts", 1, ("phase", "state", "paid_out"), "NOT paid_out")
 
     contract: int
     class_no: int
@@ -86,6 +86,8 @@ class Contract(Row, gc=False):
     phase: str
     """forward, running, closed, ended."""
     state: int
+    paid_out: bool
+    """Ended, and no title is left that waits for a delivery record."""
 
 
 class Backing(Row, gc=False):
@@ -153,12 +155,12 @@ class Fill(Row, gc=False):
 class Title(Row, gc=False):
     TABLE: ClassVar[Table] = Table(
         "titles", 2, ("obligor", "holder", "ground", "qty", "escrow", "proceeds", "cost", "fees", "state"),
-        "state <> 'settled'",
+        f"contract IN ({_ALIVE}) AND state <> 'settled'",
     )
 
-    shard: int
-    title: int
     contract: int
+    title: int
+    shard: int
     obligor: int
     holder: int
     ground: int
@@ -178,7 +180,7 @@ class Title(Row, gc=False):
 class Claim(Row, gc=False):
     TABLE: ClassVar[Table] = Table(
         "claims", 3, ("gain", "loss"),
-        "(shard, title) IN (SELECT shard, title FROM settlement.titles WHERE state <> 'settled')",
+        f"(shard, title) IN (SELECT shard, title FROM settlement.titles WHERE contract IN ({_ALIVE}) AND state <> 'settled')",
     )
 
     shard: int

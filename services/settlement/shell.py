@@ -38,8 +38,10 @@ from services.settlement.store import Conflict, Recall, Store
 
 READ_MAX: Final = 200
 """Records taken from a log at once."""
-EVENTS_MAX: Final = 4_000
+EVENTS_MAX: Final = 10_000
 """Events in one batch, the last record's as a whole: bounds a transaction."""
+SLICE_MAX: Final = 50
+"""Events applied before others may go on."""
 IDLE_MS: Final = 5
 REPORT_MS: Final = 1_000
 FRAME_MAX: Final = 64
@@ -65,6 +67,15 @@ class Logs(NamedTuple):
     write_requests: Callable[[], Log]
 
 
+class Publication(NamedTuple):
+    """What others may act on when so many batches are durable."""
+
+    commits: int
+    outbox: list[int]
+    """Per shard, the last message."""
+    payouts: list[rows.Payout]
+
+
 class Reader(Protocol):
     """One log being settled."""
 
@@ -85,6 +96,7 @@ class Settlement:
         self._shards = shards
         self._readers: list[Reader] = []
         self._reported_ms = 0
+        self._unpublished: deque[Publication] = deque()
         self.state = State(shards)
         self.committed = [0] * shards
         """Per shard, the last message whose row is committed."""
@@ -94,9 +106,10 @@ class Settlement:
     async def start(self) -> None:
         """Steps 2. Raises Halt, StoreAway, Unreachable."""
         state = self.state = State(self._shards, await self._store.load())
-        self._note_committed()
+        self._unpublished.clear()
+        self._publish(self._publication(), state.commits)
         fetch = Fetch(self._clock, self._status)
-        self._readers = [EventsReader(state, fetch, log) for log in self._logs.events]
+        self._readers = [EventsReader(state, fetch, log, self._clock) for log in self._logs.events]
         self._readers.append(RequestsReader(state, fetch, self._logs.requests, self._store, self._status))
         self._readers.append(DeliveryReader(state, fetch, self._logs.delivery, self._store, self._status))
         for reader in self._readers:
@@ -114,19 +127,36 @@ class Settlement:
                     await self._commit(batch)
             await self._report()
             if not busy:
+                await self._flush()
                 await self._clock.sleep_ms(IDLE_MS)
 
     async def _commit(self, batch: Batch) -> None:
         try:
-            await self._store.commit(batch)
+            durable = await self._store.commit(batch)
         except Conflict as error:
             raise Superseded(str(error)) from error
-        self._note_committed()
+        self._publish(self._publication(), durable)
 
-    def _note_committed(self) -> None:
-        """Memory and database agree at this moment."""
-        self.committed = [shard.outbox for shard in self.state.shards]
-        self.payouts = [msgspec.structs.replace(payout) for payout in self.state.payouts.values()]
+    async def _flush(self) -> None:
+        try:
+            durable = await self._store.flush()
+        except Conflict as error:
+            raise Superseded(str(error)) from error
+        self._publish(None, durable)
+
+    def _publication(self) -> Publication:
+        """What may be told once the last batch is durable."""
+        return Publication(
+            self.state.commits,
+            [shard.outbox for shard in self.state.shards],
+            [msgspec.structs.replace(payout) for payout in self.state.payouts.values()],
+        )
+
+    def _publish(self, made: Publication | None, durable: int) -> None:
+        if made is not None:
+            self._unpublished.append(made)
+        while self._unpublished and self._unpublished[0].commits <= durable:
+            _, self.committed, self.payouts = self._unpublished.popleft()
 
     async def _report(self) -> None:
         now_ms = self._clock.now_ms()
@@ -231,10 +261,11 @@ class Fetch:
 class EventsReader:
     """`events` of one shard: each record once and in order, whatever the log repeats."""
 
-    def __init__(self, state: State, fetch: Fetch, log: Log) -> None:
+    def __init__(self, state: State, fetch: Fetch, log: Log, clock: Clock) -> None:
         self.log = log
         self._state = state
         self._fetch = fetch
+        self._clock = clock
         self._unread: deque[Record] = deque()
         cursor = state.cursor("events", log.partition)
         self._next_offset = cursor.next_offset
@@ -247,12 +278,17 @@ class EventsReader:
         count = 0
         record = None
         time_ms = self._state.cursor("events", self.log.partition).time_ms
+        breathe = SLICE_MAX
         while self._unread and count < EVENTS_MAX:
             record = self._unread.popleft()
             said = self._apply(record)
             if said is not None:
                 count += len(said.events) + 1
                 time_ms = said.time_ms
+            if count >= breathe:
+                # Others go on meanwhile: the batch before this one is on its way to the database.
+                breathe = count + SLICE_MAX
+                await self._clock.sleep_ms(0)
         if record is None:
             return None
         position = after(record)

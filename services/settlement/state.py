@@ -99,7 +99,7 @@ class State:
         self.contracts = {
             row.contract: row
             for row in _load(loaded, rows.Contract)
-            if row.phase != "ended" or row.contract in self.shards[row.shard].titles.of_contract
+            if not row.paid_out
         }
         self.promised_left: dict[tuple[int, int], int] = {}
         """(contract, account) → promised titles of an ended hour that are not paid out; the last one frees the collateral."""
@@ -234,7 +234,7 @@ class State:
                 if isinstance(command, Credit):
                     key = (shard.number, command.account)
                     carried[key] = carried.get(key, 0) + command.amount
-        booked = {(key[1], key[2]): amount for key, amount in self.ledger.balances.items() if key[0] == TRANSIT}
+        booked = {(key[1], key[2]): amount for key, amount in self.ledger.balances().items() if key[0] == TRANSIT}
         assert booked == carried, f"M7: {booked} in transit, messages carry {carried}"
 
 

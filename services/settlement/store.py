@@ -46,11 +46,15 @@ class Store(Protocol):
         """Every row that is live (`rows.Table.live`), possibly more; one consistent moment."""
 
     async def recall(self, ask: Recall) -> Recalled:
-        """Rows by their keys, as of the last commit."""
+        """Rows by their keys, as of the last batch given to `commit`. May raise Conflict, as `commit` does."""
 
-    async def commit(self, batch: Batch) -> None:
-        """Store a batch; durable when it returns.
+    async def commit(self, batch: Batch) -> int:
+        """Store a batch; how many batches are durable now: this one included, or all before it.
 
-        Raises Conflict, with nothing stored, unless exactly `batch.commit` batches were committed before, and the cursor is
-        at `batch.before`.
+        A store may work on one batch while the next is being made; batches become durable in order or not at all. Raises
+        Conflict, here or at the next call, with nothing of the batch stored, unless exactly `batch.commit` batches were committed
+        before it, and the cursor is at `batch.before`.
         """
+
+    async def flush(self) -> int:
+        """Wait until every batch given to `commit` is durable; how many there are. Raises Conflict."""

@@ -84,7 +84,7 @@ class TitleBook:
             if move.released_seller:
                 raise Contradiction(f"trade {fill.trade}: a new title releases {move.released_seller}")
             title = Title(
-                self.shard, move.title, fill.contract, fill.seller, fill.buyer, move.ground, move.qty, fill.minutes,
+                fill.contract, move.title, self.shard, fill.seller, fill.buyer, move.ground, move.qty, fill.minutes,
                 move.cost, move.net, move.cost, fees, "live",
             )
             self._add(title)
@@ -235,7 +235,7 @@ class TitleBook:
         if_delivered = _shares([title.proceeds, *(claim.gain for claim in claims), title.fees], k, q)
         if_not = _shares([title.cost, *(claim.loss for claim in claims)], k, q)
         new = Title(
-            title.shard, piece, title.contract, title.obligor, title.holder, title.ground, k, title.minutes,
+            title.contract, piece, title.shard, title.obligor, title.holder, title.ground, k, title.minutes,
             title.escrow * k // q, if_delivered[0], if_not[0], if_delivered[-1], title.state,
         )
         self._add(new)
@@ -291,14 +291,14 @@ class TitleBook:
         if title.title in self.titles:
             raise Contradiction(f"title {title.title} is given twice")
         self._put(title)
-        self._changes.titles.create((self.shard, title.title), title)
+        self._changes.titles.create((title.contract, title.title), title)
 
     def _put(self, title: Title) -> None:
         self.titles[title.title] = title
         self.of_contract.setdefault(title.contract, set()).add(title.title)
 
     def _changed(self, title: Title) -> None:
-        self._changes.titles.change((self.shard, title.title), title)
+        self._changes.titles.change((title.contract, title.title), title)
 
     def _drop(self, title: Title) -> list[Claim]:
         """A title that another has taken up: no row stays. Its claims, to be added there."""
@@ -306,7 +306,7 @@ class TitleBook:
         self.claims.pop(title.title, None)
         for claim in claims:
             self._changes.claims.remove((self.shard, title.title, claim.account))
-        self._changes.titles.remove((self.shard, title.title))
+        self._changes.titles.remove((title.contract, title.title))
         self._forget(title)
         return claims
 

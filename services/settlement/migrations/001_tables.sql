@@ -87,14 +87,17 @@ CREATE TABLE classes (
     state            int     NOT NULL
 );
 
+-- `paid_out`: ended, and no title is left that waits for a delivery record.
 CREATE TABLE contracts (
     contract bigint PRIMARY KEY,
     class_no int  NOT NULL,
     hour     int  NOT NULL,
     shard    int  NOT NULL,
     phase    text NOT NULL CHECK (phase IN ('forward', 'running', 'closed', 'ended')),
-    state    int  NOT NULL
+    state    int  NOT NULL,
+    paid_out boolean NOT NULL
 );
+CREATE INDEX contracts_alive ON contracts (contract) WHERE NOT paid_out;
 CREATE INDEX contracts_of_class ON contracts (class_no, hour);
 
 -- What an account may owe (qty) and owes (owed) in an hour that has not ended.
@@ -107,7 +110,7 @@ CREATE TABLE backing (
     version          bigint   NOT NULL,
     owed             int      NOT NULL,
     PRIMARY KEY (account, contract, ground)
-);
+) WITH (fillfactor = 70);
 CREATE INDEX backing_of_contract ON backing (contract);
 
 -- --- Orders and fills ----------------------------------------------------------------------------------------
@@ -136,8 +139,7 @@ CREATE TABLE orders (
     CONSTRAINT every_gpu_is_somewhere CHECK (leaves >= 0 AND filled + cancelled + leaves = qty)
 ) WITH (fillfactor = 80);
 CREATE INDEX orders_by_client_id ON orders (account, client_id);
-CREATE INDEX orders_open_of_contract ON orders (contract) WHERE state = 'open';
-CREATE INDEX orders_open_of_account ON orders (account) WHERE state = 'open';
+CREATE INDEX orders_open ON orders (account, contract) WHERE state = 'open';
 
 CREATE TABLE fills (
     shard       smallint NOT NULL,
@@ -156,19 +158,19 @@ CREATE TABLE fills (
     buyer_fee   bigint   NOT NULL,
     seller_fee  bigint   NOT NULL,
     time_ms     bigint   NOT NULL,
-    PRIMARY KEY (shard, trade)
+    -- A contract is in one shard, which numbers its trades.
+    PRIMARY KEY (contract, trade)
 );
 CREATE INDEX fills_of_buyer ON fills (buyer, shard, trade);
 CREATE INDEX fills_of_seller ON fills (seller, shard, trade);
-CREATE INDEX fills_of_contract ON fills (contract, trade);
 
 -- --- Titles, their claims, their delivery --------------------------------------------------------------------
 
 -- `closed`: bought back by its own obligor (obligor and holder 0); its escrow stays with the contract.
 CREATE TABLE titles (
-    shard    smallint NOT NULL,
-    title    bigint   NOT NULL,
     contract bigint   NOT NULL,
+    title    bigint   NOT NULL,
+    shard    smallint NOT NULL,
     obligor  bigint   NOT NULL,
     holder   bigint   NOT NULL,
     ground   smallint NOT NULL,
@@ -179,12 +181,10 @@ CREATE TABLE titles (
     cost     bigint   NOT NULL,
     fees     bigint   NOT NULL,
     state    text     NOT NULL CHECK (state IN ('live', 'closed', 'ended', 'settled')),
-    PRIMARY KEY (shard, title)
-);
-CREATE INDEX titles_of_contract ON titles (contract);
-CREATE INDEX titles_unsettled ON titles (shard, title) WHERE state <> 'settled';
-CREATE INDEX titles_of_holder ON titles (holder) WHERE state <> 'settled';
-CREATE INDEX titles_of_obligor ON titles (obligor) WHERE state <> 'settled';
+    -- A contract is in one shard, which numbers its titles. No index on a column that trading changes: an update then touches
+    -- none. Positions of a member: balances of kind 11.
+    PRIMARY KEY (contract, title)
+) WITH (fillfactor = 60);
 
 CREATE TABLE claims (
     shard   smallint NOT NULL,

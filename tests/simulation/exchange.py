@@ -8,21 +8,17 @@ from __future__ import annotations
 import sys
 from collections.abc import Awaitable, Callable
 
-import msgspec
-
 from schemas.codec import (
+    WRITER_GATEWAY_MIN,
     WRITER_OPERATOR,
-    WRITER_SETTLEMENT,
     ChainReader,
-    Frame,
     decode_frame,
     decode_record,
     encode_frame,
     read_headers,
 )
-from schemas.commands import Command, Credit, Fees, Ground, Role, SetAccount, SetBacking, SetClass, StartShard
+from schemas.commands import Command, StartShard
 from schemas.events import Event
-from schemas.units import MS_PER_HOUR
 from services.audit.log_model import ShardModel
 from services.audit.report import Findings
 from services.matching.engine import Engine
@@ -33,9 +29,16 @@ from services.matching.shell import Shell
 from services.runtime.errors import Superseded
 from services.runtime.log import LogError, Outgoing
 from services.runtime.status import Status
-from tests.simulation.flow import ACCOUNTS, OWNERS, Members
+from services.settlement.payments import SimulatedPayments
+from services.settlement.shell import Logs, Settlement, get_lease, keep_lease
+from services.settlement.store import StoreAway
+from tests.simulation.bank import Bank, outgoing
+from tests.simulation.books import check_books, check_shard
+from tests.simulation.flow import Members
 from tests.simulation.simlog import Faults, Topic
+from tests.simulation.simstore import SimDatabase, SimStore
 from tests.simulation.stores import SimLease, SimSnapshots
+from tests.simulation.together import Together
 from tests.simulation.world import START_MS, Process, SimClock, Wait, World
 
 RATE = 120
@@ -98,6 +101,10 @@ class Exchange:
         self.commands = [Topic(self.world, "commands", shard, may_repeat=False) for shard in range(SHARDS)]
         self.events = [Topic(self.world, "events", shard, may_repeat=may_repeat) for shard in range(SHARDS)]
         self.quarantine = Topic(self.world, "quarantine", 0, may_repeat=False)
+        self.requests = Topic(self.world, "requests", 0, may_repeat=may_repeat)
+        self.delivery = Topic(self.world, "delivery", 0, may_repeat=may_repeat)
+        self.database = SimDatabase(self.world)
+        self.bank = Bank(self.world.chance("bank"), CLASSES, RATE, START_MS)
         self.lease = SimLease(self.world)
         self.snapshots = {f"{shard}{letter}": SimSnapshots(self.world) for shard in range(SHARDS) for letter in "ab"}
         self.members = [
@@ -118,36 +125,17 @@ class Exchange:
     def _begin(self) -> None:
         for shard in range(SHARDS):
             self._write(shard, WRITER_OPERATOR, [StartShard(shard, 1, START_MS, RATE, sandbox=True)])
-            for command in self._setup(shard):
-                self._write(shard, WRITER_SETTLEMENT, [command])
             for letter in "ab":
                 name = f"matching-{shard}{letter}"
                 self._supervise(name, lambda shard=shard, letter=letter: self._matching(shard, letter))  # type: ignore[misc]
             self._supervise(f"gateway-{shard}", self.gateways[shard].run)
+        self.requests.land([outgoing(request) for request in self.bank.opening()])
+        for letter in "ab":
+            self._supervise(f"settlement-{letter}", lambda letter=letter: self._settlement(letter))  # type: ignore[misc]
+        self._supervise("gateway-bank", self._bank)
 
     def _write(self, shard: int, writer: int, commands: list[Command]) -> None:
         self.commands[shard].land([Outgoing(encode_frame(writer, len(self.commands[shard].records) + 1, commands))])
-
-    def _setup(self, shard: int) -> list[Command]:
-        """Accounts with money and backing, as settlement's outbox would send them."""
-        chance = self.world.chance("setup")
-        commands: list[Command] = []
-        for class_no, (lot, tick, list_price) in CLASSES[shard].items():
-            fees = Fees(chance.choice([0, 5]), chance.choice([0, 20]), 50, 70)
-            commands.append(
-                SetClass(0, class_no, f"SIM.{class_no}", lot, tick, list_price, fees, horizon_hours=24)
-            )
-        first = START_MS // MS_PER_HOUR + 1
-        for account in ACCOUNTS:
-            role = Role(account % 3)
-            commands.append(SetAccount(0, account, OWNERS[account], role, 0))
-            commands.append(Credit(0, account, chance.randint(10**5, 10**8)))
-            ground = {Role.PROVIDER: Ground.DECLARED, Role.MARKET_MAKER: Ground.PROMISED}.get(role)
-            for class_no, (lot, _, list_price) in CLASSES[shard].items() if ground else ():
-                price = 2 * list_price if ground == Ground.PROMISED else 0
-                hours = tuple(range(first, first + 20))
-                commands.append(SetBacking(0, account, class_no, hours, ground, 20 * lot, price, 1))
-        return [msgspec.structs.replace(command, outbox=number) for number, command in enumerate(commands, 1)]
 
     # --- Processes ---------------------------------------------------------------------------------------------
 
@@ -169,6 +157,33 @@ class Exchange:
         epoch = await Follower(mirror, self.lease, store, clock, status, plan=plan, **naming).run()
         await Shell(mirror, self.lease, clock, status, epoch=epoch, **naming).run()
 
+    async def _settlement(self, letter: str) -> None:
+        """`services.settlement.__main__` without sockets."""
+        self.incarnations += 1
+        clock, status, holder = SimClock(self.world), Status("settlement"), f"{letter}{self.incarnations}"
+        epoch = await get_lease(self.lease, holder, clock, status)
+        logs = Logs(
+            [topic.log() for topic in self.events], self.requests.log(), self.delivery.log(),
+            lambda shard: self.commands[shard].log(), self.requests.log,
+        )
+        settlement = Settlement(SHARDS, SimStore(self.database), logs, clock, status)
+        await settlement.start()
+        await Together(
+            self.world, keep_lease(self.lease, holder, epoch, clock), settlement.settle(),
+            *(settlement.send(shard) for shard in range(SHARDS)), settlement.pay(SimulatedPayments()),
+        )
+
+    async def _bank(self) -> None:
+        """A gateway's other half: requests of members, delivery records of an operator."""
+        requests, delivery = self.requests.log(), self.delivery.log()
+        chance = self.world.chance("gateway bank")
+        while self.open:
+            if chance.random() < 0.2:
+                await delivery.append([outgoing(self.bank.delivered(self.world.now_ms))])
+            else:
+                await requests.append([outgoing(self.bank.draw(self.world.now_ms))])
+            await Wait(self.world.now_ms + chance.randint(0, 400))
+
     def supervise(self) -> None:
         """Start what is not running, as the supervisor would after its pause."""
         for name, start in self._supervised:
@@ -185,7 +200,7 @@ class Exchange:
 
     def _check_ending(self, name: str, error: BaseException) -> None:
         """Processes may end by what the world did to them, and by nothing else."""
-        if not isinstance(error, LogError | Superseded):
+        if not isinstance(error, LogError | Superseded | StoreAway):
             raise AssertionError(f"{name} ended with {error!r} at step {self.world.steps}") from error
         self.ended.append(f"{name}: {error!r}")
 
@@ -201,7 +216,8 @@ class Exchange:
             if alive:
                 self.world.kill(chance.choice(alive))
         elif kind == "database":
-            self.lease.away = not self.lease.away
+            self.lease.away = self.database.away = not self.lease.away
+            self.database.unknown_permille = chance.randint(0, 50)
         elif kind == "broker":
             topic = chance.choice(self.topics())
             topic.faults.offline = not topic.faults.offline
@@ -221,11 +237,12 @@ class Exchange:
 
     def topics(self) -> list[Topic]:
         """All that may fail."""
-        return [*self.commands, *self.events]
+        return [*self.commands, *self.events, self.requests, self.delivery]
 
     def calm(self) -> None:
         """No more faults from here on."""
-        self.lease.away = False
+        self.lease.away = self.database.away = False
+        self.database.unknown_permille = 0
         for topic in self.topics():
             topic.faults = Faults()
 
@@ -249,7 +266,7 @@ class Exchange:
         while self.world.now_ms < until_ms:
             self.supervise_matching()
             assert self.world.step(), "everything waits for ever"
-            if self.world.steps % 50 == 0 and all(self._answered(shard) for shard in range(SHARDS)):
+            if self.world.steps % 50 == 0 and all(self._answered(shard) for shard in range(SHARDS)) and self._settled():
                 return
         raise AssertionError(f"L1: not everything was answered within {time_ms_max} ms of healing")
 
@@ -265,13 +282,21 @@ class Exchange:
         last = max(decode_record(record.value).offset for record in self.events[shard].records[-20:])
         return last >= self.commands[shard].end() - 2
 
+    def _settled(self) -> bool:
+        """Whether settlement has come to the end of every log (but for ticks), and nothing is on its way to a shard."""
+        cursors = self.database.tables["cursors"]
+        logs = [*self.events, self.requests, self.delivery]
+        behind = sum(topic.end() - int(str(cursors.get((topic.name, topic.partition), (0, 0, 0))[2])) for topic in logs)
+        return behind <= 2 * SHARDS and all(row[4] for row in self.database.tables["outbox"].values())
+
     # --- Judgement ---------------------------------------------------------------------------------------------
 
     def check(self) -> Findings:
         """Audit both shards from their logs. Raises AssertionError."""
         found = Findings()
+        check_books(found, self.database)
         for shard in range(SHARDS):
-            frames, acknowledged = self._audit(shard, found)
+            acknowledged = self._audit(shard, found)
             missing = [key for key in self.gateways[shard].acknowledged if key not in acknowledged]
             assert not missing, f"S2: acknowledged and gone: {missing[:5]}"
             for key, event in self.gateways[shard].acknowledged.items():
@@ -290,7 +315,7 @@ class Exchange:
             for event in decode_record(record.value).events
         ]
 
-    def _audit(self, shard: int, found: Findings) -> tuple[dict[int, Frame], dict[tuple[int, int, int], Event]]:
+    def _audit(self, shard: int, found: Findings) -> dict[tuple[int, int, int], Event]:
         """The log model over every record once; D1: a replay of `commands` gives the very chain."""
         frames = {record.offset: decode_frame(record.value) for record in self.commands[shard].records}
         replica = Replica(shard, Engine())
@@ -299,6 +324,8 @@ class Exchange:
         }
         model, reader = ShardModel(found), ChainReader()
         outcomes: dict[tuple[int, int, int], Event] = {}
+        settled: list[tuple[int, int, Event]] = []
+        settled_seq = int(str(self.database.tables["cursors"]["events", shard][4]))
         for record in self.events[shard].records:
             envelope = read_headers(record.headers)
             if not reader.accept(envelope, record.value):
@@ -307,14 +334,19 @@ class Exchange:
             body = decode_record(record.value)
             frame = frames[body.offset]
             model.apply(body, frame if body.last else None)
+            if body.seq <= settled_seq:
+                settled += [(body.seq, index, event) for index, event in enumerate(body.events)]
+            if body.seq == settled_seq:
+                check_shard(found, self.database, shard, model, settled)
             for event in body.events:
                 if (index := getattr(event, "index", None)) is not None:
                     key = (body.writer, body.frame_no, index)
-                    assert key not in outcomes, f"O3: {key} was answered twice"
+                    # Settlement's outbox may send a frame again; members' frames are written once.
+                    assert key not in outcomes or body.writer < WRITER_GATEWAY_MIN, f"O3: {key} was answered twice"
                     outcomes[key] = event
         model.finish()
         replica.engine.check()
-        return frames, outcomes
+        return outcomes
 
 
 def random_day(seed: int, steps: int = 6_000, fault_every: int = 120) -> Exchange:

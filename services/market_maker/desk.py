@@ -30,6 +30,7 @@ from services.market_maker.limits import Limits
 from services.market_maker.offers import Offers
 from services.market_maker.planning import Ask, HourState, Plan, Requote, SetBacking, plan
 from services.market_maker.quoting import NoQuote, Quote, Terms, quote, sizes
+from services.runtime.errors import Halt
 from services.runtime.log import Clock, Log, LogError, OutOfRange
 from services.runtime.status import Status
 
@@ -79,7 +80,7 @@ class Desk:
     # --- The catalogues -----------------------------------------------------------------------------------------------
 
     async def follow(self, log: Log) -> None:
-        """Read `offers` from its beginning, for ever. While the broker is away, sources grow stale."""
+        """Read `offers` from its beginning, for ever. While the broker is away, sources grow stale. Raises Halt."""
         offset, end = -1, 0
         while True:
             try:
@@ -96,7 +97,11 @@ class Desk:
                 continue
             self._status.set(offers_error="", offers_offset=offset)
             for record in records:
-                self.offers.apply(_decoder.decode(record.value))
+                try:
+                    self.offers.apply(_decoder.decode(record.value))
+                except msgspec.DecodeError as error:
+                    # It may say that an offer is gone: asks that cannot be judged do not stay.
+                    raise Halt(f"{log.topic} offset {record.offset} is not an offer record: {error}") from error
                 offset = record.offset + 1
             if records:
                 self._changed.set()

@@ -22,6 +22,7 @@ from msgspec import Struct
 from schemas.specifications import Specification
 from schemas.supply import OfferRecord
 from schemas.units import Millis
+from services.runtime.errors import Halt
 from services.runtime.log import Clock, Log, Outgoing
 from services.runtime.status import Status
 from services.supply.board import Board, record_key
@@ -71,11 +72,14 @@ class Supply:
         self._lines = logging.getLogger("hourbook.supply")
 
     async def restore(self) -> None:
-        """Read the topic back, and say that offers of sources no longer polled are gone."""
+        """Read the topic back, and say that offers of sources no longer polled are gone. Raises Halt."""
         offset, end = await self._log.bounds()
         while offset < end:
             for record in await self._log.read(offset, count=_RECORDS_PER_READ, wait_ms=1_000):
-                self.board.restore(_decoder.decode(record.value))
+                try:
+                    self.board.restore(_decoder.decode(record.value))
+                except msgspec.DecodeError as error:
+                    raise Halt(f"{self._log.topic} offset {record.offset} is not an offer record: {error}") from error
                 offset = record.offset + 1
         names = {watch.settings.name for watch in self._watches}
         await self._publish(self.board.retire(names, self._clock.now_ms()))

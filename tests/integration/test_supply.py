@@ -17,7 +17,9 @@ import pytest
 
 from schemas.specifications import specifications
 from schemas.supply import ClassReference, OfferGone, OfferRecord, OfferSeen, PollDone
+from services.runtime.errors import Halt
 from services.runtime.kafka import Cluster, KafkaLog
+from services.runtime.log import Outgoing
 from services.runtime.status import Status
 from services.runtime.supervise import WallClock
 from services.runtime.topics import wanted_settings
@@ -185,6 +187,12 @@ async def test_an_unchanged_source_says_now_and_then_that_it_is_looked_at(bench:
     assert isinstance(done, PollDone)
     assert beat.seen_ms >= done.seen_ms + HEARTBEAT_MS
     assert msgspec.structs.replace(beat, seen_ms=done.seen_ms) == done
+
+
+async def test_a_record_that_is_no_offer_stops_a_start(bench: Bench) -> None:
+    await bench.cluster.log("offers").append([Outgoing(b"not MessagePack")])
+    with pytest.raises(Halt, match="offers offset 0 is not an offer record"):
+        await bench.start()
 
 
 async def test_refused_rows_are_counted_by_reason_and_shown(bench: Bench) -> None:

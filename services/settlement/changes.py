@@ -52,8 +52,7 @@ class TableChanges(Generic[R]):
 
     def change(self, key: Hashable, row: R) -> None:
         """A row that the table has, now or after this batch; its values are read at `take`."""
-        if key not in self._created:
-            self._changed[key] = row
+        (self._created if key in self._created else self._changed)[key] = row
 
     def remove(self, key: Hashable) -> None:
         """A row that the table has, or would have had."""

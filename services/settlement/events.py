@@ -18,6 +18,7 @@ from services.settlement.deliveries import settle_waiting
 from services.settlement.ledger import (
     CLEARING, COLLATERAL, ESCROW, EVENT, NOVATION, TITLES, TRADING, TRANSIT, USD, WALLET, Contradiction, Origin,
 )
+from services.settlement.refusals import NUMBER_MAX
 from services.settlement.state import Shard, State, decode_outbox
 
 
@@ -227,7 +228,7 @@ def _answer(
     request.updated_ms = time_ms
     if isinstance(event, ev.OutboxRejected):
         request.state, request.code = "refused", ev.Code(event.code).name.lower()
-        request.need, request.have, request.outcome = event.need, event.have, {}
+        request.need, request.have, request.outcome = _shown(event.need), _shown(event.have), {}
     else:
         request.outcome = {**request.outcome, **outcome}
         if last:
@@ -235,6 +236,11 @@ def _answer(
     if request.state != "pending":
         del state.requests[request.request_id]
     state.changes.requests.change(request.request_id, request)
+
+
+def _shown(number: int) -> int:
+    """A refusal repeats numbers of what was asked: a column may not hold them."""
+    return max(-NUMBER_MAX, min(number, NUMBER_MAX))
 
 
 # --- Contracts -----------------------------------------------------------------------------------------------

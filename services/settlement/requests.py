@@ -14,7 +14,7 @@ import msgspec
 
 from schemas import requests as rq
 from schemas.commands import Credit, Role, SetAccount, SetBacking, SetClass, Sweep
-from schemas.ids import is_class_id
+from schemas.ids import HOUR_MASK, is_class_id
 from schemas.units import AMOUNT_MAX, MS_PER_HOUR, PRICE_MAX, Micros, Millis
 from services.settlement import rows
 from services.settlement.ledger import EXTERNAL, PAYOUT, REQUEST, TRANSIT, USD, WALLET, Origin, simulated
@@ -391,6 +391,8 @@ def _back(state: State, request: rq.Back) -> Answer:
         return Refused("unknown_class")
     if not 1 <= len(request.hours) <= HOURS_MAX:
         return Refused("wrong_hours", HOURS_MAX, len(request.hours))
+    if not all(0 < hour <= HOUR_MASK for hour in request.hours):
+        return Refused("unknown_contract")
     if not 0 < request.version <= NUMBER_MAX:
         return Refused("stale_version")
     if not 0 <= request.collateral_price <= PRICE_MAX:

@@ -69,6 +69,7 @@ def listing(**other: object) -> rq.ListClass:
     (rq.Back("b", 1, 9, (HOUR,), 1, 1, 0, 1), ("unknown_class", 0, 0)),
     (rq.Back("b", 1, 1, (), 1, 1, 0, 1), ("wrong_hours", 1024, 0)),
     (rq.Back("b", 1, 1, (HOUR,), 1, 1, 0, 2**63), ("stale_version", 0, 0)),
+    (rq.Back("b", 1, 1, (U64,), 1, 1, 0, 1), ("unknown_contract", 0, 0)),
     (rq.Back("b", 1, 1, (HOUR,), 1, 1, 10**10 + 1, 1), ("wrong_collateral", 0, 0)),
     # Judged by the engine:
     (rq.Back("b", 1, 1, (HOUR,), Ground.PROMISED, 1, 0, 1), ("wrong_role", 0, 0)),

@@ -139,7 +139,8 @@ CREATE TABLE orders (
     CONSTRAINT every_gpu_is_somewhere CHECK (leaves >= 0 AND filled + cancelled + leaves = qty)
 ) WITH (fillfactor = 80);
 CREATE INDEX orders_by_client_id ON orders (account, client_id);
-CREATE INDEX orders_open ON orders (account, contract) WHERE state = 'open';
+CREATE INDEX orders_open_of_account ON orders (account) WHERE state = 'open';
+CREATE INDEX orders_open_of_contract ON orders (contract) WHERE state = 'open';
 
 CREATE TABLE fills (
     shard       smallint NOT NULL,

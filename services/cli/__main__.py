@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import subprocess
@@ -20,6 +21,7 @@ from services.cli.errors import Refused, Unusable
 from services.cli.member import COMMANDS, Context, pass_context
 from services.cli.stack import SERVICES, Stack
 from services.runtime.infra import Supervisor
+from services.runtime.postgres import open_pool
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -137,27 +139,74 @@ def _run_folders() -> list[Path]:
     return [Path(named)] if named else [home / "run" for home in profile.homes()]
 
 
-def _tool(name: str, module: str, sentence: str) -> None:
-    """A command that another room's tool does; it reads HOURBOOK_* or the exchange of this folder."""
-
-    @hourbook.command(name, help=sentence, context_settings={"ignore_unknown_options": True, "help_option_names": []})
-    @click.argument("words", nargs=-1, type=click.UNPROCESSED)
-    @pass_context
-    def command(context: Context, words: tuple[str, ...]) -> None:
-        environment = dict(os.environ)
-        if "HOURBOOK_KAFKA" not in environment:
-            homes = [home for home in profile.homes() if (home / "environment.json").exists()]
-            if not homes:
-                raise Unusable("no exchange runs from this folder, and HOURBOOK_KAFKA is not set")
-            environment |= json.loads((homes[0] / "environment.json").read_text())
-        more = ["--json"] if context.as_json else []
-        sys.exit(subprocess.run([sys.executable, "-m", module, *words, *more], env=environment, check=False).returncode)
+def _environment() -> dict[str, str]:
+    """HOURBOOK_* as set, else of the exchange that runs from this folder. Raises Unusable."""
+    if "HOURBOOK_KAFKA" in os.environ:
+        return dict(os.environ)
+    homes = [home for home in profile.homes() if (home / "environment.json").exists()]
+    if not homes:
+        raise Unusable("no exchange runs from this folder, and HOURBOOK_KAFKA is not set")
+    return {**os.environ, **json.loads((homes[0] / "environment.json").read_text())}
 
 
-_tool("audit", "services.audit", "Check every invariant from the log and from the postings.")
-_tool("replay", "services.matching.replay", "Replay a shard's commands and compare with its events.")
-_tool("archive", "services.matching.archive", "Copy the logs into files, verify them, and cut what is safe to cut.")
-_tool("quarantine", "services.matching.quarantine", "Take a broken record of commands out of the market, for ever.")
+def _run_tool(environment: dict[str, str], *words: str) -> None:
+    """Another room's tool, as a process of its own; ends with its exit code."""
+    sys.exit(subprocess.run([sys.executable, "-m", *words], env=environment, check=False).returncode)
+
+
+@hourbook.command()
+@click.option("--young", is_flag=True, help="Forgive checks that found nothing to look at yet.")
+@pass_context
+def audit(context: Context, young: bool) -> None:
+    """Check every invariant from the log and from the postings."""
+    _run_tool(_environment(), "services.audit", *(["--young"] if young else []), *(["--json"] if context.as_json else []))
+
+
+_shard = click.option("--shard", type=int, required=True)
+
+
+@hourbook.command()
+@_shard
+@click.option("--through-seq", type=int, help="Stop after this record of events; default: the end.")
+def replay(shard: int, through_seq: int | None) -> None:
+    """Run a shard's commands through this build and compare with its events."""
+    more = [] if through_seq is None else ["--through-seq", str(through_seq)]
+    _run_tool({**_environment(), "HOURBOOK_SHARD": str(shard)}, "services.matching", "replay", *more)
+
+
+@hourbook.command()
+@_shard
+@click.option("--offset", type=int, required=True)
+@click.option("--hash", "digest", required=True, help="As matching said it when it stopped.")
+@click.option("--reason", required=True)
+@click.option("--operator", required=True, help="Your name, for the record.")
+def quarantine(shard: int, offset: int, digest: str, reason: str, operator: str) -> None:
+    """Take a broken record of commands out of the market, for ever."""
+    _run_tool(
+        {**_environment(), "HOURBOOK_SHARD": str(shard)}, "services.matching", "quarantine", "--offset", str(offset),
+        "--hash", digest, "--reason", reason, "--operator", operator,
+    )
+
+
+@hourbook.command()
+@_shard
+def archive(shard: int) -> None:
+    """Copy a shard's logs into files, verify them, and cut what no cursor and no snapshot needs any more."""
+    environment = _environment()
+    cursors = asyncio.run(_cursors(environment["HOURBOOK_POSTGRES"], shard))
+    _run_tool({**environment, "HOURBOOK_SHARD": str(shard)}, "services.matching", "archive", "--cursors", cursors)
+
+
+async def _cursors(dsn: str, shard: int) -> str:
+    """Where settlement stands in the shard's events."""
+    pool = await open_pool(dsn, size_max=1)
+    try:
+        found = await pool.fetchval(
+            "SELECT next_offset FROM settlement.cursors WHERE topic = 'events' AND partition = $1", shard
+        )
+    finally:
+        await pool.close()
+    return str(found or 0)
 
 
 def main() -> None:

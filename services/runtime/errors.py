@@ -34,3 +34,11 @@ class Superseded(ServiceEnd):
     """A newer writer exists; this one writes no more."""
 
     exit_code = os.EX_TEMPFAIL
+
+
+def cause_of(error: BaseException) -> BaseException:
+    """Of what ended a group of tasks, what says most about what to do: an ending with an exit code, else the first."""
+    if not isinstance(error, BaseExceptionGroup):
+        return error
+    ends = error.subgroup(ServiceEnd)
+    return cause_of((ends or error).exceptions[0])

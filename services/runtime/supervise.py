@@ -34,7 +34,7 @@ from services.runtime import backoff
 from services.runtime import logging as lines
 from services.runtime import status as statuses
 from services.runtime.config import Settings
-from services.runtime.errors import BadSettings, ServiceEnd
+from services.runtime.errors import BadSettings, ServiceEnd, cause_of
 from services.runtime.log import Unreachable
 from services.runtime.status import Status
 
@@ -88,16 +88,20 @@ def run(name: str, serve: Callable[[Service], Awaitable[None]], *, needs: Iterab
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_serve(service, serve))
-    except ServiceEnd as end:
-        # The sentence is the whole of it: a traceback would only hide it.
-        service.log.error("stopped: %s", end, extra={"fields": {"end": type(end).__name__}})  # noqa: TRY400
-        return end.exit_code
-    except Exception:
-        # The process ends with it: whoever started it starts it again, and replay brings the state back.
-        service.log.exception("fault")
-        return 1
+    except Exception as error:  # noqa: BLE001 # the process ends with it: whoever started it acts on the exit code
+        return _say_end(service, cause_of(error))
     service.log.info("stopped")
     return 0
+
+
+def _say_end(service: Service, end: BaseException) -> int:
+    """The exit code; an ending with a sentence is said without a traceback, which would only hide it."""
+    if isinstance(end, ServiceEnd):
+        service.log.error("stopped: %s", end, extra={"fields": {"end": type(end).__name__}})
+        return end.exit_code
+    # Started again, replay brings the state back.
+    service.log.error("fault", exc_info=end)
+    return 1
 
 
 async def _serve(service: Service, serve: Callable[[Service], Awaitable[None]]) -> None:

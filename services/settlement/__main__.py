@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from services.runtime.errors import ServiceEnd
+from services.runtime.errors import cause_of
 from services.runtime.kafka import Cluster
 from services.runtime.lease import LeaseAway, PostgresLease
 from services.runtime.log import Unreachable
@@ -87,14 +87,7 @@ async def _live(service: Service, lease: PostgresLease, lease_name: str, holder:
                     if found.sandbox:
                         tasks.create_task(settlement.pay(SimulatedPayments()))
             except BaseExceptionGroup as group:
-                raise _cause(group) from group
-
-
-def _cause(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """Of what ended the tasks, what says most about what to do: an ending with an exit code, else the first."""
-    ends = group.subgroup(ServiceEnd)
-    first: BaseException = (ends or group).exceptions[0]
-    return _cause(first) if isinstance(first, BaseExceptionGroup) else first
+                raise cause_of(group) from group
 
 
 def main() -> int:

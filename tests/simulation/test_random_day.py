@@ -12,6 +12,8 @@ import random
 import sys
 from collections import Counter
 
+import pytest
+
 from schemas.events import Filled, HourEnded
 from services.audit.report import Findings
 from tests.simulation.exchange import SHARDS, Exchange, random_day
@@ -28,6 +30,7 @@ def seeds() -> list[int]:
     return [base + number for number in range(int(os.environ.get("HOURBOOK_SEEDS", "200")))]
 
 
+@pytest.mark.timeout(900)
 def test_random_days_keep_every_promise() -> None:
     """Safety under faults, liveness after them, on every seed; and the days were worth something."""
     steps = int(os.environ.get("HOURBOOK_STEPS", "5000"))

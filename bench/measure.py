@@ -47,7 +47,12 @@ def compare(
 
 
 def report(
-    name: str, unit: str, ours: list[float], peer: list[float], *, more_is_better: bool = True,
+    name: str,
+    unit: str,
+    ours: list[float],
+    peer: list[float],
+    *,
+    more_is_better: bool = True,
     extra: Mapping[str, object] | None = None,
 ) -> None:
     """Print the one JSON line of a figure."""

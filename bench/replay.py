@@ -1,4 +1,5 @@
-"""Replaying a log (decode, apply, seal, compare chains) against the engine's own speed on the same commands. Aim: at least half."""
+"""Replaying a log (decode, apply, seal, compare chains) against the engine's own speed on the same commands. Aim: at
+least half."""
 
 from __future__ import annotations
 
@@ -23,10 +24,8 @@ ACCOUNTS = 50
 def flow(seed: int = 42) -> list[list[Command]]:
     """Crossing limit orders in four contracts, 64 to a frame."""
     rng = random.Random(seed)
-    frames: list[list[Command]] = []
-    for first in range(0, COMMANDS, PER_FRAME):
-        frames.append([_order(rng, number) for number in range(first, first + PER_FRAME)])
-    return frames
+    starts = range(0, COMMANDS, PER_FRAME)
+    return [[_order(rng, number) for number in range(first, first + PER_FRAME)] for first in starts]
 
 
 def _order(rng: random.Random, number: int) -> PlaceOrder:

@@ -1,7 +1,7 @@
 """Fills settled per second, from bytes of `events` to the end of the transaction, on the machine's Postgres.
 
-Peer: a bare loop over the same fills that only copies the same postings and updates the same balances, with the same number of fills
-in a transaction. It knows its rows beforehand: nothing is decoded, checked, projected, or remembered.
+Peer: a bare loop over the same fills that only copies the same postings and updates the same balances, with the same
+number of fills in a transaction. It knows its rows beforehand: nothing is decoded, checked, projected, or remembered.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class Recorded:
     async def bounds(self) -> tuple[int, int]:
         return 0, len(self.records)
 
-    async def read(self, offset: int, *, count: int = 500, wait_ms: int = 0) -> list[Record]:
+    async def read(self, offset: int, *, count: int = 500, wait_ms: int = 0) -> list[Record]:  # noqa: ARG002 # all is there
         return self.records[offset : offset + count]
 
     async def append(self, records: list[Outgoing]) -> None:
@@ -189,9 +189,12 @@ async def check(pool: asyncpg.Pool, fills: list[Filled], *, projected: bool) -> 
     """What a figure is worth nothing without."""
     fees = sum(fill.seller_fee + fill.buyer_fee for fill in fills)
     assert fees > 0, "no fees were charged"
-    rest = await pool.fetchval("SELECT count(*) FROM (SELECT asset FROM settlement.balances GROUP BY asset HAVING sum(amount) <> 0) x")
+    rest = await pool.fetchval(
+        "SELECT count(*) FROM (SELECT asset FROM settlement.balances GROUP BY asset HAVING sum(amount) <> 0) x"
+    )
     traded = await pool.fetchval("SELECT count(*) FROM settlement.balances WHERE kind = 11")
-    assert rest == 0 and traded > 0, "positions or money do not sum to zero"
+    assert rest == 0, "positions or money do not sum to zero"
+    assert traded > 0, "nothing was traded"
     if projected:
         row = await pool.fetchrow("SELECT count(*), sum(seller_fee + buyer_fee) FROM settlement.fills")
         assert tuple(row) == (len(fills), fees), f"{row}: {len(fills)} fills with fees of {fees} were recorded"
@@ -207,6 +210,7 @@ def main() -> None:
         # Each side a database of its own: `compare` runs them in turn, each in a process of its own.
         names = (f"bench{number}" for number in count())
         from bench import measure
+
         run_side = measure.run_side
 
         def with_database(*arguments: str):  # noqa: ANN202

@@ -6,7 +6,18 @@ from collections.abc import Iterator
 from itertools import count
 
 from schemas.commands import (
-    Command, Credit, Fees, Ground, PlaceOrder, Role, SetAccount, SetBacking, SetClass, Side, StartShard, Tif,
+    Command,
+    Credit,
+    Fees,
+    Ground,
+    PlaceOrder,
+    Role,
+    SetAccount,
+    SetBacking,
+    SetClass,
+    Side,
+    StartShard,
+    Tif,
 )
 from schemas.ids import contract_of
 from schemas.units import MS_PER_HOUR
@@ -24,7 +35,11 @@ def opening(accounts: int, hours: int = 24, backing: int = 1_000_000) -> Iterato
     """Frames that start a shard with `accounts` rich providers (own owners) and `hours` contracts."""
     outbox = count(1)
     yield [StartShard(0, 1, T0_MS)]
-    yield [SetClass(next(outbox), CLASS_NO, "BENCH.80.US", 1, TICK, LIST_PRICE, Fees(0, 0, 50, 50), horizon_hours=hours + 2)]
+    yield [
+        SetClass(
+            next(outbox), CLASS_NO, "BENCH.80.US", 1, TICK, LIST_PRICE, Fees(0, 0, 50, 50), horizon_hours=hours + 2
+        )
+    ]
     contracts = tuple(range(FIRST_HOUR, FIRST_HOUR + hours))
     for account in range(1, accounts + 1):
         yield [

@@ -363,10 +363,25 @@ class MoveReference(_Body, frozen=True, tag=42):
 
 
 Command = (
-    PlaceOrder | CancelOrder | PlaceRange | PlaceBlock | PutQuotes | AmendOrder | MassCancel | CancelAllAfter
-    | SetState | CorrectCash | SetEngineVersion
-    | SetAccount | Credit | Sweep | SetBacking | SetClass
-    | StartShard | Tick | MoveReference
+    PlaceOrder
+    | CancelOrder
+    | PlaceRange
+    | PlaceBlock
+    | PutQuotes
+    | AmendOrder
+    | MassCancel
+    | CancelAllAfter
+    | SetState
+    | CorrectCash
+    | SetEngineVersion
+    | SetAccount
+    | Credit
+    | Sweep
+    | SetBacking
+    | SetClass
+    | StartShard
+    | Tick
+    | MoveReference
 )
 """Every body. `match` on it and close with `assert_never`: mypy then lists the commands you forgot."""
 

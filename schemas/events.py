@@ -567,10 +567,40 @@ class TitleCovered(_Event, frozen=True, tag=52):
 
 
 Event = (
-    Rejected | OrderAccepted | OrderRepeated | CancelAccepted | StateSet | EngineVersionSet | ShardStarted
-    | Ticked | ReferenceMoved | OutboxSkipped | OutboxRejected | AccountSet | Credited | Swept | BackingSet
-    | ClassSet | RangeAccepted | BlockAccepted | QuotesPut | OrderAmended | MassCancelAccepted
-    | CancelAllAfterSet | CashCorrected
-    | Filled | OrderCancelled | ContractListed | GateClosed | RunningClosed | TitleEnded | CollateralMoved
-    | HourEnded | BackingCut | BlockFilled | DeadManFired | BuyInFailed | TitleCovered
+    Rejected
+    | OrderAccepted
+    | OrderRepeated
+    | CancelAccepted
+    | StateSet
+    | EngineVersionSet
+    | ShardStarted
+    | Ticked
+    | ReferenceMoved
+    | OutboxSkipped
+    | OutboxRejected
+    | AccountSet
+    | Credited
+    | Swept
+    | BackingSet
+    | ClassSet
+    | RangeAccepted
+    | BlockAccepted
+    | QuotesPut
+    | OrderAmended
+    | MassCancelAccepted
+    | CancelAllAfterSet
+    | CashCorrected
+    | Filled
+    | OrderCancelled
+    | ContractListed
+    | GateClosed
+    | RunningClosed
+    | TitleEnded
+    | CollateralMoved
+    | HourEnded
+    | BackingCut
+    | BlockFilled
+    | DeadManFired
+    | BuyInFailed
+    | TitleCovered
 )

@@ -1,8 +1,8 @@
 """Bodies of the HTTP API under /v1: what clients send and what they are answered.
 
-Money and prices are decimal strings (`"2.49"`, at most six digits after the point, no exponent), GPUs are whole numbers, times are
-ISO 8601 UTC, contracts are symbols (`H100.SXM.80.US.20261122T14-USD`), orders `0-1842-3-0`. Requests with a field that is not
-known are refused: a misspelt option must not be ignored in silence.
+Money and prices are decimal strings (`"2.49"`, at most six digits after the point, no exponent), GPUs are whole
+numbers, times are ISO 8601 UTC, contracts are symbols (`H100.SXM.80.US.20261122T14-USD`), orders `0-1842-3-0`.
+Requests with a field that is not known are refused: a misspelt option must not be ignored in silence.
 """
 
 from __future__ import annotations
@@ -11,6 +11,10 @@ from typing import Literal
 
 import msgspec
 from msgspec import Struct
+
+AccountRole = Literal["member", "provider", "market_maker"]
+MarketState = Literal["open", "post_only", "cancel_only", "halted"]
+PayoutReport = Literal["sent", "paid", "returned"]
 
 
 class _Request(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -42,7 +46,7 @@ class Problem(_Answer, frozen=True):
 
 
 class OrderRequest(_Request, frozen=True):
-    """POST /v1/orders"""
+    """POST /v1/orders."""
 
     contract: str
     side: Literal["buy", "sell"]
@@ -113,7 +117,7 @@ class CancelAnswer(_Answer, frozen=True):
 
 
 class TimeAnswer(_Answer, frozen=True):
-    """GET /v1/time"""
+    """GET /v1/time."""
 
     now: str
     market: str
@@ -131,7 +135,7 @@ class ShardStatus(_Answer, frozen=True):
 
 
 class StatusAnswer(_Answer, frozen=True):
-    """GET /v1/status"""
+    """GET /v1/status."""
 
     accepting_orders: bool
     sandbox: bool
@@ -156,7 +160,7 @@ class ClassAnswer(_Answer, frozen=True):
     seller_taker_bp: int
     horizon_hours: int
     gate_minutes: int
-    state: Literal["open", "post_only", "cancel_only", "halted"]
+    state: MarketState
     specification: str = ""
 
 
@@ -168,7 +172,7 @@ class ContractAnswer(_Answer, frozen=True):
     hour: str
     """Begin of delivery."""
     phase: Literal["forward", "running", "closed", "ended"]
-    state: Literal["open", "post_only", "cancel_only", "halted"]
+    state: MarketState
     bid: str
     bid_qty: int
     ask: str
@@ -241,7 +245,7 @@ class PollAnswer(_Answer, frozen=True):
 
 
 class SupplyAnswer(_Answer, frozen=True):
-    """GET /v1/supply"""
+    """GET /v1/supply."""
 
     references: tuple[ReferenceAnswer, ...]
     offers: tuple[OfferAnswer, ...]
@@ -252,12 +256,12 @@ class SupplyAnswer(_Answer, frozen=True):
 
 
 class AccountAnswer(_Answer, frozen=True):
-    """GET /v1/account"""
+    """GET /v1/account."""
 
     account: int
     owner: int
     name: str
-    role: Literal["member", "provider", "market_maker"]
+    role: AccountRole
     scopes: tuple[str, ...]
 
 
@@ -274,7 +278,7 @@ class TradingAnswer(_Answer, frozen=True):
 
 
 class BalanceAnswer(_Answer, frozen=True):
-    """GET /v1/balance"""
+    """GET /v1/balance."""
 
     account: int
     wallet: str
@@ -323,7 +327,7 @@ class TransferRequest(_Request, frozen=True):
 
 
 class WithdrawalRequest(_Request, frozen=True):
-    """POST /v1/withdrawals"""
+    """POST /v1/withdrawals."""
 
     amount: str
     destination: str
@@ -417,19 +421,19 @@ class NewKeyAnswer(_Answer, frozen=True):
 
 
 class AccountRequest(_Request, frozen=True):
-    """POST /v1/admin/accounts"""
+    """POST /v1/admin/accounts."""
 
     name: str
     owner: int = 0
     """0: a new owner."""
-    role: Literal["member", "provider", "market_maker"] = "member"
+    role: AccountRole = "member"
     desk: bool = False
 
 
 class RoleRequest(_Request, frozen=True):
-    """PATCH /v1/admin/accounts/{n}"""
+    """PATCH /v1/admin/accounts/{n}."""
 
-    role: Literal["member", "provider", "market_maker"]
+    role: AccountRole
 
 
 class ClassRequest(_Request, frozen=True):
@@ -452,7 +456,7 @@ class StateRequest(_Request, frozen=True):
     """POST /v1/admin/states: halt, restrict or open a class or one of its contracts."""
 
     class_id: str = msgspec.field(name="class")
-    state: Literal["open", "post_only", "cancel_only", "halted"]
+    state: MarketState
     reason: str
     hour: str = ""
 
@@ -484,7 +488,7 @@ class DeliveryAnswer(_Answer, frozen=True):
 
 
 class PayoutRequest(_Request, frozen=True):
-    """POST /v1/admin/payouts/{payout}"""
+    """POST /v1/admin/payouts/{payout}."""
 
-    state: Literal["sent", "paid", "returned"]
+    state: PayoutReport
     provider: str

@@ -90,9 +90,7 @@ def parse_symbol(text: str) -> tuple[str, Hour]:
         class_id, day, hour = match.groups()
         start = datetime.strptime(f"{day}{hour}", "%Y%m%d%H").replace(tzinfo=UTC)
     except ValueError:
-        raise ValueError(
-            f"{text!r} is not a contract; they look like H100.SXM.80.US.20261122T14-USD"
-        ) from None
+        raise ValueError(f"{text!r} is not a contract; they look like H100.SXM.80.US.20261122T14-USD") from None
     return class_id, int(start.timestamp()) // 3600
 
 

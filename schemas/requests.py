@@ -124,6 +124,4 @@ class SetAccountRole(_Request, frozen=True, tag=9):
     fee_plan: int
 
 
-Request = (
-    OpenAccount | ListClass | Deposit | Withdraw | PayoutMoved | ToTrading | FromTrading | Back | SetAccountRole
-)
+Request = OpenAccount | ListClass | Deposit | Withdraw | PayoutMoved | ToTrading | FromTrading | Back | SetAccountRole

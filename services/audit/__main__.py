@@ -38,7 +38,9 @@ async def run(settings: Settings) -> Findings:
         async with Cluster(settings.kafka, prefix=settings.topic_prefix) as cluster:
             snapshots = settings.data / "snapshots" if settings.data is not None else None
             with err.status("audit") as shown:
-                return await audit(cluster, pool, settings.shards, snapshots, lambda what: shown.update(f"audit: {what}"))
+                return await audit(
+                    cluster, pool, settings.shards, snapshots, lambda what: shown.update(f"audit: {what}")
+                )
     finally:
         await pool.close()
 
@@ -62,7 +64,9 @@ def main(arguments: list[str]) -> int:
     """Exit code."""
     parser = argparse.ArgumentParser(prog="hourbook audit", description=__doc__.split("\n", 1)[0])
     parser.add_argument("--json", action="store_true", help="one JSON document")
-    parser.add_argument("--young", action="store_true", help="checks that found nothing to look at are shown, and forgiven")
+    parser.add_argument(
+        "--young", action="store_true", help="checks that found nothing to look at are shown, and forgiven"
+    )
     options = parser.parse_args(arguments)
     try:
         settings = Settings.from_environment(os.environ, ("kafka", "postgres", "shards"))

@@ -19,16 +19,16 @@ Line = tuple[int, int, int, int, int]
 """(kind, shard, ref, asset, amount)."""
 
 
-def lines_of(event: ev.Event, shard: int, credits: dict[int, tuple[int, Micros]]) -> list[Line] | None:
+def lines_of(event: ev.Event, shard: int, sent_credits: dict[int, tuple[int, Micros]]) -> list[Line] | None:
     """The lines that `event` must have posted; None: it has no entry.
 
-    `credits`: outbox number -> (account, amount) of the `Credit` messages, for those that were refused.
+    `sent_credits`: outbox number -> (account, amount) of the `Credit` messages, for those that were refused.
     """
     match event:
         case ev.Credited(amount=amount, account=account) if amount:
             return [(TRANSIT, shard, account, USD, -amount), (TRADING, shard, account, USD, amount)]
-        case ev.OutboxRejected(outbox=outbox) if outbox in credits:
-            account, amount = credits[outbox]
+        case ev.OutboxRejected(outbox=outbox) if outbox in sent_credits:
+            account, amount = sent_credits[outbox]
             return [(TRANSIT, shard, account, USD, -amount), (WALLET, 0, account, USD, amount)]
         case ev.Swept(amount=amount, account=account) if amount:
             return [(TRADING, shard, account, USD, -amount), (WALLET, 0, account, USD, amount)]

@@ -64,10 +64,12 @@ class Title(Struct):
 
     @property
     def if_delivered(self) -> Micros:
+        """All claims of a delivery, added up."""
         return self.proceeds + sum(self.gains.values()) + self.fees
 
     @property
     def if_not(self) -> Micros:
+        """All claims of a failure, added up."""
         return self.cost + sum(self.losses.values())
 
 
@@ -136,7 +138,9 @@ class ShardModel:
             if record.last:
                 self._command_ended()
         except KeyError as error:
-            raise Contradiction(f"seq {record.seq} (offset {record.offset}) names {error}, which the log never made") from error
+            raise Contradiction(
+                f"seq {record.seq} (offset {record.offset}) names {error}, which the log never made"
+            ) from error
         if record.last:
             self._check_outcomes(record, frame)
 
@@ -144,7 +148,9 @@ class ShardModel:
         expected = list(range(len(frame.commands))) if frame else []
         self.found.looked("O3", max(0, len(expected) - 1))
         in_order = self._outcomes == expected
-        self.found.expect("O3", in_order, f"offset {record.offset}: outcomes {self._outcomes} for {len(expected)} commands")
+        self.found.expect(
+            "O3", in_order, f"offset {record.offset}: outcomes {self._outcomes} for {len(expected)} commands"
+        )
         self._outcomes = []
 
     def _apply(self, event: ev.Event) -> None:
@@ -162,7 +168,9 @@ class ShardModel:
             case ev.OrderRepeated():
                 known = self.client_ids.get((event.account, event.client_id))
                 self.found.expect(
-                    "O2", known is not None and known[0] == event.order, f"repeat of unknown {format_order(event.order)}"
+                    "O2",
+                    known is not None and known[0] == event.order,
+                    f"repeat of unknown {format_order(event.order)}",
                 )
             case ev.Credited() | ev.Swept():
                 self._moved(event)
@@ -191,14 +199,28 @@ class ShardModel:
             case ev.TitleCovered():
                 self._title_covered(event)
             case (
-                ev.Rejected() | ev.CancelAccepted() | ev.StateSet() | ev.EngineVersionSet() | ev.ShardStarted()
-                | ev.Ticked() | ev.OutboxSkipped()
+                ev.Rejected()
+                | ev.CancelAccepted()
+                | ev.StateSet()
+                | ev.EngineVersionSet()
+                | ev.ShardStarted()
+                | ev.Ticked()
+                | ev.OutboxSkipped()
             ):
                 pass  # they change nothing that is audited here
             case (
-                ev.ReferenceMoved() | ev.RangeAccepted() | ev.BlockAccepted() | ev.QuotesPut() | ev.OrderAmended()
-                | ev.MassCancelAccepted() | ev.CancelAllAfterSet() | ev.CashCorrected() | ev.BackingCut()
-                | ev.BlockFilled() | ev.DeadManFired() | ev.BuyInFailed()
+                ev.ReferenceMoved()
+                | ev.RangeAccepted()
+                | ev.BlockAccepted()
+                | ev.QuotesPut()
+                | ev.OrderAmended()
+                | ev.MassCancelAccepted()
+                | ev.CancelAllAfterSet()
+                | ev.CashCorrected()
+                | ev.BackingCut()
+                | ev.BlockFilled()
+                | ev.DeadManFired()
+                | ev.BuyInFailed()
             ):
                 raise NotImplementedError(f"{type(event).__name__}: engine version 1 does not emit it")
             case _:
@@ -221,8 +243,16 @@ class ShardModel:
                 self.found.looked("O2")
             self.client_ids[key] = (event.order, self.time_ms)
         order = Order(
-            event.order, event.account, event.contract, event.side, event.qty, event.price, event.flags,
-            event.maker_bp, event.taker_bp, event.qty,
+            event.order,
+            event.account,
+            event.contract,
+            event.side,
+            event.qty,
+            event.price,
+            event.flags,
+            event.maker_bp,
+            event.taker_bp,
+            event.qty,
         )
         self.orders[event.order] = order
         self._taker = order
@@ -344,7 +374,9 @@ class ShardModel:
         owners = {self.accounts[maker.account].owner, self.accounts[taker.account].owner}
         self.found.expect("B7", len(owners) == 2, f"{name}: both sides belong to owner {owners}")
         sides = (event.buyer, event.seller) if taker.side == Side.BUY else (event.seller, event.buyer)
-        self.found.expect("B3", sides == (taker.account, maker.account), f"{name}: buyer and seller do not fit the orders")
+        self.found.expect(
+            "B3", sides == (taker.account, maker.account), f"{name}: buyer and seller do not fit the orders"
+        )
 
     def _check_money(self, event: ev.Filled, maker: Order, taker: Order) -> None:
         name = f"trade {event.trade}"
@@ -361,7 +393,9 @@ class ShardModel:
         net = portion(event.notional - event.seller_fee, done, move.qty, event.qty)
         fees = portion(event.seller_fee + event.buyer_fee, done, move.qty, event.qty)
         self.found.expect(
-            "M6", (move.net, move.cost) == (net, net + fees), f"{name}: net {move.net}, cost {move.cost}; {net}, {fees} due"
+            "M6",
+            (move.net, move.cost) == (net, net + fees),
+            f"{name}: net {move.net}, cost {move.cost}; {net}, {fees} due",
         )
         self.cash[event.buyer] -= move.cost
         title = self._sold(event, move, name)
@@ -378,8 +412,16 @@ class ShardModel:
         if move.source == 0:
             self._number(move.title, name)
             title = Title(
-                event.contract, event.seller, event.buyer, move.ground, move.qty, event.minutes,
-                move.cost, move.net, move.cost, fees,
+                event.contract,
+                event.seller,
+                event.buyer,
+                move.ground,
+                move.qty,
+                event.minutes,
+                move.cost,
+                move.net,
+                move.cost,
+                fees,
             )
             self.titles[move.title] = title
             self.titles_of[event.contract].add(move.title)
@@ -390,7 +432,9 @@ class ShardModel:
         title = self._piece(move.source, move.title, move.qty, name)
         self.found.expect("C6", title.holder == event.seller, f"{name}: sold by {event.seller}, held by {title.holder}")
         released = min(move.net, title.cost)
-        self.found.expect("C6", move.released_seller == released, f"{name}: released {move.released_seller}, {released} due")
+        self.found.expect(
+            "C6", move.released_seller == released, f"{name}: released {move.released_seller}, {released} due"
+        )
         self.cash[event.seller] += released
         self.held[event.seller, event.contract] -= move.qty
         title.escrow += move.cost - released
@@ -405,7 +449,9 @@ class ShardModel:
         ended = bought if own else self._piece(move.closes, move.closed, move.qty, name)
         self.found.expect("C6", ended.obligor == event.buyer, f"{name}: closes a title of {ended.obligor}")
         released = min(ended.proceeds, move.cost)
-        self.found.expect("C6", move.released_buyer == released, f"{name}: released {move.released_buyer}, {released} due")
+        self.found.expect(
+            "C6", move.released_buyer == released, f"{name}: released {move.released_buyer}, {released} due"
+        )
         self.cash[event.buyer] += released
         self.owed[event.buyer, event.contract, ended.ground] -= move.qty
         gain, loss = ended.proceeds - released, move.cost - released
@@ -454,7 +500,9 @@ class ShardModel:
         self._confirm(event.outbox)
         self.cash[event.account] += event.amount if isinstance(event, ev.Credited) else -event.amount
         balance = self.cash[event.account]
-        self.found.expect("M7", event.balance == balance, f"account {event.account}: {event.balance}, log says {balance}")
+        self.found.expect(
+            "M7", event.balance == balance, f"account {event.account}: {event.balance}, log says {balance}"
+        )
         available = self.available(event.account)
         self.found.expect("M3", available >= 0, f"account {event.account}: available {available}")
 
@@ -468,12 +516,16 @@ class ShardModel:
                 same = (promise.qty, promise.collateral_price) == (event.qty, event.collateral_price)
                 self.found.expect("C4", same, f"backing version {event.version} of account {event.account} changed")
                 continue
-            self.found.expect("C4", event.version > promise.version, f"backing version {event.version} after {promise.version}")
+            self.found.expect(
+                "C4", event.version > promise.version, f"backing version {event.version} after {promise.version}"
+            )
             changed = True
             promise.qty, promise.collateral_price, promise.version = event.qty, event.collateral_price, event.version
             if event.ground == Ground.PROMISED:
                 self._check_promise(event, contract)
-        self.found.expect("C4", changed == event.changed, f"backing of account {event.account}: changed is {event.changed}")
+        self.found.expect(
+            "C4", changed == event.changed, f"backing of account {event.account}: changed is {event.changed}"
+        )
         available = self.available(event.account)
         self.found.expect("C5", available >= 0, f"account {event.account}: {available} available after its promise")
 
@@ -493,8 +545,12 @@ class ShardModel:
     # --- time ------------------------------------------------------------------------------------------
 
     def _gate_closed(self, contract: int) -> None:
-        self.found.expect("C3", self.phase.get(contract) == "forward", f"gate of {contract} closed in {self.phase.get(contract)}")
-        self.found.expect("C3", not self.resting[contract], f"{len(self.resting[contract])} orders after the gate of {contract}")
+        self.found.expect(
+            "C3", self.phase.get(contract) == "forward", f"gate of {contract} closed in {self.phase.get(contract)}"
+        )
+        self.found.expect(
+            "C3", not self.resting[contract], f"{len(self.resting[contract])} orders after the gate of {contract}"
+        )
         self.phase[contract] = "running"
         for (_, of_contract, _), promise in self.backing.items():
             if of_contract == contract:
@@ -528,7 +584,9 @@ class ShardModel:
         numbers = self.titles_of.pop(contract, set())
         closed = sum(self.titles[number].escrow for number in numbers if self.titles[number].closed)
         live = sum(not self.titles[number].closed for number in numbers)
-        self.found.expect("C6", (event.titles, live) == (titles, titles), f"contract {contract}: {live} live, {titles} ended")
+        self.found.expect(
+            "C6", (event.titles, live) == (titles, titles), f"contract {contract}: {live} live, {titles} ended"
+        )
         self.found.expect("C6", event.escrow == escrow + closed, f"contract {contract}: escrow {event.escrow}")
         self.found.expect("C6", event.collateral == collateral, f"contract {contract}: collateral {event.collateral}")
         for number in numbers:
@@ -572,9 +630,18 @@ def split(title: Title, qty: Gpus) -> Title:
     delivered = _cut([title.proceeds, *(title.gains[a] for a in gains), title.fees], qty, whole)
     failed = _cut([title.cost, *(title.losses[a] for a in losses)], qty, whole)
     piece = Title(
-        title.contract, title.obligor, title.holder, title.ground, qty, title.minutes,
-        title.escrow * qty // whole, delivered[0], failed[0], delivered[-1],
-        dict(zip(gains, delivered[1:-1], strict=True)), dict(zip(losses, failed[1:], strict=True)),
+        title.contract,
+        title.obligor,
+        title.holder,
+        title.ground,
+        qty,
+        title.minutes,
+        title.escrow * qty // whole,
+        delivered[0],
+        failed[0],
+        delivered[-1],
+        dict(zip(gains, delivered[1:-1], strict=True)),
+        dict(zip(losses, failed[1:], strict=True)),
     )
     title.qty -= qty
     title.escrow -= piece.escrow

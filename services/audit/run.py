@@ -62,7 +62,12 @@ class ShardAudit:
     """One shard from its first record to its last."""
 
     def __init__(
-        self, db: ledger.Connection, found: Findings, shard: int, cursor: Cursor, logs: tuple[Log, Log, Log],
+        self,
+        db: ledger.Connection,
+        found: Findings,
+        shard: int,
+        cursor: Cursor,
+        logs: tuple[Log, Log, Log],
         snapshots: Path | None,
     ) -> None:
         self._db = db
@@ -96,7 +101,8 @@ class ShardAudit:
             for own in sealed:
                 said = await anext(reader, None)
                 if said is None:
-                    return self._finish()  # the output is not written yet: what follows is nobody's business
+                    self._finish()
+                    return  # the output is not written yet: what follows is nobody's business
                 body, chain = said
                 fits = (body.seq, chain) == (own.seq, own.chain)
                 self._found.expect("D1", fits, f"shard {self._shard}, seq {body.seq}: this build says something else")
@@ -124,7 +130,9 @@ class ShardAudit:
         if self._replica.seq != model.seq:
             return  # the cursor stands within an output of several parts; the end of the log is compared too
         for account, cash in engine.balances().items():
-            self._found.expect("M7", cash == model.cash[account], f"engine: account {account} has {cash}, log {model.cash[account]}")
+            self._found.expect(
+                "M7", cash == model.cash[account], f"engine: account {account} has {cash}, log {model.cash[account]}"
+            )
         for account, held in engine.holds().items():
             due = model.holds(account)
             self._found.expect("M4", held == due, f"engine: account {account} holds {held}, its orders need {due}")
@@ -158,7 +166,9 @@ class ShardAudit:
         if stored is not None:
             ours = (engine_bytes.state_hash(self._replica.engine), self._replica.seq, self._replica.chain)
             there = (stored.state_hash, stored.seq, stored.chain)
-            self._found.expect("D2", ours == there, f"shard {self._shard}: snapshot at {stored.commands_next} is another state")
+            self._found.expect(
+                "D2", ours == there, f"shard {self._shard}: snapshot at {stored.commands_next} is another state"
+            )
 
 
 def _through_bytes(replica: Replica) -> Replica:

@@ -101,7 +101,7 @@ def down() -> None:
 @click.argument("service", type=click.Choice(SERVICES))
 def run(service: str) -> None:
     """Run one SERVICE in the foreground, with the settings in HOURBOOK_* (production; see docs/operations.md)."""
-    os.execv(sys.executable, [sys.executable, "-m", f"services.{service}"])
+    os.execv(sys.executable, [sys.executable, "-m", f"services.{service}"])  # noqa: S606 # `service` is one of SERVICES
 
 
 # --- Looking ------------------------------------------------------------------------------------------------
@@ -122,16 +122,27 @@ def status(context: Context) -> None:
         found.append(entry)
     if not found:
         raise Unusable("no service runs from this folder; `make run` starts a sandbox, `make up` a durable exchange")
-    context.show(found, lambda: output.table(
-        "Services", ("service", ">pid", "role", ">seq", ">epoch", ">lag", "waits for", "last error"),
-        (
-            (str(e["name"]), str(e["pid"]), str(e.get("role", "")) if e["answers"] else "DOES NOT ANSWER", str(e.get("seq", "")),
-             str(e.get("epoch", "")), str(e.get("lag", e.get("settlement_lag_ms", ""))), str(e.get("waiting_for", "")),
-             str(e.get("last_error", ""))[:60])
-            for e in found
+    context.show(
+        found,
+        lambda: output.table(
+            "Services",
+            ("service", ">pid", "role", ">seq", ">epoch", ">lag", "waits for", "last error"),
+            (
+                (
+                    str(e["name"]),
+                    str(e["pid"]),
+                    str(e.get("role", "")) if e["answers"] else "DOES NOT ANSWER",
+                    str(e.get("seq", "")),
+                    str(e.get("epoch", "")),
+                    str(e.get("lag", e.get("settlement_lag_ms", ""))),
+                    str(e.get("waiting_for", "")),
+                    str(e.get("last_error", ""))[:60],
+                )
+                for e in found
+            ),
+            empty="",
         ),
-        empty="",
-    ))
+    )
 
 
 def _run_folders() -> list[Path]:
@@ -159,7 +170,9 @@ def _run_tool(environment: dict[str, str], *words: str) -> None:
 @pass_context
 def audit(context: Context, young: bool) -> None:
     """Check every invariant from the log and from the postings."""
-    _run_tool(_environment(), "services.audit", *(["--young"] if young else []), *(["--json"] if context.as_json else []))
+    _run_tool(
+        _environment(), "services.audit", *(["--young"] if young else []), *(["--json"] if context.as_json else [])
+    )
 
 
 _shard = click.option("--shard", type=int, required=True)
@@ -183,8 +196,17 @@ def replay(shard: int, through_seq: int | None) -> None:
 def quarantine(shard: int, offset: int, digest: str, reason: str, operator: str) -> None:
     """Take a broken record of commands out of the market, for ever."""
     _run_tool(
-        {**_environment(), "HOURBOOK_SHARD": str(shard)}, "services.matching", "quarantine", "--offset", str(offset),
-        "--hash", digest, "--reason", reason, "--operator", operator,
+        {**_environment(), "HOURBOOK_SHARD": str(shard)},
+        "services.matching",
+        "quarantine",
+        "--offset",
+        str(offset),
+        "--hash",
+        digest,
+        "--reason",
+        reason,
+        "--operator",
+        operator,
     )
 
 

@@ -37,7 +37,7 @@ def _say(context: Context, done: dict[str, Any], sentence: str) -> None:
 @click.option("--owner", default=0, help="The owner's number; default: a new owner.")
 @click.option("--desk", is_flag=True, help="The aggregator's own: its fills say so.")
 @pass_context
-def account(context: Context, name: str, role: Any, owner: int, desk: bool) -> None:
+def account(context: Context, name: str, role: http.AccountRole, owner: int, desk: bool) -> None:
     """Open an account (a new owner, or one more of an --owner)."""
     body = http.AccountRequest(name=name, owner=owner, role=role, desk=desk)
     done = context.client("operator").settle("POST", "/v1/admin/accounts", body)
@@ -48,7 +48,7 @@ def account(context: Context, name: str, role: Any, owner: int, desk: bool) -> N
 @click.argument("account", type=int)
 @click.argument("role", type=click.Choice(["member", "provider", "market_maker"]))
 @pass_context
-def role(context: Context, account: int, role: Any) -> None:
+def role(context: Context, account: int, role: http.AccountRole) -> None:
     """Change an account's role."""
     done = context.client("operator").settle("PATCH", f"/v1/admin/accounts/{account}", http.RoleRequest(role=role))
     _say(context, done, "account {account} has its role")
@@ -56,10 +56,18 @@ def role(context: Context, account: int, role: Any) -> None:
 
 @admin.command()
 @click.argument("account", type=int)
-@click.option("--scope", "scopes", multiple=True, type=click.Choice(["read", "trade", "supply", "operator"]), default=("read", "trade"))
+@click.option(
+    "--scope",
+    "scopes",
+    multiple=True,
+    type=click.Choice(["read", "trade", "supply", "operator"]),
+    default=("read", "trade"),
+)
 @click.option("--label", default="")
 @click.option("--days", default=0, help="Expires after so many days; 0: never.")
-@click.option("--profile", "file", type=click.Path(path_type=Path), help="Write a profile here instead of showing the secret.")
+@click.option(
+    "--profile", "file", type=click.Path(path_type=Path), help="Write a profile here instead of showing the secret."
+)
 @pass_context
 def key(context: Context, account: int, scopes: tuple[Any, ...], label: str, days: int, file: Path | None) -> None:
     """Issue a key for ACCOUNT (0: an operator without an account). Its secret is shown this once."""
@@ -70,9 +78,12 @@ def key(context: Context, account: int, scopes: tuple[Any, ...], label: str, day
         write_private(file, msgspec.json.encode(profile.Profile(client.url, issued)))
         _say(context, {"file": str(file)}, "profile written to {file}; use it with HOURBOOK_PROFILE")
         return
-    context.show(issued, lambda: output.console.print(
-        f"key {issued.key.key_id}\nsecret {issued.secret}\nbearer {issued.bearer}", soft_wrap=True
-    ))
+    context.show(
+        issued,
+        lambda: output.console.print(
+            f"key {issued.key.key_id}\nsecret {issued.secret}\nbearer {issued.bearer}", soft_wrap=True
+        ),
+    )
 
 
 @admin.command("revoke")
@@ -113,10 +124,14 @@ def deposit(context: Context, account: int, amount: str, provider: str, referenc
         account=account, amount=amount, provider=provider, provider_ref=reference or uuid.uuid4().hex
     )
     done = context.client("operator").settle("POST", "/v1/admin/deposits", body)
-    _say(context, {**done, "provider": provider, "account": account, "usd": amount}, "{usd} USD into the wallet of account {account} from {provider}")
+    _say(
+        context,
+        {**done, "provider": provider, "account": account, "usd": amount},
+        "{usd} USD into the wallet of account {account} from {provider}",
+    )
 
 
-def _state(name: str, state: Any, sentence: str) -> click.Command:
+def _state(name: str, state: http.MarketState, sentence: str) -> click.Command:
     @admin.command(name, help=sentence)
     @click.argument("class_id", metavar="CLASS")
     @click.option("--reason", required=True)
@@ -145,9 +160,12 @@ def deliver(context: Context, class_id: str, hour: str | None, title: int, undel
         contract=contract_of(context, class_id, hour), simulated=True, title=title, undelivered_minutes=undelivered
     )
     done = context.client("operator").write("POST", "/v1/admin/deliveries", body, http.DeliveryAnswer)
-    context.show(done, lambda: output.console.print(
-        f"simulated delivery record for {done.contract}: {60 - undelivered} of 60 minutes delivered"
-    ))
+    context.show(
+        done,
+        lambda: output.console.print(
+            f"simulated delivery record for {done.contract}: {60 - undelivered} of 60 minutes delivered"
+        ),
+    )
 
 
 @admin.command()
@@ -155,7 +173,7 @@ def deliver(context: Context, class_id: str, hour: str | None, title: int, undel
 @click.argument("state", type=click.Choice(["sent", "paid", "returned"]))
 @click.option("--provider", required=True)
 @pass_context
-def payout(context: Context, payout: int, state: Any, provider: str) -> None:
+def payout(context: Context, payout: int, state: http.PayoutReport, provider: str) -> None:
     """Report what happened to a payout."""
     body = http.PayoutRequest(state=state, provider=provider)
     done = context.client("operator").settle("POST", f"/v1/admin/payouts/{payout}", body)

@@ -61,13 +61,19 @@ class Client:
     def _send(self, method: str, path: str, body: bytes, idempotency_key: str = "") -> bytes:
         for left in reversed(range(_REPEATS)):
             try:
-                answer = self._http.request(method, path, content=body, headers=self._headers(method, path, body, idempotency_key))
+                answer = self._http.request(
+                    method, path, content=body, headers=self._headers(method, path, body, idempotency_key)
+                )
             except httpx.ConnectError:
-                raise Unreachable(f"nobody answers at {self.url}: is the exchange running? `make run` starts one") from None
+                raise Unreachable(
+                    f"nobody answers at {self.url}: is the exchange running? `make run` starts one"
+                ) from None
             except httpx.TransportError as error:
                 if left:
                     continue
-                raise Unknown(f"{self.url} broke off ({type(error).__name__}); it may have happened: look, then try again") from None
+                raise Unknown(
+                    f"{self.url} broke off ({type(error).__name__}); it may have happened: look, then try again"
+                ) from None
             if answer.status_code < 400:
                 return answer.content
             problem = _problem(answer)
@@ -94,6 +100,12 @@ def _problem(answer: httpx.Response) -> Problem:
     except msgspec.DecodeError:
         outcome = "rejected" if answer.status_code < 500 else "unknown"
         return Problem(
-            type="", title=f"HTTP {answer.status_code}", status=answer.status_code, detail="not an answer of an exchange",
-            code="foreign_answer", request_id="", retryable=False, outcome=outcome,  # type: ignore[arg-type]  # one of the two literals
+            type="",
+            title=f"HTTP {answer.status_code}",
+            status=answer.status_code,
+            detail="not an answer of an exchange",
+            code="foreign_answer",
+            request_id="",
+            retryable=False,
+            outcome=outcome,  # type: ignore[arg-type]  # one of the two literals
         )

@@ -19,7 +19,7 @@ class CliError(click.ClickException):
 
     def show(self, file: IO[Any] | None = None) -> None:
         """Without click's own prefix."""
-        click.echo(f"hourbook: {self.message}", err=True)
+        click.echo(f"hourbook: {self.message}", file=file, err=file is None)
 
 
 class Unusable(CliError):

@@ -30,7 +30,13 @@ from services.cli.errors import CliError, Refused, Unusable
 from services.cli.stack import Stack, key_answer, write_private
 from services.runtime.errors import Halt
 from services.runtime.infra import (
-    ApacheKafka, LocalPostgres, Supervisor, WheelBroker, any_postgres, free_port, open_folder,
+    ApacheKafka,
+    LocalPostgres,
+    Supervisor,
+    WheelBroker,
+    any_postgres,
+    free_port,
+    open_folder,
 )
 
 SHARDS: Final = 2
@@ -53,8 +59,11 @@ def furnish(stack: Stack, operator: Client, say: Say) -> None:
         ("member", "member", MEMBER_USD, ("read", "trade"), False),
         ("desk", "market_maker", DESK_USD, ("read", "trade", "supply"), True),
     ):
-        account = operator.settle("POST", "/v1/admin/accounts", http.AccountRequest(name=name, role=role, desk=desk))["account"]  # type: ignore[arg-type]  # one of the literals
-        deposit = http.DepositRequest(account=account, amount=usd, provider="simulated-faucet", provider_ref=f"start-{name}")
+        opened = http.AccountRequest(name=name, role=role, desk=desk)  # type: ignore[arg-type]  # one of the literals
+        account = operator.settle("POST", "/v1/admin/accounts", opened)["account"]
+        deposit = http.DepositRequest(
+            account=account, amount=usd, provider="simulated-faucet", provider_ref=f"start-{name}"
+        )
         operator.settle("POST", "/v1/admin/deposits", deposit)
         body_of_key = http.OperatorKeyRequest(account=account, scopes=scopes, label=name)  # type: ignore[arg-type]  # likewise
         issued = operator.write("POST", "/v1/admin/keys", body_of_key, http.NewKeyAnswer)
@@ -109,7 +118,10 @@ def sandbox(say: Say, *, port: int = 0) -> Iterator[tuple[Stack, Supervisor]]:
     try:
         with open_folder() as servers:
             say("starting broker (from a wheel, memory only) and database")
-            with WheelBroker(servers / "broker") as broker, any_postgres()(servers / "postgres", fsync=False) as postgres:
+            with (
+                WheelBroker(servers / "broker") as broker,
+                any_postgres()(servers / "postgres", fsync=False) as postgres,
+            ):
                 dsn = postgres.create_database("hourbook")
                 stack = Stack(broker.bootstrap, dsn, home, shards=SHARDS, http_port=port or free_port())
                 with Supervisor(home / "logs", restarts_in_a_row_max=RESTARTS_MAX) as supervisor:
@@ -157,7 +169,10 @@ def up(say: Say) -> str:
     (home / "ready").unlink(missing_ok=True)
     with (home / "up.log").open("ab") as log:
         daemon = subprocess.Popen(
-            [sys.executable, "-m", "services.cli.local", str(home)], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            [sys.executable, "-m", "services.cli.local", str(home)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
             start_new_session=True,
         )
     say(f"starting Apache Kafka, Postgres and {SHARDS} shards in {profile.DURABLE} (process {daemon.pid})")
@@ -200,7 +215,7 @@ def _run_durable(home: Path) -> int:
     (home / "pid").write_text(str(os.getpid()))
     stopping: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda signum, frame: stopping.append(signum))
+        signal.signal(number, lambda signum, _frame: stopping.append(signum))
     ports = _ports(home)
     kafka = ApacheKafka(home / "kafka", port=ports["kafka"], flush_each=True)
     postgres: LocalPostgres = any_postgres()(home / "postgres", port=ports["postgres"])

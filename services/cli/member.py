@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 import click
 
@@ -18,7 +19,7 @@ from services.cli.errors import Unusable
 class Context:
     """What every command is given: the client is made when it is first used."""
 
-    def __init__(self, *, as_json: bool, make_client: Any) -> None:
+    def __init__(self, *, as_json: bool, make_client: Callable[[str], Client]) -> None:
         self.as_json = as_json
         self._make_client = make_client
         self._clients: dict[str, Client] = {}
@@ -29,7 +30,7 @@ class Context:
             self._clients[name] = self._make_client(name)
         return self._clients[name]
 
-    def show(self, value: object, human: Any) -> None:
+    def show(self, value: object, human: Callable[[], object]) -> None:
         """`human()` prints for people."""
         if self.as_json:
             output.document(value)
@@ -84,11 +85,17 @@ def _classes(context: Context) -> None:
     context.show(
         [each for each, _ in rows],
         lambda: output.table(
-            "Classes, next open hour", ("class", "hour", ">bid", ">ask", ">GPUs", ">tick", "title"),
+            "Classes, next open hour",
+            ("class", "hour", ">bid", ">ask", ">GPUs", ">tick", "title"),
             (
                 (
-                    each.class_id, times.shown_iso(best.hour) if best else "-", best.bid if best and best.bid else "-",
-                    best.ask if best and best.ask else "-", str(best.ask_qty) if best and best.ask else "-", each.tick, each.title,
+                    each.class_id,
+                    times.shown_iso(best.hour) if best else "-",
+                    best.bid if best and best.bid else "-",
+                    best.ask if best and best.ask else "-",
+                    str(best.ask_qty) if best and best.ask else "-",
+                    each.tick,
+                    each.title,
                 )
                 for each, best in rows
             ),
@@ -102,10 +109,17 @@ def _grid(context: Context, class_id: str, hours: int) -> None:
     context.show(
         found,
         lambda: output.table(
-            f"{class_id}, USD per GPU-hour", ("hour", "phase", ">bid", ">GPUs", ">ask", ">GPUs"),
+            f"{class_id}, USD per GPU-hour",
+            ("hour", "phase", ">bid", ">GPUs", ">ask", ">GPUs"),
             (
-                (times.shown_iso(c.hour), c.phase if c.state == "open" else c.state, c.bid or "-",
-                 str(c.bid_qty) if c.bid else "", c.ask or "-", str(c.ask_qty) if c.ask else "")
+                (
+                    times.shown_iso(c.hour),
+                    c.phase if c.state == "open" else c.state,
+                    c.bid or "-",
+                    str(c.bid_qty) if c.bid else "",
+                    c.ask or "-",
+                    str(c.ask_qty) if c.ask else "",
+                )
                 for c in found
             ),
             empty="no hour is listed",
@@ -119,7 +133,9 @@ def _depth(context: Context, symbol: str) -> None:
     def human() -> None:
         rows = [("", level.price, f"{level.qty} GPUs", f"{level.orders} orders") for level in reversed(found.asks)]
         rows += [(f"{level.qty} GPUs", level.price, "", f"{level.orders} orders") for level in found.bids]
-        output.table(f"{symbol}, as of seq {found.seq}", (">bid", ">USD/GPU-h", "ask", ""), rows, empty="nobody bids or asks")
+        output.table(
+            f"{symbol}, as of seq {found.seq}", (">bid", ">USD/GPU-h", "ask", ""), rows, empty="nobody bids or asks"
+        )
 
     context.show(found, human)
 
@@ -133,17 +149,25 @@ def supply(context: Context, class_id: str) -> None:
 
     def human() -> None:
         output.table(
-            "References", ("class", ">cheapest", ">median", ">clouds", ">offers"),
-            ((r.class_id, r.cheapest, r.median, str(r.clouds), str(r.offers)) for r in found.references), empty="none yet",
+            "References",
+            ("class", ">cheapest", ">median", ">clouds", ">offers"),
+            ((r.class_id, r.cheapest, r.median, str(r.clouds), str(r.offers)) for r in found.references),
+            empty="none yet",
         )
         output.table(
-            "Offers", ("class", "cloud", "region", "instance", "kind", ">GPUs", ">USD/GPU-h", "source"),
-            ((o.class_id, o.cloud, o.region, o.instance_type, o.kind, str(o.gpus), o.price, o.source) for o in found.offers),
+            "Offers",
+            ("class", "cloud", "region", "instance", "kind", ">GPUs", ">USD/GPU-h", "source"),
+            (
+                (o.class_id, o.cloud, o.region, o.instance_type, o.kind, str(o.gpus), o.price, o.source)
+                for o in found.offers
+            ),
             empty="none yet",
         )
         for poll in found.polls:
             reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(poll.reasons.items()))
-            output.console.print(f"{poll.source}: {poll.rows} rows = {poll.mapped} mapped + {poll.refused} refused ({reasons or 'none'})")
+            output.console.print(
+                f"{poll.source}: {poll.rows} rows = {poll.mapped} mapped + {poll.refused} refused ({reasons or 'none'})"
+            )
 
     context.show(found, human)
 
@@ -151,16 +175,20 @@ def supply(context: Context, class_id: str) -> None:
 # --- Trade --------------------------------------------------------------------------------------------------
 
 
-def _order_options(command: Any) -> Any:
-    for option in reversed((
-        click.argument("qty", type=click.IntRange(min=1)),
-        click.argument("class_id", metavar="CLASS|CONTRACT"),
-        click.option("--hour", help=f"Delivery hour, local time: {times.EXAMPLES}. Default: the next open one."),
-        click.option("--price", required=True, help="USD per GPU-hour, e.g. 2.49."),
-        click.option("--tif", type=click.Choice(["gtc", "ioc", "fok"]), default="gtc", show_default=True),
-        click.option("--post-only", is_flag=True, help="Refuse rather than trade at once."),
-        click.option("--id", "client_id", help="Your own order id; the same again is harmless. Default: a random one."),
-    )):
+def _order_options(command: Callable[..., None]) -> Callable[..., None]:
+    for option in reversed(
+        (
+            click.argument("qty", type=click.IntRange(min=1)),
+            click.argument("class_id", metavar="CLASS|CONTRACT"),
+            click.option("--hour", help=f"Delivery hour, local time: {times.EXAMPLES}. Default: the next open one."),
+            click.option("--price", required=True, help="USD per GPU-hour, e.g. 2.49."),
+            click.option("--tif", type=click.Choice(["gtc", "ioc", "fok"]), default="gtc", show_default=True),
+            click.option("--post-only", is_flag=True, help="Refuse rather than trade at once."),
+            click.option(
+                "--id", "client_id", help="Your own order id; the same again is harmless. Default: a random one."
+            ),
+        )
+    ):
         command = option(command)
     return command
 
@@ -168,7 +196,7 @@ def _order_options(command: Any) -> Any:
 @click.command()
 @_order_options
 @pass_context
-def buy(context: Context, /, **options: Any) -> None:
+def buy(context: Context, /, **options: Any) -> None:  # noqa: ANN401 # click's, typed in _place
     """Buy QTY GPUs of one hour at --price or less."""
     _place(context, "buy", **options)
 
@@ -176,17 +204,29 @@ def buy(context: Context, /, **options: Any) -> None:
 @click.command()
 @_order_options
 @pass_context
-def sell(context: Context, /, **options: Any) -> None:
+def sell(context: Context, /, **options: Any) -> None:  # noqa: ANN401 # likewise
     """Sell QTY GPUs of one hour at --price or more: hours that you hold, or capacity that you back."""
     _place(context, "sell", **options)
 
 
 def _place(
-    context: Context, side: Any, qty: int, class_id: str, hour: str | None, price: str, tif: Any, post_only: bool,
+    context: Context,
+    side: Literal["buy", "sell"],
+    qty: int,
+    class_id: str,
+    hour: str | None,
+    price: str,
+    tif: Literal["gtc", "ioc", "fok"],
+    post_only: bool,
     client_id: str | None,
 ) -> None:
     body = http.OrderRequest(
-        contract=contract_of(context, class_id, hour), side=side, qty=qty, price=price, tif=tif, post_only=post_only,
+        contract=contract_of(context, class_id, hour),
+        side=side,
+        qty=qty,
+        price=price,
+        tif=tif,
+        post_only=post_only,
         client_order_id=client_id or f"cli-{uuid.uuid4().hex[:20]}",
     )
     order = context.client().write("POST", "/v1/orders", body, http.OrderAnswer)
@@ -195,8 +235,10 @@ def _place(
 
 def _say_order(order: http.OrderAnswer) -> None:
     say = output.console.print
-    say(f"order {order.order_id}: {order.side} {order.qty} × {order.contract} at {order.price}"
-        + (" (a repeat: as it stands)" if order.repeated else ""))
+    say(
+        f"order {order.order_id}: {order.side} {order.qty} × {order.contract} at {order.price}"
+        + (" (a repeat: as it stands)" if order.repeated else "")
+    )
     for fill in order.fills:
         done = "bought" if fill.side == "buy" else "sold"
         say(f"  {done} {fill.qty} at {fill.price} = {fill.notional} USD, fee {fill.fee}, from {fill.counterparty}")
@@ -214,7 +256,9 @@ def cancel(context: Context, order: str) -> None:
     own = order.count("-") != 3 or not order.replace("-", "").isdigit()
     path = f"/v1/orders/client/{order}" if own else f"/v1/orders/{order}"
     done = context.client().write("DELETE", path, None, http.CancelAnswer)
-    context.show(done, lambda: output.console.print(f"order {done.order_id}: {done.cancelled} GPUs of {done.contract} cancelled"))
+    context.show(
+        done, lambda: output.console.print(f"order {done.order_id}: {done.cancelled} GPUs of {done.contract} cancelled")
+    )
 
 
 @click.command()
@@ -223,12 +267,28 @@ def cancel(context: Context, order: str) -> None:
 def orders(context: Context, every: bool) -> None:
     """Your orders, newest first."""
     found = context.client().get("/v1/orders", list[http.OrderAnswer], state="" if every else "open")
-    context.show(found, lambda: output.table(
-        "Orders", ("order", "contract", "side", ">qty", ">price", ">open", ">filled", "state", "your id"),
-        ((o.order_id, o.contract, o.side, str(o.qty), o.price, str(o.leaves), str(o.filled),
-          o.state + (f" ({o.reason})" if o.reason else ""), o.client_order_id) for o in found),
-        empty="none open; `hourbook orders --all` shows those that have ended",
-    ))
+    context.show(
+        found,
+        lambda: output.table(
+            "Orders",
+            ("order", "contract", "side", ">qty", ">price", ">open", ">filled", "state", "your id"),
+            (
+                (
+                    o.order_id,
+                    o.contract,
+                    o.side,
+                    str(o.qty),
+                    o.price,
+                    str(o.leaves),
+                    str(o.filled),
+                    o.state + (f" ({o.reason})" if o.reason else ""),
+                    o.client_order_id,
+                )
+                for o in found
+            ),
+            empty="none open; `hourbook orders --all` shows those that have ended",
+        ),
+    )
 
 
 @click.command()
@@ -236,12 +296,29 @@ def orders(context: Context, every: bool) -> None:
 def fills(context: Context) -> None:
     """Your trades, newest first."""
     found = context.client().get("/v1/fills", list[http.FillAnswer])
-    context.show(found, lambda: output.table(
-        "Fills", ("trade", "when", "contract", "side", ">qty", ">price", ">USD", ">fee", "role", "from"),
-        ((f.trade, times.shown_moment(f.at), f.contract, f.side, str(f.qty), f.price, f.notional, f.fee, f.role, f.counterparty)
-         for f in found),
-        empty="none yet",
-    ))
+    context.show(
+        found,
+        lambda: output.table(
+            "Fills",
+            ("trade", "when", "contract", "side", ">qty", ">price", ">USD", ">fee", "role", "from"),
+            (
+                (
+                    f.trade,
+                    times.shown_moment(f.at),
+                    f.contract,
+                    f.side,
+                    str(f.qty),
+                    f.price,
+                    f.notional,
+                    f.fee,
+                    f.role,
+                    f.counterparty,
+                )
+                for f in found
+            ),
+            empty="none yet",
+        ),
+    )
 
 
 # --- Money and hours ----------------------------------------------------------------------------------------
@@ -252,11 +329,18 @@ def fills(context: Context) -> None:
 def positions(context: Context) -> None:
     """Hours you hold and hours you owe."""
     found = context.client().get("/v1/positions", list[http.PositionAnswer])
-    context.show(found, lambda: output.table(
-        "Positions", ("contract", "hour", "phase", ">held", ">cost", ">owed", ">proceeds"),
-        ((p.contract, times.shown_iso(p.hour), p.phase, str(p.held), p.cost, str(p.owed), p.proceeds) for p in found),
-        empty="none; buy an hour with `hourbook buy 1 CLASS --price ...`",
-    ))
+    context.show(
+        found,
+        lambda: output.table(
+            "Positions",
+            ("contract", "hour", "phase", ">held", ">cost", ">owed", ">proceeds"),
+            (
+                (p.contract, times.shown_iso(p.hour), p.phase, str(p.held), p.cost, str(p.owed), p.proceeds)
+                for p in found
+            ),
+            empty="none; buy an hour with `hourbook buy 1 CLASS --price ...`",
+        ),
+    )
 
 
 @click.command()
@@ -267,12 +351,19 @@ def balance(context: Context) -> None:
 
     def human() -> None:
         output.table(
-            f"Account {found.account}, USD", ("where", ">balance", ">held for bids", ">collateral", ">available"),
+            f"Account {found.account}, USD",
+            ("where", ">balance", ">held for bids", ">collateral", ">available"),
             [("wallet", found.wallet, "", "", found.wallet)]
             + [(f"trading, shard {t.shard}", t.balance, t.holds, t.collateral, t.available) for t in found.trading]
-            + [(name, amount, "", "", "") for name, amount in (
-                ("on the way to a shard", found.in_transit), ("payouts under way", found.payouts),
-                ("collateral of ended hours", found.waiting_collateral)) if amount != "0.00"],
+            + [
+                (name, amount, "", "", "")
+                for name, amount in (
+                    ("on the way to a shard", found.in_transit),
+                    ("payouts under way", found.payouts),
+                    ("collateral of ended hours", found.waiting_collateral),
+                )
+                if amount != "0.00"
+            ],
             empty="",
         )
 
@@ -285,10 +376,15 @@ def balance(context: Context) -> None:
 def ledger(context: Context, limit: int) -> None:
     """Your ledger lines, newest first."""
     found = context.client().get("/v1/ledger", list[http.LineAnswer], limit=limit)
-    context.show(found, lambda: output.table(
-        "Ledger", ("when", "what", "account", ">USD", "entry"),
-        ((times.shown_moment(line.at), line.what, line.kind, line.amount, line.entry) for line in found), empty="nothing yet",
-    ))
+    context.show(
+        found,
+        lambda: output.table(
+            "Ledger",
+            ("when", "what", "account", ">USD", "entry"),
+            ((times.shown_moment(line.at), line.what, line.kind, line.amount, line.entry) for line in found),
+            empty="nothing yet",
+        ),
+    )
 
 
 @click.command()

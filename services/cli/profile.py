@@ -1,8 +1,8 @@
 """Whom the command line speaks for, and where.
 
-A home is a folder of an exchange started from here: `var/sandbox` (ephemeral) or `var/exchange` (`hourbook up`). It holds `member.json`
-and `operator.json`, each an address and a key, readable by their owner only. $HOURBOOK_PROFILE names another such file;
-~/.config/hourbook/profile.json is looked for last.
+A home is a folder of an exchange started from here: `var/sandbox` (ephemeral) or `var/exchange` (`hourbook up`). It
+holds `member.json` and `operator.json`, each an address and a key, readable by their owner only. $HOURBOOK_PROFILE
+names another such file; ~/.config/hourbook/profile.json is looked for last.
 """
 
 from __future__ import annotations

@@ -53,12 +53,17 @@ def draw(stack: Stack, supervisor: Supervisor, client: Client) -> Group:
         market, price = Text(error.message), "2.60"
     typed = Text("\n".join(suggestions(price)), style="bold")
     return Group(
-        Panel(running, title=f"Hourbook sandbox · {stack.url} · ephemeral: everything is gone after Ctrl-C", title_align="left"),
+        Panel(
+            running,
+            title=f"Hourbook sandbox · {stack.url} · ephemeral: everything is gone after Ctrl-C",
+            title_align="left",
+        ),
         Panel(market, title="Next open hour of each class, USD per GPU-hour", title_align="left"),
         Panel(typed, title="In a second terminal, from this folder", title_align="left"),
         Text(
             "Simulated: money (faucet), delivery (hourbook admin deliver). Prices are recorded list prices of real clouds "
-            "(hourbook supply) plus the desk's margin. Ctrl-C stops everything.", style="dim",
+            "(hourbook supply) plus the desk's margin. Ctrl-C stops everything.",
+            style="dim",
         ),
     )
 
@@ -76,6 +81,10 @@ def _market(client: Client) -> tuple[Table, str]:
         if each.class_id == EXAMPLE and first.ask:
             price = first.ask
         table.add_row(
-            each.class_id, times.shown_iso(first.hour), first.bid or "-", first.ask or "-", str(first.ask_qty) if first.ask else ""
+            each.class_id,
+            times.shown_iso(first.hour),
+            first.bid or "-",
+            first.ask or "-",
+            str(first.ask_qty) if first.ask else "",
         )
     return table, price

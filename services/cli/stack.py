@@ -70,20 +70,24 @@ class Stack:
         """Everything but the desk, which needs a member's key first. Two processes per shard: one works, one stands by."""
         matching = [
             self._program(f"matching-{shard}{letter}", "matching", HOURBOOK_SHARD=str(shard))
-            for shard in range(self.shards) for letter in "ab"
+            for shard in range(self.shards)
+            for letter in "ab"
         ]
         return [self._program("settlement", "settlement"), *matching, self._program("gateway", "gateway")]
 
     def supply(self, sources: Path | None = None) -> Program:
         """The poller of catalogues; `sources`: another list than the packaged one."""
         more = {"HOURBOOK_SUPPLY_SOURCES": str(sources)} if sources else {}
-        return Program("supply", _module("supply"), {**_only(self.environment(), "KAFKA", "RUN", "TOPIC_PREFIX"), **more})
+        return Program(
+            "supply", _module("supply"), {**_only(self.environment(), "KAFKA", "RUN", "TOPIC_PREFIX"), **more}
+        )
 
     def desk(self, key_file: Path) -> Program:
         """The desk: a member's key, the gateway, the topic `offers`, and nothing else."""
         reached = _only(self.environment(), "KAFKA", "RUN", "TOPIC_PREFIX")
         return Program(
-            "market_maker", _module("market_maker"),
+            "market_maker",
+            _module("market_maker"),
             {**reached, "HOURBOOK_GATEWAY": self.url, "HOURBOOK_KEY": str(key_file)},
         )
 
@@ -103,7 +107,9 @@ class Stack:
 
     async def first_operator_key(self) -> Issued:
         """The key that can make all others, written to the log directly: whoever holds log and master key may."""
-        issued = issue_key(self.master_key, account=0, owner=1 << 40, scopes=("read", "operator"), label="first operator")
+        issued = issue_key(
+            self.master_key, account=0, owner=1 << 40, scopes=("read", "operator"), label="first operator"
+        )
         await self._write_key(issued.record)
         return issued
 
@@ -142,7 +148,11 @@ def key_answer(issued: Issued) -> NewKeyAnswer:
     """A key in the form in which POST /v1/keys answers it, and key files keep it."""
     record = issued.record
     key = KeyAnswer(
-        key_id=record.key_id, account=record.account, scopes=record.scopes, label=record.label, expires_at="",
+        key_id=record.key_id,
+        account=record.account,
+        scopes=record.scopes,
+        label=record.label,
+        expires_at="",
         networks=record.networks,
     )
     return NewKeyAnswer(key=key, secret=issued.secret, bearer=issued.bearer)

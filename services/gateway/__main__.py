@@ -50,8 +50,14 @@ async def serve(service: Service) -> None:
         await check_topics(cluster, settings.shards, TOPICS)
         gateway, tasks = await _wire(service, cluster)
         server = Server(
-            build(gateway), address="127.0.0.1", port=settings.http_port, interface=Interfaces.ASGI, websockets=False,
-            log_enabled=False, log_level=LogLevels.error, backpressure=1_000,
+            build(gateway),
+            address="127.0.0.1",
+            port=settings.http_port,
+            interface=Interfaces.ASGI,
+            websockets=False,
+            log_enabled=False,
+            log_level=LogLevels.error,
+            backpressure=1_000,
         )
         async with asyncio.TaskGroup() as group:
             for task in tasks:
@@ -72,7 +78,11 @@ async def _wire(service: Service, cluster: Cluster) -> tuple[Gateway, list[Calla
     ]
     keyring = Keyring(cluster.log("keys"), settings.master_key)
     classes, progress, limits = Classes(pool), Progress(pool, settings.shards), Limits()
-    reads, asks, offers = Reads(pool, classes), Asks(pool, lambda topic: cluster.log(topic)), Offers(cluster.log("offers"))
+    reads, asks, offers = (
+        Reads(pool, classes),
+        Asks(pool, cluster.log),
+        Offers(cluster.log("offers")),
+    )
     orders = Orders(doors, classes, reads, progress, asks, service.clock, market)
     for door in doors:
         await door.start()
@@ -91,8 +101,18 @@ async def _wire(service: Service, cluster: Cluster) -> tuple[Gateway, list[Calla
             await asyncio.sleep(_REFRESH_S)
 
     gateway = Gateway(
-        doors=doors, classes=classes, reads=reads, progress=progress, asks=asks, orders=orders, keyring=keyring,
-        limits=limits, offers=offers, market=market, clock=service.clock, master_key=settings.master_key,
+        doors=doors,
+        classes=classes,
+        reads=reads,
+        progress=progress,
+        asks=asks,
+        orders=orders,
+        keyring=keyring,
+        limits=limits,
+        offers=offers,
+        market=market,
+        clock=service.clock,
+        master_key=settings.master_key,
     )
     loops = [follow_keys, follow_settlement, offers.follow]
     return gateway, [*loops, *(door.write for door in doors), *(door.read for door in doors)]

@@ -21,9 +21,16 @@ from schemas import http
 from schemas.commands import Ground, Role, State
 from schemas.delivery import Delivered
 from schemas.ids import parse_order
-from schemas.keys import KeyRevoked
+from schemas.keys import KeyIssued, KeyRevoked
 from schemas.requests import (
-    Back, Deposit, FromTrading, OpenAccount, PayoutMoved, SetAccountRole, ToTrading, Withdraw,
+    Back,
+    Deposit,
+    FromTrading,
+    OpenAccount,
+    PayoutMoved,
+    SetAccountRole,
+    ToTrading,
+    Withdraw,
 )
 from schemas.requests import Request as SettlementRequest
 from schemas.specifications import BadSpecification, list_class
@@ -49,8 +56,20 @@ class Gateway:
     """Everything a handler may call, wired once in `__main__`."""
 
     def __init__(
-        self, *, doors: Sequence[Door], classes: Classes, reads: Reads, progress: Progress, asks: Asks, orders: Orders,
-        keyring: Keyring, limits: Limits, offers: Offers, market: MarketClock, clock: Clock, master_key: bytes,
+        self,
+        *,
+        doors: Sequence[Door],
+        classes: Classes,
+        reads: Reads,
+        progress: Progress,
+        asks: Asks,
+        orders: Orders,
+        keyring: Keyring,
+        limits: Limits,
+        offers: Offers,
+        market: MarketClock,
+        clock: Clock,
+        master_key: bytes,
     ) -> None:
         self.doors = doors
         self.classes = classes
@@ -112,7 +131,9 @@ async def get_status(gateway: Gateway) -> http.StatusAnswer:
     """Whether orders are accepted, and how far settlement is."""
     shards = tuple(
         http.ShardStatus(
-            shard=door.shard, seq=door.seq, settled_seq=gateway.progress.settled[door.shard],
+            shard=door.shard,
+            seq=door.seq,
+            settled_seq=gateway.progress.settled[door.shard],
             settlement_lag_ms=gateway.progress.lag_ms(door.shard),
         )
         for door in gateway.doors
@@ -179,7 +200,10 @@ async def post_order(gateway: Gateway, caller: Caller, data: http.OrderRequest) 
 
 @get("/v1/orders")
 async def get_orders(
-    gateway: Gateway, caller: Caller, contract: str = "", limit: Annotated[int, Parameter(ge=1, le=500)] = 100,
+    gateway: Gateway,
+    caller: Caller,
+    contract: str = "",
+    limit: Annotated[int, Parameter(ge=1, le=500)] = 100,
     order_state: Annotated[Literal["open", "filled", "cancelled", ""], Parameter(query="state")] = "",
 ) -> list[http.OrderAnswer]:
     """The account's orders, newest first."""
@@ -330,8 +354,14 @@ async def put_capacity(
         raise ApiError("wrong_hours")
     ground = Ground.DECLARED if data.ground == "declared" else Ground.PROMISED
     request = Back(
-        request_id(caller, key), account, row["class_no"], tuple(range(first, first + data.hours)), ground, data.qty,
-        decimal(data.collateral_price), data.version,
+        request_id(caller, key),
+        account,
+        row["class_no"],
+        tuple(range(first, first + data.hours)),
+        ground,
+        data.qty,
+        decimal(data.collateral_price),
+        data.version,
     )
     return await gateway.settle(request)
 
@@ -344,7 +374,8 @@ async def get_keys(gateway: Gateway, caller: Caller) -> list[http.KeyAnswer]:
     """Keys of the same account and owner."""
     caller.require("read")
     return [
-        _key(key.record) for key in gateway.keyring.keys.values()
+        _key(key.record)
+        for key in gateway.keyring.keys.values()
         if (key.record.account, key.record.owner) == (caller.account, caller.owner)
     ]
 
@@ -372,17 +403,26 @@ async def _issue(gateway: Gateway, data: http.KeyRequest, account: int, owner: i
     check_networks(data.networks)
     expires_ms = gateway.clock.now_ms() + data.expires_in_s * 1000 if data.expires_in_s > 0 else 0
     issued = issue_key(
-        gateway.master_key, account=account, owner=owner, scopes=tuple(data.scopes), label=data.label, expires_ms=expires_ms,
+        gateway.master_key,
+        account=account,
+        owner=owner,
+        scopes=tuple(data.scopes),
+        label=data.label,
+        expires_ms=expires_ms,
         networks=data.networks,
     )
     await gateway.asks.append("keys", issued.record)
     return http.NewKeyAnswer(key=_key(issued.record), secret=issued.secret, bearer=issued.bearer)
 
 
-def _key(record: Any) -> http.KeyAnswer:
+def _key(record: KeyIssued) -> http.KeyAnswer:
     return http.KeyAnswer(
-        key_id=record.key_id, account=record.account, scopes=record.scopes, label=record.label,
-        expires_at=iso(record.expires_ms) if record.expires_ms else "", networks=record.networks,
+        key_id=record.key_id,
+        account=record.account,
+        scopes=record.scopes,
+        label=record.label,
+        expires_at=iso(record.expires_ms) if record.expires_ms else "",
+        networks=record.networks,
     )
 
 
@@ -479,11 +519,42 @@ async def post_operator_key(gateway: Gateway, caller: Caller, data: http.Operato
 
 
 ROUTES: Final = [
-    get_time, get_status, get_classes, get_class, get_contracts, get_book, get_trades, get_supply,
-    post_order, get_orders, get_order, get_order_by_client_id, delete_order, delete_order_by_client_id,
-    get_account, get_fills, get_positions, get_balance, get_ledger, get_capacity, get_withdrawals, get_request,
-    post_transfer, post_withdrawal, put_capacity, get_keys, post_key, delete_key,
-    post_account, patch_account, post_class, post_deposit, post_payout, post_state, post_delivery, post_operator_key,
+    get_time,
+    get_status,
+    get_classes,
+    get_class,
+    get_contracts,
+    get_book,
+    get_trades,
+    get_supply,
+    post_order,
+    get_orders,
+    get_order,
+    get_order_by_client_id,
+    delete_order,
+    delete_order_by_client_id,
+    get_account,
+    get_fills,
+    get_positions,
+    get_balance,
+    get_ledger,
+    get_capacity,
+    get_withdrawals,
+    get_request,
+    post_transfer,
+    post_withdrawal,
+    put_capacity,
+    get_keys,
+    post_key,
+    delete_key,
+    post_account,
+    patch_account,
+    post_class,
+    post_deposit,
+    post_payout,
+    post_state,
+    post_delivery,
+    post_operator_key,
 ]
 
 # --- The application ----------------------------------------------------------------------------------------
@@ -520,7 +591,9 @@ def _limits_shown(gateway: Gateway) -> Callable[[Response[Any]], Awaitable[Respo
     return show
 
 
-def _problem(request: Request[Any, Any, AppState] | ASGIConnection[Any, Any, Any, Any], error: Exception) -> Response[bytes]:
+def _problem(
+    request: Request[Any, Any, AppState] | ASGIConnection[Any, Any, Any, Any], error: Exception
+) -> Response[bytes]:
     """Any error → application/problem+json."""
     request_id_shown = secrets.token_hex(8)
     refusal = _refusal(error)
@@ -534,7 +607,9 @@ def _problem(request: Request[Any, Any, AppState] | ASGIConnection[Any, Any, Any
     if refusal.row.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     return Response(
-        msgspec.json.encode(refusal.problem(request_id_shown)), status_code=refusal.row.status, headers=headers,
+        msgspec.json.encode(refusal.problem(request_id_shown)),
+        status_code=refusal.row.status,
+        headers=headers,
         media_type=MediaType.JSON,
     )
 
@@ -544,7 +619,9 @@ def _refusal(error: Exception) -> ApiError:
         return error
     if isinstance(error, ValidationException):
         faults = error.extra if isinstance(error.extra, list) else []
-        said = "; ".join(f"{fault.get('key', '')}: {fault.get('message', '')}" for fault in faults if isinstance(fault, dict))
+        said = "; ".join(
+            f"{fault.get('key', '')}: {fault.get('message', '')}" for fault in faults if isinstance(fault, dict)
+        )
         return ApiError("malformed", said or str(error.detail))
     if isinstance(error, HTTPException):
         code = {404: "not_found", 405: "method_not_allowed", 413: "too_large"}.get(error.status_code)

@@ -1,7 +1,7 @@
 """Who is asking, and may he? Pure: keys are given, the clock and the request are the caller's.
 
-Two ways: `Authorization: Bearer <token>`, or a signature: headers Hourbook-Key, Hourbook-Timestamp (ms since the epoch, ±30 s) and
-Hourbook-Signature = hex HMAC-SHA256(secret, timestamp + METHOD + path with query + body).
+Two ways: `Authorization: Bearer <token>`, or a signature: headers Hourbook-Key, Hourbook-Timestamp (ms since the
+epoch, ±30 s) and Hourbook-Signature = hex HMAC-SHA256(secret, timestamp + METHOD + path with query + body).
 """
 
 from __future__ import annotations

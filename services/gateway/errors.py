@@ -44,8 +44,12 @@ CODES: Final[dict[str, Row]] = {
     "insufficient_funds": Row(422, "The account cannot cover this", "deposit, or ask for less", money=True),
     "insufficient_backing": Row(422, "More than may be sold", "declare capacity, or sell what you hold"),
     "duplicate_client_id": Row(409, "This client order id stands for another order", "use a new id"),
-    "wrong_client_id": Row(422, "The client order id is not usable", "use 1 to 36 printable ASCII characters without space"),
-    "too_late": Row(422, "It arrived after valid_for_ms had passed", "send it again with the same client order id", retryable=True),
+    "wrong_client_id": Row(
+        422, "The client order id is not usable", "use 1 to 36 printable ASCII characters without space"
+    ),
+    "too_late": Row(
+        422, "It arrived after valid_for_ms had passed", "send it again with the same client order id", retryable=True
+    ),
     "wrong_validity": Row(422, "valid_for_ms is out of range", "use 1 to 600000"),
     "would_trade": Row(422, "Post-only, and it would trade at once", "lower the bid or raise the ask"),
     "cannot_fill": Row(422, "Fill-or-kill, and the book cannot fill it", "ask for less, or use ioc"),
@@ -54,12 +58,16 @@ CODES: Final[dict[str, Row]] = {
     "stale_version": Row(409, "A newer version of this backing is in force", "use a higher version"),
     "wrong_role": Row(403, "The account's role does not permit this", "ask an operator for the role"),
     "wrong_ground": Row(422, "There is no such ground", "use declared or promised"),
-    "wrong_collateral": Row(422, "The collateral price does not fit", "use at least the collar's upper bound", money=True),
+    "wrong_collateral": Row(
+        422, "The collateral price does not fit", "use at least the collar's upper bound", money=True
+    ),
     "wrong_class": Row(422, "The class contradicts itself or the one listed", "list a new version as a new class"),
     "wrong_amount": Row(422, "The amount is not usable", "use a positive amount"),
     "wrong_owner": Row(422, "An account's owner never changes", "open another account"),
     "wrong_state": Row(422, "It cannot go to this state", "look at the state it has"),
-    "wrong_version": Row(422, "This engine version is not possible", "use a version that the build knows, never a lower one"),
+    "wrong_version": Row(
+        422, "This engine version is not possible", "use a version that the build knows, never a lower one"
+    ),
     "wrong_hours": Row(422, "The hours do not fit", "use 1 to 1024 rising hours"),
     "malformed": Row(400, "The request does not decode", "docs/api.md shows the bodies"),
     # Settlement.
@@ -83,7 +91,9 @@ CODES: Final[dict[str, Row]] = {
     "key_expired": Row(401, "The key has expired", "ask for a new one"),
     "wrong_network": Row(403, "The key may not be used from this address", "use an allowed address"),
     "missing_scope": Row(403, "The key lacks the scope", "use a key that has it"),
-    "idempotency_key_required": Row(400, "An Idempotency-Key header is required", "send any text of your own, new for each request"),
+    "idempotency_key_required": Row(
+        400, "An Idempotency-Key header is required", "send any text of your own, new for each request"
+    ),
     "not_found": Row(404, "There is nothing at this address", "docs/api.md lists the addresses"),
     "unknown_request": Row(404, "There is no such request", "it may not have been settled yet", retryable=True),
     "method_not_allowed": Row(405, "This address does not take this method", "docs/api.md lists the methods"),
@@ -92,7 +102,9 @@ CODES: Final[dict[str, Row]] = {
     "overloaded": Row(503, "Settlement lags behind", "wait a moment; cancels are accepted", retryable=True),
     "not_ready": Row(503, "The gateway does not reach its log or database", "try again in a moment", retryable=True),
     "not_settled_yet": Row(503, "Your last write is not settled yet", "read again in a moment", retryable=True),
-    "outcome_unknown": Row(504, "No answer in time", "send the same again with the same id to learn the outcome", retryable=True),
+    "outcome_unknown": Row(
+        504, "No answer in time", "send the same again with the same id to learn the outcome", retryable=True
+    ),
     "internal": Row(500, "A fault of ours", "tell us the request_id"),
 }
 
@@ -109,13 +121,16 @@ class ApiError(Exception):
 
     @property
     def outcome(self) -> Literal["rejected", "unknown"]:
+        """`rejected`: nothing has changed; `unknown`: something may have."""
         return "unknown" if self.code in ("outcome_unknown", "internal") else "rejected"
 
     def _sentence(self) -> str:
         numbers = ""
         if self.need or self.have:
             need, have = (self._shown(number) for number in (self.need, self.have))
-            numbers = f"needs {need}, {have} there: " if self.have or self.code.startswith("insufficient") else f"{need}: "
+            numbers = (
+                f"needs {need}, {have} there: " if self.have or self.code.startswith("insufficient") else f"{need}: "
+            )
         return f"{numbers}{self.row.advice}"
 
     def _shown(self, number: int) -> str:
@@ -130,6 +145,13 @@ class ApiError(Exception):
                 for name, number in (("need", self.need), ("have", self.have))
             }
         return Problem(
-            type=f"/problems/{self.code}", title=self.row.title, status=self.row.status, detail=str(self), code=self.code,
-            request_id=request_id, retryable=self.row.retryable, outcome=self.outcome, **shown,
+            type=f"/problems/{self.code}",
+            title=self.row.title,
+            status=self.row.status,
+            detail=str(self),
+            code=self.code,
+            request_id=request_id,
+            retryable=self.row.retryable,
+            outcome=self.outcome,
+            **shown,
         )

@@ -51,26 +51,44 @@ class Offers:
     def answer(self, class_id: str) -> http.SupplyAnswer:
         """Cheapest first; `class_id` empty: all classes."""
         offers = sorted(
-            (offer for offer in self._offers.values() if class_id in ("", offer.class_id)), key=lambda o: (o.class_id, o.price)
+            (offer for offer in self._offers.values() if class_id in ("", offer.class_id)),
+            key=lambda o: (o.class_id, o.price),
         )
         return http.SupplyAnswer(
             references=tuple(
                 http.ReferenceAnswer(
-                    class_id=r.class_id, cheapest=format_usd(r.cheapest), median=format_usd(r.median), clouds=r.clouds,
+                    class_id=r.class_id,
+                    cheapest=format_usd(r.cheapest),
+                    median=format_usd(r.median),
+                    clouds=r.clouds,
                     offers=r.offers,
                 )
-                for _, r in sorted(self._references.items()) if class_id in ("", r.class_id)
+                for _, r in sorted(self._references.items())
+                if class_id in ("", r.class_id)
             ),
             offers=tuple(
                 http.OfferAnswer(
-                    class_id=o.class_id, cloud=o.cloud, region=o.region, instance_type=o.instance_type, kind=o.kind,
-                    gpus=o.gpus, price=format_usd(o.price), source=o.source, as_of=iso(o.as_of_ms), seen_at=iso(o.seen_ms),
+                    class_id=o.class_id,
+                    cloud=o.cloud,
+                    region=o.region,
+                    instance_type=o.instance_type,
+                    kind=o.kind,
+                    gpus=o.gpus,
+                    price=format_usd(o.price),
+                    source=o.source,
+                    as_of=iso(o.as_of_ms),
+                    seen_at=iso(o.seen_ms),
                 )
                 for o in offers
             ),
             polls=tuple(
                 http.PollAnswer(
-                    source=p.source, rows=p.rows, mapped=p.mapped, refused=p.refused, reasons=p.reasons, seen_at=iso(p.seen_ms)
+                    source=p.source,
+                    rows=p.rows,
+                    mapped=p.mapped,
+                    refused=p.refused,
+                    reasons=p.reasons,
+                    seen_at=iso(p.seen_ms),
                 )
                 for _, p in sorted(self._polls.items())
             ),

@@ -1,7 +1,7 @@
 """Placing and cancelling: from a body to a command, through the door, to an answer.
 
-A bid that lacks cash is tried first (docs/decisions/004-try-first.md): the engine alone judges; when it says what is missing and the
-wallet has it, the money is moved and the order sent again. A refusal does not use up a client order id.
+A bid that lacks cash is tried first (docs/decisions/004-try-first.md): the engine alone judges; when it says what is
+missing and the wallet has it, the money is moved and the order sent again. A refusal does not use up a client order id.
 """
 
 from __future__ import annotations
@@ -13,7 +13,15 @@ from typing import Final
 from schemas import http
 from schemas.commands import CancelOrder, Flag, PlaceOrder, SetState, Side, Tif
 from schemas.events import (
-    CancelAccepted, Code, Event, Filled, OrderAccepted, OrderCancelled, OrderRepeated, Rejected, StateSet,
+    CancelAccepted,
+    Code,
+    Event,
+    Filled,
+    OrderAccepted,
+    OrderCancelled,
+    OrderRepeated,
+    Rejected,
+    StateSet,
 )
 from schemas.ids import format_order, is_client_id, shard_of_order
 from schemas.requests import ToTrading
@@ -44,7 +52,13 @@ class Orders:
     """Use cases of members' orders and operators' halts."""
 
     def __init__(
-        self, doors: Sequence[Door], classes: Classes, reads: Reads, progress: Progress, asks: Asks, clock: Clock,
+        self,
+        doors: Sequence[Door],
+        classes: Classes,
+        reads: Reads,
+        progress: Progress,
+        asks: Asks,
+        clock: Clock,
         market: MarketClock,
     ) -> None:
         self._doors = doors
@@ -82,10 +96,19 @@ class Orders:
         return await self._placed(caller, door.shard, answer)
 
     def _command(self, caller: Caller, contract: int, body: http.OrderRequest, price: int) -> PlaceOrder:
-        flags = (Flag.POST_ONLY if body.post_only else 0) | (Flag.CANCEL_OLDEST if body.self_trade == "cancel_oldest" else 0)
+        flags = (Flag.POST_ONLY if body.post_only else 0) | (
+            Flag.CANCEL_OLDEST if body.self_trade == "cancel_oldest" else 0
+        )
         return PlaceOrder(
-            caller.account, contract, Side.BUY if body.side == "buy" else Side.SELL, body.qty, price,
-            Tif[body.tif.upper()], int(flags), body.client_order_id, self._valid_until(body.valid_for_ms),
+            caller.account,
+            contract,
+            Side.BUY if body.side == "buy" else Side.SELL,
+            body.qty,
+            price,
+            Tif[body.tif.upper()],
+            int(flags),
+            body.client_order_id,
+            self._valid_until(body.valid_for_ms),
         )
 
     def _valid_until(self, valid_for_ms: int) -> int:
@@ -99,13 +122,16 @@ class Orders:
         request = ToTrading(f"{caller.account}:auto-{secrets.token_hex(12)}", caller.account, shard, missing)
         outcome = await self._asks.ask(request)
         if outcome.state == "pending":
-            raise ApiError("not_ready", "the transfer from your wallet is still under way: send the order again in a moment")
+            raise ApiError(
+                "not_ready", "the transfer from your wallet is still under way: send the order again in a moment"
+            )
         if outcome.code == "insufficient_funds":
             raise ApiError(
                 "insufficient_funds",
                 f"needs {format_usd(refusal.need)} USD; {format_usd(refusal.have)} is free for trading and "
                 f"{format_usd(outcome.have)} in the wallet: deposit, or ask for less",
-                need=refusal.need, have=refusal.have + outcome.have,
+                need=refusal.need,
+                have=refusal.have + outcome.have,
             )
         refuse(outcome)
 
@@ -118,7 +144,9 @@ class Orders:
         first = (known["contract"], known["side"], known["qty"], known["price"], known["tif"])
         again = (contract, Side.BUY if body.side == "buy" else Side.SELL, body.qty, price, Tif[body.tif.upper()])
         if first != again:
-            raise ApiError("duplicate_client_id", f"it stands for order {format_order(known['order_id'])}: use a new id")
+            raise ApiError(
+                "duplicate_client_id", f"it stands for order {format_order(known['order_id'])}: use a new id"
+            )
         return await self._reads.order_answer(known, repeated=True)
 
     async def _placed(self, caller: Caller, shard: int, answer: Answer) -> http.OrderAnswer:
@@ -141,11 +169,20 @@ class Orders:
         leaves = order.qty - filled - cancelled
         symbol = await self._classes.symbol(order.contract)
         return http.OrderAnswer(
-            order_id=format_order(order.order), client_order_id=order.client_id, contract=symbol,
-            side="buy" if order.side == Side.BUY else "sell", qty=order.qty, price=format_usd(order.price),
-            tif=TIFS[order.tif], post_only=bool(order.flags & Flag.POST_ONLY),
-            state="open" if leaves else "cancelled" if ends else "filled", reason=reason_name(ends[0].reason) if ends else "",
-            leaves=leaves, filled=filled, cancelled=cancelled, accepted_at=iso(answer.time_ms),
+            order_id=format_order(order.order),
+            client_order_id=order.client_id,
+            contract=symbol,
+            side="buy" if order.side == Side.BUY else "sell",
+            qty=order.qty,
+            price=format_usd(order.price),
+            tif=TIFS[order.tif],
+            post_only=bool(order.flags & Flag.POST_ONLY),
+            state="open" if leaves else "cancelled" if ends else "filled",
+            reason=reason_name(ends[0].reason) if ends else "",
+            leaves=leaves,
+            filled=filled,
+            cancelled=cancelled,
+            accepted_at=iso(answer.time_ms),
             fills=tuple([await self._fill(order, symbol, fill, answer.time_ms) for fill in fills]),
         )
 
@@ -153,10 +190,18 @@ class Orders:
         buying = order.side == Side.BUY
         desk = await self._reads.is_desk(fill.seller if buying else fill.buyer)
         return http.FillAnswer(
-            trade=f"{shard_of_order(order.order)}-{fill.trade}", contract=symbol, order_id=format_order(order.order),
-            side="buy" if buying else "sell", role="taker", qty=fill.qty, price=format_usd(fill.price), minutes=fill.minutes,
-            notional=format_usd(fill.notional), fee=format_usd(fill.buyer_fee if buying else fill.seller_fee),
-            counterparty="desk" if desk else "member", at=iso(time_ms),
+            trade=f"{shard_of_order(order.order)}-{fill.trade}",
+            contract=symbol,
+            order_id=format_order(order.order),
+            side="buy" if buying else "sell",
+            role="taker",
+            qty=fill.qty,
+            price=format_usd(fill.price),
+            minutes=fill.minutes,
+            notional=format_usd(fill.notional),
+            fee=format_usd(fill.buyer_fee if buying else fill.seller_fee),
+            counterparty="desk" if desk else "member",
+            at=iso(time_ms),
         )
 
     # --- Cancel ----------------------------------------------------------------------------------------

@@ -28,7 +28,10 @@ _KINDS: Final = {2: "wallet", 3: "payout", 4: "transit", 5: "trading", 8: "colla
 _SIDES: Final[dict[int, Literal["buy", "sell"]]] = {int(Side.BUY): "buy", int(Side.SELL): "sell"}
 TIFS: Final[dict[int, Literal["gtc", "gtd", "ioc", "fok"]]] = {1: "gtc", 2: "gtd", 3: "ioc", 4: "fok"}
 STATES: Final[dict[int, Literal["open", "post_only", "cancel_only", "halted"]]] = {
-    1: "open", 2: "post_only", 3: "cancel_only", 4: "halted",
+    1: "open",
+    2: "post_only",
+    3: "cancel_only",
+    4: "halted",
 }
 ROLES: Final[dict[int, Literal["member", "provider", "market_maker"]]] = {0: "member", 1: "provider", 2: "market_maker"}
 GROUNDS: Final[dict[int, Literal["declared", "promised", "ready"]]] = {1: "declared", 2: "promised", 3: "ready"}
@@ -50,7 +53,7 @@ class Progress:
 
     async def refresh(self, seqs: list[int]) -> None:
         """Read the cursors; `seqs`: newest seq seen per shard."""
-        for row in await self._pool.fetch('SELECT partition, seq FROM settlement.cursors WHERE topic = $1', "events"):
+        for row in await self._pool.fetch("SELECT partition, seq FROM settlement.cursors WHERE topic = $1", "events"):
             if row["partition"] < len(self.settled):
                 self.settled[row["partition"]] = row["seq"]
         now = time.monotonic()
@@ -128,14 +131,22 @@ class Classes:
 def class_answer(row: Row, *, specification: bool = False) -> http.ClassAnswer:
     """A row of `classes`."""
     return http.ClassAnswer(
-        class_id=row["class_id"], title=str(tomllib.loads(row["specification"]).get("title", "")), shard=row["shard"],
-        lot=row["lot"], tick=format_usd(row["tick"]), list_price=format_usd(row["list_price"]),
+        class_id=row["class_id"],
+        title=str(tomllib.loads(row["specification"]).get("title", "")),
+        shard=row["shard"],
+        lot=row["lot"],
+        tick=format_usd(row["tick"]),
+        list_price=format_usd(row["list_price"]),
         collar_low=format_usd(-(-row["list_price"] * row["collar_low_bp"] // BP)),
         collar_high=format_usd(row["list_price"] * row["collar_high_bp"] // BP),
-        buyer_maker_bp=row["buyer_maker"], buyer_taker_bp=row["buyer_taker"],
-        seller_maker_bp=row["seller_maker"], seller_taker_bp=row["seller_taker"],
-        horizon_hours=row["horizon_hours"], gate_minutes=row["gate_ms"] // MS_PER_MINUTE,
-        state=STATES[row["state"]], specification=row["specification"] if specification else "",
+        buyer_maker_bp=row["buyer_maker"],
+        buyer_taker_bp=row["buyer_taker"],
+        seller_maker_bp=row["seller_maker"],
+        seller_taker_bp=row["seller_taker"],
+        horizon_hours=row["horizon_hours"],
+        gate_minutes=row["gate_ms"] // MS_PER_MINUTE,
+        state=STATES[row["state"]],
+        specification=row["specification"] if specification else "",
     )
 
 
@@ -154,7 +165,8 @@ class Reads:
             "SELECT c.contract, c.phase, c.state, o.side, o.price, sum(o.leaves) AS qty FROM settlement.contracts c"
             " LEFT JOIN settlement.orders o ON o.contract = c.contract AND o.state = 'open'"
             " WHERE c.class_no = $1 AND c.phase <> 'ended' GROUP BY c.contract, c.phase, c.state, o.side, o.price"
-            " ORDER BY c.contract", row["class_no"],
+            " ORDER BY c.contract",
+            row["class_no"],
         )
         books: dict[int, dict[str, Any]] = {}
         for line in rows:
@@ -169,10 +181,15 @@ class Reads:
     def _contract(self, class_id: str, class_state: int, contract: int, best: dict[str, Any]) -> http.ContractAnswer:
         line, bid, ask = best["row"], best["bid"], best["ask"]
         return http.ContractAnswer(
-            contract=format_symbol(class_id, hour_of(contract)), class_id=class_id, hour=iso_hour(hour_of(contract)),
-            phase=line["phase"], state=STATES[max(class_state, line["state"])],
-            bid=format_usd(bid["price"]) if bid else "", bid_qty=int(bid["qty"]) if bid else 0,
-            ask=format_usd(ask["price"]) if ask else "", ask_qty=int(ask["qty"]) if ask else 0,
+            contract=format_symbol(class_id, hour_of(contract)),
+            class_id=class_id,
+            hour=iso_hour(hour_of(contract)),
+            phase=line["phase"],
+            state=STATES[max(class_state, line["state"])],
+            bid=format_usd(bid["price"]) if bid else "",
+            bid_qty=int(bid["qty"]) if bid else 0,
+            ask=format_usd(ask["price"]) if ask else "",
+            ask_qty=int(ask["qty"]) if ask else 0,
         )
 
     async def book(self, symbol: str, contract: int, shard: int, depth: int) -> http.BookAnswer:
@@ -182,9 +199,12 @@ class Reads:
                 raise ApiError("unknown_contract")
             rows = await db.fetch(
                 "SELECT side, price, sum(leaves) AS qty, count(*) AS orders FROM settlement.orders"
-                " WHERE contract = $1 AND state = 'open' GROUP BY side, price ORDER BY price", contract,
+                " WHERE contract = $1 AND state = 'open' GROUP BY side, price ORDER BY price",
+                contract,
             )
-            seq = await db.fetchval("SELECT seq FROM settlement.cursors WHERE topic = 'events' AND partition = $1", shard)
+            seq = await db.fetchval(
+                "SELECT seq FROM settlement.cursors WHERE topic = 'events' AND partition = $1", shard
+            )
         sides: dict[int, list[http.LevelAnswer]] = {Side.BUY: [], Side.SELL: []}
         for row in rows:
             level = http.LevelAnswer(price=format_usd(row["price"]), qty=int(row["qty"]), orders=row["orders"])
@@ -196,12 +216,18 @@ class Reads:
         """Newest first, without names."""
         rows = await self._pool.fetch(
             "SELECT shard, trade, price, qty, taker_side, time_ms FROM settlement.fills WHERE contract = $1"
-            " ORDER BY trade DESC LIMIT $2", contract, min(limit, ROWS_MAX),
+            " ORDER BY trade DESC LIMIT $2",
+            contract,
+            min(limit, ROWS_MAX),
         )
         return [
             http.TradeAnswer(
-                trade=f"{r['shard']}-{r['trade']}", contract=symbol, price=format_usd(r["price"]), qty=r["qty"],
-                maker_side=_SIDES[3 - r["taker_side"]], at=iso(r["time_ms"]),
+                trade=f"{r['shard']}-{r['trade']}",
+                contract=symbol,
+                price=format_usd(r["price"]),
+                qty=r["qty"],
+                maker_side=_SIDES[3 - r["taker_side"]],
+                at=iso(r["time_ms"]),
             )
             for r in rows
         ]
@@ -212,29 +238,47 @@ class Reads:
         """The account's, newest first. `state` and `contract` empty: all."""
         rows = await self._pool.fetch(
             "SELECT * FROM settlement.orders WHERE account = $1 AND ($2 = '' OR state = $2) AND ($3 = 0 OR contract = $3)"
-            " ORDER BY accepted_ms DESC, order_id DESC LIMIT $4", account, state, contract, min(limit, ROWS_MAX),
+            " ORDER BY accepted_ms DESC, order_id DESC LIMIT $4",
+            account,
+            state,
+            contract,
+            min(limit, ROWS_MAX),
         )
         return [await self.order_answer(row) for row in rows]
 
     async def order(self, account: int, order: int) -> Row | None:
         """One of the account's, by id."""
-        return await self._pool.fetchrow("SELECT * FROM settlement.orders WHERE order_id = $1 AND account = $2", order, account)
+        return await self._pool.fetchrow(
+            "SELECT * FROM settlement.orders WHERE order_id = $1 AND account = $2", order, account
+        )
 
     async def order_by_client_id(self, account: int, client_id: str) -> Row | None:
         """The newest with this client id."""
         return await self._pool.fetchrow(
             "SELECT * FROM settlement.orders WHERE account = $1 AND client_id = $2 ORDER BY accepted_ms DESC, order_id DESC"
-            " LIMIT 1", account, client_id,
+            " LIMIT 1",
+            account,
+            client_id,
         )
 
     async def order_answer(self, row: Row, *, repeated: bool = False) -> http.OrderAnswer:
         """A row of `orders`."""
         return http.OrderAnswer(
-            order_id=format_order(row["order_id"]), client_order_id=row["client_id"],
-            contract=await self._classes.symbol(row["contract"]), side=_SIDES[row["side"]], qty=row["qty"],
-            price=format_usd(row["price"]), tif=TIFS[row["tif"]], post_only=bool(row["flags"] & Flag.POST_ONLY),
-            state=row["state"], reason=reason_name(row["reason"]), leaves=row["leaves"], filled=row["filled"],
-            cancelled=row["cancelled"], accepted_at=iso(row["accepted_ms"]), repeated=repeated,
+            order_id=format_order(row["order_id"]),
+            client_order_id=row["client_id"],
+            contract=await self._classes.symbol(row["contract"]),
+            side=_SIDES[row["side"]],
+            qty=row["qty"],
+            price=format_usd(row["price"]),
+            tif=TIFS[row["tif"]],
+            post_only=bool(row["flags"] & Flag.POST_ONLY),
+            state=row["state"],
+            reason=reason_name(row["reason"]),
+            leaves=row["leaves"],
+            filled=row["filled"],
+            cancelled=row["cancelled"],
+            accepted_at=iso(row["accepted_ms"]),
+            repeated=repeated,
         )
 
     async def fills(self, account: int, limit: int) -> list[http.FillAnswer]:
@@ -242,7 +286,9 @@ class Reads:
         rows = await self._pool.fetch(
             "SELECT f.*, b.desk AS buyer_desk, s.desk AS seller_desk FROM settlement.fills f"
             " JOIN settlement.accounts b ON b.account = f.buyer JOIN settlement.accounts s ON s.account = f.seller"
-            " WHERE f.buyer = $1 OR f.seller = $1 ORDER BY f.time_ms DESC, f.trade DESC LIMIT $2", account, min(limit, ROWS_MAX),
+            " WHERE f.buyer = $1 OR f.seller = $1 ORDER BY f.time_ms DESC, f.trade DESC LIMIT $2",
+            account,
+            min(limit, ROWS_MAX),
         )
         return [await self._fill(account, row) for row in rows]
 
@@ -250,11 +296,18 @@ class Reads:
         buying = row["buyer"] == account
         taking = (row["taker_side"] == Side.BUY) == buying
         return http.FillAnswer(
-            trade=f"{row['shard']}-{row['trade']}", contract=await self._classes.symbol(row["contract"]),
-            order_id=format_order(row["taker_order"] if taking else row["maker_order"]), side="buy" if buying else "sell",
-            role="taker" if taking else "maker", qty=row["qty"], price=format_usd(row["price"]), minutes=row["minutes"],
-            notional=format_usd(row["notional"]), fee=format_usd(row["buyer_fee"] if buying else row["seller_fee"]),
-            counterparty="desk" if row["seller_desk" if buying else "buyer_desk"] else "member", at=iso(row["time_ms"]),
+            trade=f"{row['shard']}-{row['trade']}",
+            contract=await self._classes.symbol(row["contract"]),
+            order_id=format_order(row["taker_order"] if taking else row["maker_order"]),
+            side="buy" if buying else "sell",
+            role="taker" if taking else "maker",
+            qty=row["qty"],
+            price=format_usd(row["price"]),
+            minutes=row["minutes"],
+            notional=format_usd(row["notional"]),
+            fee=format_usd(row["buyer_fee"] if buying else row["seller_fee"]),
+            counterparty="desk" if row["seller_desk" if buying else "buyer_desk"] else "member",
+            at=iso(row["time_ms"]),
         )
 
     async def is_desk(self, account: int) -> bool:
@@ -281,11 +334,14 @@ class Reads:
             )
             bids = await db.fetch(
                 "SELECT shard, contract, price, leaves, maker_bp, taker_bp FROM settlement.orders"
-                " WHERE account = $1 AND state = 'open' AND side = $2", account, Side.BUY,
+                " WHERE account = $1 AND state = 'open' AND side = $2",
+                account,
+                Side.BUY,
             )
             promises = await db.fetch(
                 "SELECT contract, qty, owed, collateral_price FROM settlement.backing WHERE account = $1 AND ground = $2",
-                account, Ground.PROMISED,
+                account,
+                Ground.PROMISED,
             )
         total: defaultdict[tuple[str, int], int] = defaultdict(int)
         for row in rows:
@@ -300,8 +356,11 @@ class Reads:
             unit = promise_collateral(promise["collateral_price"], row["buyer_taker"])
             collateral[row["shard"]] += max(promise["qty"], promise["owed"]) * unit
         return http.BalanceAnswer(
-            account=account, wallet=format_usd(total["wallet", 0]), in_transit=format_usd(total["transit", 0]),
-            payouts=format_usd(total["payout", 0]), waiting_collateral=format_usd(total["collateral", 0]),
+            account=account,
+            wallet=format_usd(total["wallet", 0]),
+            in_transit=format_usd(total["transit", 0]),
+            payouts=format_usd(total["payout", 0]),
+            waiting_collateral=format_usd(total["collateral", 0]),
             trading=tuple(
                 _trading(shard, total["trading", shard], holds[shard], collateral[shard]) for shard in range(shards)
             ),
@@ -316,12 +375,17 @@ class Reads:
             " sum(CASE WHEN obligor = $1 THEN proceeds ELSE 0 END) AS proceeds"
             " FROM settlement.titles t LEFT JOIN settlement.contracts c USING (contract)"
             " WHERE (holder = $1 OR obligor = $1) AND t.state IN ('live', 'ended') GROUP BY t.contract, c.phase"
-            " ORDER BY (t.contract & 16777215), t.contract", account,
+            " ORDER BY (t.contract & 16777215), t.contract",
+            account,
         )
         return [
             http.PositionAnswer(
-                contract=await self._classes.symbol(row["contract"]), hour=iso_hour(hour_of(row["contract"])),
-                phase=row["phase"], held=int(row["held"]), owed=int(row["owed"]), cost=format_usd(int(row["cost"])),
+                contract=await self._classes.symbol(row["contract"]),
+                hour=iso_hour(hour_of(row["contract"])),
+                phase=row["phase"],
+                held=int(row["held"]),
+                owed=int(row["owed"]),
+                cost=format_usd(int(row["cost"])),
                 proceeds=format_usd(int(row["proceeds"])),
             )
             for row in rows
@@ -334,12 +398,16 @@ class Reads:
             " JOIN settlement.entries e USING (source, shard, seq, index)"
             " WHERE p.ref = $1 AND p.kind IN (2, 3, 4, 5, 8) AND p.asset = 0"
             " ORDER BY e.time_ms DESC, e.source, e.shard, e.seq DESC, e.index DESC, p.line LIMIT $2",
-            account, min(limit, ROWS_MAX),
+            account,
+            min(limit, ROWS_MAX),
         )
         return [
             http.LineAnswer(
-                entry=f"{r['source']}-{r['shard']}-{r['seq']}-{r['index']}", what=r["what"], kind=_KINDS[r["kind"]],
-                amount=format_usd(r["amount"]), at=iso(r["time_ms"]),
+                entry=f"{r['source']}-{r['shard']}-{r['seq']}-{r['index']}",
+                what=r["what"],
+                kind=_KINDS[r["kind"]],
+                amount=format_usd(r["amount"]),
+                at=iso(r["time_ms"]),
             )
             for r in rows
         ]
@@ -351,8 +419,12 @@ class Reads:
         )
         return [
             http.WithdrawalAnswer(
-                payout=r["payout"], amount=format_usd(r["amount"]), destination=r["destination"], state=r["state"],
-                created_at=iso(r["created_ms"]), updated_at=iso(r["updated_ms"]),
+                payout=r["payout"],
+                amount=format_usd(r["amount"]),
+                destination=r["destination"],
+                state=r["state"],
+                created_at=iso(r["created_ms"]),
+                updated_at=iso(r["updated_ms"]),
             )
             for r in rows
         ]
@@ -364,8 +436,12 @@ class Reads:
         )
         return [
             http.CapacityAnswer(
-                contract=await self._classes.symbol(row["contract"]), ground=GROUNDS[row["ground"]],
-                qty=row["qty"], owed=row["owed"], collateral_price=format_usd(row["collateral_price"]), version=row["version"],
+                contract=await self._classes.symbol(row["contract"]),
+                ground=GROUNDS[row["ground"]],
+                qty=row["qty"],
+                owed=row["owed"],
+                collateral_price=format_usd(row["collateral_price"]),
+                version=row["version"],
             )
             for row in rows
         ]
@@ -378,6 +454,9 @@ def reason_name(reason: int) -> str:
 
 def _trading(shard: int, balance: int, holds: int, collateral: int) -> http.TradingAnswer:
     return http.TradingAnswer(
-        shard=shard, balance=format_usd(balance), holds=format_usd(holds), collateral=format_usd(collateral),
+        shard=shard,
+        balance=format_usd(balance),
+        holds=format_usd(holds),
+        collateral=format_usd(collateral),
         available=format_usd(balance - holds - collateral),
     )

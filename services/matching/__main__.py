@@ -50,16 +50,29 @@ async def serve(service: Service, plan: SnapshotPlan) -> None:
     async with _opened(service) as (mirror, store):
         collector.freeze()
         follower = Follower(
-            mirror, lease, store, service.clock, service.status,
-            lease_name=lease_name, holder=holder, plan=plan, idle=collector.idle,
+            mirror,
+            lease,
+            store,
+            service.clock,
+            service.status,
+            lease_name=lease_name,
+            holder=holder,
+            plan=plan,
+            idle=collector.idle,
         )
         epoch = await follower.run()
         try:
             collector.freeze()
             service.log.info("takes over", extra={"fields": {"epoch": epoch, "missing": len(mirror.pending)}})
             await Shell(
-                mirror, lease, service.clock, service.status,
-                lease_name=lease_name, holder=holder, epoch=epoch, idle=collector.idle,
+                mirror,
+                lease,
+                service.clock,
+                service.status,
+                lease_name=lease_name,
+                holder=holder,
+                epoch=epoch,
+                idle=collector.idle,
             ).run()
         finally:
             # However it ends, it writes no more: the standby need not wait until the lease has run out.
@@ -74,7 +87,11 @@ async def _opened(service: Service) -> AsyncIterator[tuple[Mirror, FileSnapshotS
     assert service.settings.data is not None, "named in NEEDS"
     store = FileSnapshotStore(service.settings.data / "snapshots", shard)
     async with _cluster(service) as cluster:
-        commands, events, quarantine = cluster.log("commands", shard), cluster.log("events", shard), cluster.log("quarantine")
+        commands, events, quarantine = (
+            cluster.log("commands", shard),
+            cluster.log("events", shard),
+            cluster.log("quarantine"),
+        )
         service.status.set(role="recovering", shard=shard)
         mirror = await recover(shard, commands, events, quarantine, store, notice=service.log.warning)
         begins = {"offset": mirror.replica.next_offset, "seq": mirror.replica.seq}
@@ -157,7 +174,10 @@ def _parser() -> argparse.ArgumentParser:
         banning.add_argument(text, required=True)
     archiving = what.add_parser("archive", help="copy what nobody needs any more into files, and cut it")
     archiving.add_argument(
-        "--cursors", type=_numbers, required=True, help="next offsets in events of everybody who keeps one, joined by commas"
+        "--cursors",
+        type=_numbers,
+        required=True,
+        help="next offsets in events of everybody who keeps one, joined by commas",
     )
     archiving.add_argument(
         "--snapshots", type=Path, nargs="*", default=[], help="snapshot folders of the shard's other machines"

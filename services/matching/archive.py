@@ -86,7 +86,9 @@ class Archive:
         spans = [(int(match[1]), int(match[2])) for name in names if (match := _NAME.fullmatch(name))]
         for (_, end), (first, _) in itertools.pairwise(spans):
             if end != first:
-                raise Halt(f"archive of {self.topic}/{self.partition}: a segment ends at {end}, the next begins at {first}")
+                raise Halt(
+                    f"archive of {self.topic}/{self.partition}: a segment ends at {end}, the next begins at {first}"
+                )
         return spans
 
     def load(self, first: int, end: int) -> tuple[Segment, bytes]:
@@ -147,7 +149,9 @@ async def copy(log: Log, archive: Archive, *, below: int, segment_bytes: int = S
     first, end = await log.bounds()
     start = spans[-1][1] if spans else 0
     if first > start and first > 0:
-        raise Halt(f"{log.topic}/{log.partition} begins at {first}, the archive ends at {start}: what was between is lost")
+        raise Halt(
+            f"{log.topic}/{log.partition} begins at {first}, the archive ends at {start}: what was between is lost"
+        )
     below = min(below, end)
     records: list[Record] = []
     size, position = 0, start

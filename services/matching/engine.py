@@ -6,6 +6,7 @@ order, then a marked line, then changes that cannot fail. Money in µUSD, quanti
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
 from collections.abc import Iterator, Sequence
 from heapq import heappop, heappush
@@ -84,6 +85,7 @@ class Account:
 
     @property
     def available(self) -> Micros:
+        """What an order or a promise may still take."""
         return self.cash - self.holds - self.collateral
 
 
@@ -154,7 +156,7 @@ class Engine:
         out: list[Event] = []
         self._out = out
         while self.due and self.due[0][0] <= self.time_ms:
-            self._moment(*heappop(self.due))
+            self._moment(*heappop(self.due)[1:])
         self._forget_ids()
         for index, command in enumerate(commands):
             if type(command) is cmd.PlaceOrder:
@@ -163,7 +165,7 @@ class Engine:
                 self._other(index, command, stamp_ms)
         return out
 
-    def skip(self, offset: int, stamp_ms: Millis) -> None:
+    def skip(self, offset: int) -> None:
         """A quarantined record: no command, and no time passes."""
         assert offset > self.offset, f"offset {offset} after {self.offset}"
         self.offset = offset
@@ -173,7 +175,12 @@ class Engine:
             raise WrongStart(f"record {offset} is not StartShard alone: this is not the beginning of a shard")
         start = commands[0]
         rate_allowed = start.rate == 1 or (start.rate > 1 and start.sandbox)
-        if start.engine_version not in ENGINE_VERSIONS or not 0 <= start.shard < SHARDS_MAX or start.t0_ms < 0 or not rate_allowed:
+        if (
+            start.engine_version not in ENGINE_VERSIONS
+            or not 0 <= start.shard < SHARDS_MAX
+            or start.t0_ms < 0
+            or not rate_allowed
+        ):
             raise WrongStart(f"this build cannot start {start}")
 
     def market_ms(self, stamp_ms: Millis) -> Millis:
@@ -237,8 +244,18 @@ class Engine:
         maker_bp, taker_bp = contract.listed.bid_bp if order.side == BUY else contract.listed.ask_bp
         self._out.append(
             ev.OrderAccepted(
-                index, number, order.account, order.contract, order.side, order.qty, order.price, order.tif,
-                order.flags, order.client_id, maker_bp, taker_bp,
+                index,
+                number,
+                order.account,
+                order.contract,
+                order.side,
+                order.qty,
+                order.price,
+                order.tif,
+                order.flags,
+                order.client_id,
+                maker_bp,
+                taker_bp,
             )
         )
         if order.client_id:
@@ -247,8 +264,16 @@ class Engine:
             )
             self.ids_by_age.append((self.time_ms, order.account, order.client_id, number))
         incoming = Order(
-            number, order.account, order.contract, order.side, order.price, order.qty, maker_bp, taker_bp,
-            order.client_id, 0,
+            number,
+            order.account,
+            order.contract,
+            order.side,
+            order.price,
+            order.qty,
+            maker_bp,
+            taker_bp,
+            order.client_id,
+            0,
         )
         stopped = self._match(contract, account, incoming, order.flags)
         if incoming.leaves and not stopped:
@@ -373,7 +398,9 @@ class Engine:
             self._fill(contract, maker, maker_account, taker, account)
         return False
 
-    def _fill(self, contract: Contract, maker: Order, maker_account: Account, taker: Order, taker_account: Account) -> None:
+    def _fill(
+        self, contract: Contract, maker: Order, maker_account: Account, taker: Order, taker_account: Account
+    ) -> None:
         qty = taker.leaves if taker.leaves < maker.leaves else maker.leaves
         price = maker.price
         buying = taker.side == BUY
@@ -402,8 +429,22 @@ class Engine:
         self.trade_last += 1
         self._out.append(
             ev.Filled(
-                self.trade_last, contract.contract, price, qty, 60, taker.side, maker.order, taker.order,
-                maker.leaves, taker.leaves, buyer.account, seller.account, notional, buyer_fee, seller_fee, moves,
+                self.trade_last,
+                contract.contract,
+                price,
+                qty,
+                60,
+                taker.side,
+                maker.order,
+                taker.order,
+                maker.leaves,
+                taker.leaves,
+                buyer.account,
+                seller.account,
+                notional,
+                buyer_fee,
+                seller_fee,
+                moves,
             )
         )
         if not maker.leaves:
@@ -570,7 +611,17 @@ class Engine:
                 self._recollateral(contract, account)
             short = max(short, backing.owed_qty - backing.qty)
         said = ev.BackingSet(
-            index, c.outbox, c.account, c.class_no, c.hours, c.ground, c.qty, c.collateral_price, c.version, changed, short
+            index,
+            c.outbox,
+            c.account,
+            c.class_no,
+            c.hours,
+            c.ground,
+            c.qty,
+            c.collateral_price,
+            c.version,
+            changed,
+            short,
         )
         self._out.insert(place, said)
         return None
@@ -583,7 +634,7 @@ class Engine:
         if listed is None:
             return Code.UNKNOWN_CLASS, 0, 0
         hours = c.hours
-        if not 0 < len(hours) <= LEGS_MAX or any(a >= b for a, b in zip(hours, hours[1:], strict=False)):
+        if not 0 < len(hours) <= LEGS_MAX or any(a >= b for a, b in itertools.pairwise(hours)):
             return Code.WRONG_HOURS, 0, 0
         if c.ground == Ground.READY:
             return Code.NOT_OFFERED_YET, 0, 0
@@ -665,8 +716,21 @@ class Engine:
 
     def _set_class(self, index: int, c: cmd.SetClass) -> tuple[int, int, int] | None:
         event = ev.ClassSet(
-            index, c.outbox, c.class_no, c.class_id, c.lot, c.tick, c.list_price, c.fees, c.horizon_hours, c.gate_ms,
-            c.cover_ms, c.running_close_ms, c.collar_low_bp, c.collar_high_bp, c.first_hour,
+            index,
+            c.outbox,
+            c.class_no,
+            c.class_id,
+            c.lot,
+            c.tick,
+            c.list_price,
+            c.fees,
+            c.horizon_hours,
+            c.gate_ms,
+            c.cover_ms,
+            c.running_close_ms,
+            c.collar_low_bp,
+            c.collar_high_bp,
+            c.first_hour,
         )
         known = self.classes.get(c.class_no)
         if not _sound(c) or (known is not None and not _same_class(known.spec, event)):
@@ -718,7 +782,11 @@ class Engine:
         if self.shard >= 0:
             return self._reject(index, 0, Code.WRONG_STATE)
         self.shard, self.version, self.t0_ms, self.rate, self.sandbox = (
-            c.shard, c.engine_version, c.t0_ms, c.rate, c.sandbox,
+            c.shard,
+            c.engine_version,
+            c.t0_ms,
+            c.rate,
+            c.sandbox,
         )
         self.time_ms = max(0, self.market_ms(stamp_ms))
         self._out.append(ev.ShardStarted(index, c.shard, c.engine_version, c.t0_ms, c.rate, c.sandbox))
@@ -726,7 +794,7 @@ class Engine:
 
     # --- time ------------------------------------------------------------------------------------------
 
-    def _moment(self, due_ms: Millis, kind: int, class_no: int, hour: Hour) -> None:
+    def _moment(self, kind: int, class_no: int, hour: Hour) -> None:
         contract = contract_of(class_no, hour)
         if kind == LISTED:
             self._list(class_no, hour)
@@ -767,7 +835,15 @@ class Engine:
             escrow += t.escrow
             self._out.append(
                 ev.TitleEnded(
-                    contract.contract, number, t.obligor, t.holder, t.ground, t.qty, t.minutes, t.proceeds, t.cost,
+                    contract.contract,
+                    number,
+                    t.obligor,
+                    t.holder,
+                    t.ground,
+                    t.qty,
+                    t.minutes,
+                    t.proceeds,
+                    t.cost,
                     t.escrow,
                 )
             )

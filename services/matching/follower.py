@@ -107,6 +107,12 @@ class Follower:
     def _report(self) -> None:
         mirror = self.mirror
         self._status.set(
-            role="follower", seq=mirror.replica.seq, seq_verified=mirror.seq_verified, epoch=mirror.epoch, lag=mirror.lag,
-            offset=mirror.replica.next_offset, pending=len(mirror.pending), time_ms=mirror.replica.engine.time_ms,
+            role="follower",
+            seq=mirror.replica.seq,
+            seq_verified=mirror.seq_verified,
+            epoch=mirror.epoch,
+            lag=mirror.lag,
+            offset=mirror.replica.next_offset,
+            pending=len(mirror.pending),
+            time_ms=mirror.replica.engine.time_ms,
         )

@@ -56,7 +56,8 @@ def _check_register(register: Register) -> None:
     for account, position in register.positions.items():
         _check_position(register, account, position)
     for number, title in register.titles.items():
-        assert title.number == number and title.qty > 0, f"C6: title {number}"
+        assert title.number == number, f"C6: title {number}"
+        assert title.qty > 0, f"C6: title {number}"
         assert min(title.escrow - title.proceeds, title.escrow - title.cost, title.proceeds, title.cost) >= 0, (
             f"C6: title {number}: escrow {title.escrow} < proceeds {title.proceeds} or cost {title.cost}"
         )
@@ -66,12 +67,14 @@ def _check_position(register: Register, account: int, position: Position) -> Non
     assert sum(title.qty for title in position.held) == position.held_qty, f"C1: held by {account}"
     assert not (position.held_qty and position.owed_qty), f"C1: account {account} holds and owes at once"
     for title in position.held:
-        assert register.titles.get(title.number) is title and title.holder == account, f"C1: title {title.number} held"
+        assert register.titles.get(title.number) is title, f"C1: title {title.number} held"
+        assert title.holder == account, f"C1: title {title.number} held"
     for backing in (position.declared, position.promised):
         assert sum(title.qty for title in backing.owed) == backing.owed_qty, f"C1: owed by {account}"
         for title in backing.owed:
             assert register.titles.get(title.number) is title, f"C1: title {title.number} owed"
-            assert title.obligor == account and position.on(title.ground) is backing, f"C1: title {title.number} owed"
+            assert title.obligor == account, f"C1: title {title.number} owed"
+            assert position.on(title.ground) is backing, f"C1: title {title.number} owed"
 
 
 def _check_asks(contract: Contract) -> None:

@@ -93,9 +93,7 @@ class Mirror:
         if self.full:
             return 0
         applied = 0
-        for record in await self.commands.read(
-            self.replica.next_offset, count=READ_MAX, wait_ms=wait_ms
-        ):
+        for record in await self.commands.read(self.replica.next_offset, count=READ_MAX, wait_ms=wait_ms):
             if through is not None and record.offset > through:
                 break
             self.pending.extend(await self.apply(record))
@@ -121,9 +119,7 @@ class Mirror:
         A record whose cause was not applied yet is left for later. Raises Halt where they differ.
         """
         if not self._unmatched:
-            self._unmatched.extend(
-                await self.events.read(self._events_next, count=READ_MAX, wait_ms=wait_ms)
-            )
+            self._unmatched.extend(await self.events.read(self._events_next, count=READ_MAX, wait_ms=wait_ms))
         consumed = 0
         while self._unmatched and self._consume(self._unmatched[0]):
             self._last_matched = self._unmatched.popleft()

@@ -67,7 +67,7 @@ class Replica:
         if banned is None:
             events = self.engine.apply(record.offset, record.time_ms, frame.commands)
         else:
-            self.engine.skip(record.offset, record.time_ms)
+            self.engine.skip(record.offset)
             events = []
         sealed = seal(self.shard, self.seq, self.chain, record.offset, self.engine.time_ms, frame, events)
         self.seq, self.chain = sealed[-1].seq, sealed[-1].chain

@@ -201,6 +201,11 @@ class Shell:
     def _report(self) -> None:
         replica = self.mirror.replica
         self._status.set(
-            role="active", seq=replica.seq, epoch=self._epoch, lag=self.mirror.lag, offset=replica.next_offset, pending=0,
+            role="active",
+            seq=replica.seq,
+            epoch=self._epoch,
+            lag=self.mirror.lag,
+            offset=replica.next_offset,
+            pending=0,
             time_ms=replica.engine.time_ms,
         )

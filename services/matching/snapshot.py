@@ -24,7 +24,16 @@ SNAPSHOT_FORMAT: Final = 1
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder()
 _SCALARS = (
-    "shard", "version", "offset", "time_ms", "t0_ms", "rate", "sandbox", "outbox_last", "trade_last", "title_last",
+    "shard",
+    "version",
+    "offset",
+    "time_ms",
+    "t0_ms",
+    "rate",
+    "sandbox",
+    "outbox_last",
+    "trade_last",
+    "title_last",
 )
 _TITLE = ("number", "obligor", "holder", "ground", "qty", "minutes", "escrow", "proceeds", "cost")
 
@@ -37,9 +46,7 @@ def dump(engine: Engine) -> bytes:
     """State → bytes."""
     scalars = [getattr(engine, name) for name in _SCALARS]
     classes = [(listed.spec, listed.state) for _, listed in sorted(engine.classes.items())]
-    accounts = [
-        (a.account, a.owner, a.role, a.fee_plan, a.cash) for _, a in sorted(engine.accounts.items())
-    ]
+    accounts = [(a.account, a.owner, a.role, a.fee_plan, a.cash) for _, a in sorted(engine.accounts.items())]
     contracts = [_dump_contract(contract) for _, contract in sorted(engine.contracts.items())]
     return _encoder.encode(
         (SNAPSHOT_FORMAT, scalars, classes, accounts, _dump_ids(engine), contracts, sorted(engine.due))
@@ -49,8 +56,18 @@ def dump(engine: Engine) -> bytes:
 def _dump_ids(engine: Engine) -> list[tuple[Any, ...]]:
     """Oldest order first."""
     rows = [
-        (known.order, known.accepted_ms, account.account, client_id, known.contract, known.side, known.qty,
-         known.price, known.tif, known.flags)
+        (
+            known.order,
+            known.accepted_ms,
+            account.account,
+            client_id,
+            known.contract,
+            known.side,
+            known.qty,
+            known.price,
+            known.tif,
+            known.flags,
+        )
         for account in engine.accounts.values()
         for client_id, known in account.client_ids.items()
     ]
@@ -61,7 +78,8 @@ def _dump_contract(contract: Contract) -> tuple[Any, ...]:
     register = contract.register
     orders = [
         (o.order, o.account, o.side, o.price, o.leaves, o.maker_bp, o.taker_bp, o.client_id)
-        for half in (contract.bids, contract.asks) for o in half
+        for half in (contract.bids, contract.asks)
+        for o in half
     ]
     titles = [tuple(getattr(title, name) for name in _TITLE) for _, title in sorted(register.titles.items())]
     positions = [
@@ -70,7 +88,13 @@ def _dump_contract(contract: Contract) -> tuple[Any, ...]:
         if p.held or p.open_asks or _dump_backing(p.declared) != _EMPTY or _dump_backing(p.promised) != _EMPTY
     ]
     return (
-        contract.contract, contract.forward, contract.state, orders, titles, positions, register.closed_escrow,
+        contract.contract,
+        contract.forward,
+        contract.state,
+        orders,
+        titles,
+        positions,
+        register.closed_escrow,
     )
 
 

@@ -19,8 +19,16 @@ class Title:
     __slots__ = ("cost", "escrow", "ground", "holder", "minutes", "number", "obligor", "proceeds", "qty")
 
     def __init__(
-        self, number: int, obligor: int, holder: int, ground: int, qty: Gpus, minutes: int,
-        escrow: Micros, proceeds: Micros, cost: Micros,
+        self,
+        number: int,
+        obligor: int,
+        holder: int,
+        ground: int,
+        qty: Gpus,
+        minutes: int,
+        escrow: Micros,
+        proceeds: Micros,
+        cost: Micros,
     ) -> None:
         self.number = number
         self.obligor = obligor
@@ -58,6 +66,7 @@ class Backing:
 
     @property
     def unsold(self) -> Gpus:
+        """What may still be sold on it."""
         return max(0, self.qty - self.owed_qty)
 
 
@@ -76,6 +85,7 @@ class Position:
         self.collateral: Micros = 0
 
     def on(self, ground: int) -> Backing:
+        """The backing of a forward ground."""
         return self.declared if ground == Ground.DECLARED else self.promised
 
     @property
@@ -85,6 +95,7 @@ class Position:
 
     @property
     def owed_qty(self) -> Gpus:
+        """GPUs owed, on either ground."""
         return self.declared.owed_qty + self.promised.owed_qty
 
     def collateral_due(self, rate: BasisPoints) -> Micros:
@@ -106,6 +117,7 @@ class Register:
         self.closed_escrow: Micros = 0
 
     def of(self, account: int) -> Position:
+        """The account's position, a new one if it has none."""
         position = self.positions.get(account)
         if position is None:
             position = self.positions[account] = Position()
@@ -144,15 +156,27 @@ class Register:
                 self.escrow += cost - released_seller
             if target is None:
                 self._hold(title, buyer, buying, new=source is None, selling=selling)
-                moves.append(TitleMove(source.number if source else 0, title.number, ground, k, piece_net, cost, released_seller))
+                moves.append(
+                    TitleMove(source.number if source else 0, title.number, ground, k, piece_net, cost, released_seller)
+                )
             else:
                 own = target is source
-                released, closed, title_last = self._close(title, target, buying, selling, k, cost, title_last, own=own, new=source is None)
+                released, closed, title_last = self._close(
+                    title, target, buying, selling, k, cost, title_last, own=own, new=source is None
+                )
                 closes = title.number if own else target.number
                 moves.append(
                     TitleMove(
-                        source.number if source else 0, title.number, ground, k, piece_net, cost, released_seller,
-                        closes, closed, released,
+                        source.number if source else 0,
+                        title.number,
+                        ground,
+                        k,
+                        piece_net,
+                        cost,
+                        released_seller,
+                        closes,
+                        closed,
+                        released,
                     )
                 )
             done += k
@@ -177,8 +201,17 @@ class Register:
         return piece
 
     def _close(
-        self, title: Title, target: Title, buying: Position, selling: Position, k: Gpus, cost: Micros, title_last: int,
-        *, own: bool, new: bool,
+        self,
+        title: Title,
+        target: Title,
+        buying: Position,
+        selling: Position,
+        k: Gpus,
+        cost: Micros,
+        title_last: int,
+        *,
+        own: bool,
+        new: bool,
     ) -> tuple[Micros, int, int]:
         """The buyer owed `target`: `title` takes its place. (released to the buyer, title that lives on, last number)."""
         backing = buying.on(target.ground)

@@ -52,9 +52,16 @@ async def run_replay(service: Service, cluster: Cluster, options: Namespace) -> 
         shard, commands, cluster.log("quarantine"), service.clock, through_seq=options.through_seq, events=events
     )
     _print(
-        shard=shard, seq=done.replica.seq, chain=done.replica.chain.hex(), state_hash=state_hash(done.replica.engine).hex(),
-        time_ms=done.replica.engine.time_ms, records=done.records, commands=done.commands, compared=done.compared,
-        elapsed_ms=done.elapsed_ms, commands_per_s=round(done.commands_per_s),
+        shard=shard,
+        seq=done.replica.seq,
+        chain=done.replica.chain.hex(),
+        state_hash=state_hash(done.replica.engine).hex(),
+        time_ms=done.replica.engine.time_ms,
+        records=done.records,
+        commands=done.commands,
+        compared=done.compared,
+        elapsed_ms=done.elapsed_ms,
+        commands_per_s=round(done.commands_per_s),
     )
 
 
@@ -62,8 +69,13 @@ async def quarantine(service: Service, cluster: Cluster, options: Namespace) -> 
     """Ban one record."""
     shard = service.settings.shard
     await ban(
-        cluster.log("commands", shard), cluster.log("events", shard), cluster.log("quarantine"),
-        offset=options.offset, hash_hex=options.hash, reason=options.reason, operator=options.operator,
+        cluster.log("commands", shard),
+        cluster.log("events", shard),
+        cluster.log("quarantine"),
+        offset=options.offset,
+        hash_hex=options.hash,
+        reason=options.reason,
+        operator=options.operator,
     )
     _print(shard=shard, offset=options.offset, hash=options.hash, banned=True)
 
@@ -73,8 +85,10 @@ async def archive(service: Service, cluster: Cluster, options: Namespace) -> Non
     shard, folder = service.settings.shard, _data(service) / "archive"
     snapshots = await _usable(service, [_data(service) / "snapshots", *options.snapshots])
     safe = safe_offsets(snapshots, options.cursors)
-    ends = [await copy(cluster.log(topic, shard), Archive(folder, topic, shard), below=below)
-            for topic, below in zip(Safe._fields, safe, strict=True)]
+    ends = [
+        await copy(cluster.log(topic, shard), Archive(folder, topic, shard), below=below)
+        for topic, below in zip(Safe._fields, safe, strict=True)
+    ]
     cut: dict[str, int | str] = {}
     for topic, end in zip(Safe._fields, ends, strict=True):
         try:

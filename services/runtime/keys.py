@@ -27,7 +27,13 @@ class Issued(NamedTuple):
 
 
 def issue_key(
-    master_key: bytes, *, account: int, owner: int, scopes: tuple[str, ...], label: str = "", expires_ms: int = 0,
+    master_key: bytes,
+    *,
+    account: int,
+    owner: int,
+    scopes: tuple[str, ...],
+    label: str = "",
+    expires_ms: int = 0,
     networks: tuple[str, ...] = (),
 ) -> Issued:
     """A new key with a fresh secret and bearer token."""
@@ -35,7 +41,15 @@ def issue_key(
     secret = secrets.token_bytes(32)
     bearer = f"{key_id}.{secrets.token_urlsafe(32)}"
     record = KeyIssued(
-        key_id, account, owner, scopes, seal(master_key, key_id, secret), hash_bearer(bearer), expires_ms, networks, label
+        key_id,
+        account,
+        owner,
+        scopes,
+        seal(master_key, key_id, secret),
+        hash_bearer(bearer),
+        expires_ms,
+        networks,
+        label,
     )
     return Issued(record, base64.b64encode(secret).decode(), bearer)
 

@@ -55,7 +55,9 @@ async def migrate(pool: asyncpg.Pool, room: str, folder: Path) -> int:
         rows = await connection.fetch("SELECT number, hash FROM runtime.migrations WHERE room = $1", room)
         hashes = {row["number"]: row["hash"] for row in rows}
         if len(hashes) > len(files):
-            raise Halt(f"the database has {len(hashes)} migrations of {room}, this build knows {len(files)}: it is older")
+            raise Halt(
+                f"the database has {len(hashes)} migrations of {room}, this build knows {len(files)}: it is older"
+            )
         for number, file in enumerate(files, start=1):
             text = file.read_bytes()
             digest = hashlib.sha256(text).digest()
@@ -63,7 +65,10 @@ async def migrate(pool: asyncpg.Pool, room: str, folder: Path) -> int:
                 await connection.execute(text.decode())
                 await connection.execute(
                     "INSERT INTO runtime.migrations (room, number, file, hash) VALUES ($1, $2, $3, $4)",
-                    room, number, file.name, digest,
+                    room,
+                    number,
+                    file.name,
+                    digest,
                 )
                 applied += 1
             elif hashes[number] != digest:
@@ -81,7 +86,9 @@ def _numbered(folder: Path) -> list[Path]:
     for number, file in enumerate(files, start=1):
         match = _FILE.fullmatch(file.name)
         if match is None or int(match[1]) != number:
-            raise Halt(f"{file.name}: migrations are named NNN_what.sql, 001, 002, ... without a hole; wanted is {number:03d}")
+            raise Halt(
+                f"{file.name}: migrations are named NNN_what.sql, 001, 002, ... without a hole; wanted is {number:03d}"
+            )
     if not files:
         raise Halt(f"no migrations in {folder.name}")
     return files

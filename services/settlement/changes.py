@@ -1,8 +1,8 @@
 """What a batch changes: rows created, changed and removed per table, each once and in its last state. Pure.
 
-    changes.orders.create(order.order_id, order)
-    order.leaves -= 3
-    changes.orders.change(order.order_id, order)     # nothing more to write: it is new in this batch
+changes.orders.create(order.order_id, order)
+order.leaves -= 3
+changes.orders.change(order.order_id, order)     # nothing more to write: it is new in this batch
 """
 
 from __future__ import annotations

@@ -15,7 +15,17 @@ from schemas.ids import class_no_of, hour_of
 from schemas.units import MINUTES_PER_HOUR, MS_PER_HOUR, Millis
 from services.settlement import rows
 from services.settlement.ledger import (
-    CLEARING, COLLATERAL, DELIVERY, NOVATION, TITLES, TREASURY, USD, WALLET, Line, Origin, simulated,
+    CLEARING,
+    COLLATERAL,
+    DELIVERY,
+    NOVATION,
+    TITLES,
+    TREASURY,
+    USD,
+    WALLET,
+    Line,
+    Origin,
+    simulated,
 )
 from services.settlement.refusals import NUMBER_MAX, is_text, refuse
 from services.settlement.state import Shard, State
@@ -43,9 +53,7 @@ def keys(record: Delivered) -> list[tuple[int, int]]:
     return [(record.contract, record.title), (record.contract, ALL_TITLES)]
 
 
-def take(
-    state: State, offset: int, time_ms: Millis, record: Delivered | None, known: Known
-) -> str:
+def take(state: State, offset: int, time_ms: Millis, record: Delivered | None, known: Known) -> str:
     """Take one record; the code of its refusal, or empty. Adds to `known` what it put in force."""
     if record is None:
         refuse(state, DELIVERY, offset, "record", "malformed", "", time_ms)
@@ -76,14 +84,19 @@ def _fault(state: State, record: Delivered) -> str:
     return ""
 
 
-def _take_first(
-    state: State, offset: int, time_ms: Millis, record: Delivered, known: Known
-) -> str:
+def _take_first(state: State, offset: int, time_ms: Millis, record: Delivered, known: Known) -> str:
     shard = state.shards[state.classes[class_no_of(record.contract)].shard]
     contract = state.contracts.get(record.contract)
     over = _is_over(state, shard, record.contract) if contract is None else contract.phase == "ended"
     row = rows.Delivery(
-        record.contract, record.title, shard.number, record.undelivered, record.source, record.record_id, "waiting", offset
+        record.contract,
+        record.title,
+        shard.number,
+        record.undelivered,
+        record.source,
+        record.record_id,
+        "waiting",
+        offset,
     )
     if over and record.title != ALL_TITLES:
         title = shard.titles.titles.get(record.title)
@@ -154,9 +167,12 @@ def _note(state: State, title: rows.Title, record: rows.Delivery, undelivered: i
         record.undelivered, record.state = undelivered, "settled"
         state.changes.deliveries.change(key, record)
     else:
-        state.changes.deliveries.create(key, rows.Delivery(
-            *key, record.shard, undelivered, record.source, record.record_id, "settled", record.log_offset
-        ))
+        state.changes.deliveries.create(
+            key,
+            rows.Delivery(
+                *key, record.shard, undelivered, record.source, record.record_id, "settled", record.log_offset
+            ),
+        )
 
 
 def _free_collateral(state: State, shard: Shard, origin: Origin, title: rows.Title) -> None:
@@ -167,15 +183,24 @@ def _free_collateral(state: State, shard: Shard, origin: Origin, title: rows.Tit
     del state.promised_left[key]
     row = state.collateral.pop(key)
     state.changes.collateral.remove(key)
-    state.ledger.post(origin, -title.title, "collateral_freed", (
-        (COLLATERAL, shard.number, title.obligor, USD, -row.amount),
-        (WALLET, 0, title.obligor, USD, row.amount),
-    ))
+    state.ledger.post(
+        origin,
+        -title.title,
+        "collateral_freed",
+        (
+            (COLLATERAL, shard.number, title.obligor, USD, -row.amount),
+            (WALLET, 0, title.obligor, USD, row.amount),
+        ),
+    )
 
 
 def _leave_memory(state: State, shard: Shard, contract: int) -> None:
     """A contract without titles has paid out everything."""
-    if contract in state.contracts and state.contracts[contract].phase == "ended" and contract not in shard.titles.of_contract:
+    if (
+        contract in state.contracts
+        and state.contracts[contract].phase == "ended"
+        and contract not in shard.titles.of_contract
+    ):
         row = state.contracts.pop(contract)
         row.paid_out = True
         state.changes.contracts.change(contract, row)

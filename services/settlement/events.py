@@ -16,7 +16,18 @@ from schemas.units import Millis, fee, notional
 from services.settlement import rows
 from services.settlement.deliveries import settle_waiting
 from services.settlement.ledger import (
-    CLEARING, COLLATERAL, ESCROW, EVENT, NOVATION, TITLES, TRADING, TRANSIT, USD, WALLET, Contradiction, Origin,
+    CLEARING,
+    COLLATERAL,
+    ESCROW,
+    EVENT,
+    NOVATION,
+    TITLES,
+    TRADING,
+    TRANSIT,
+    USD,
+    WALLET,
+    Contradiction,
+    Origin,
 )
 from services.settlement.refusals import NUMBER_MAX
 from services.settlement.state import Shard, State, decode_outbox
@@ -61,15 +72,31 @@ def _settle(state: State, shard: Shard, at: Origin, index: int, event: ev.Event)
             shard.start = rows.ShardRow(shard.number, event.t0_ms, event.rate)
             state.changes.shards.create(shard.number, shard.start)
         case (
-            ev.Rejected() | ev.OrderRepeated() | ev.CancelAccepted() | ev.EngineVersionSet() | ev.Ticked() | ev.OutboxSkipped()
-            | ev.ReferenceMoved() | ev.MassCancelAccepted() | ev.CancelAllAfterSet() | ev.DeadManFired()
+            ev.Rejected()
+            | ev.OrderRepeated()
+            | ev.CancelAccepted()
+            | ev.EngineVersionSet()
+            | ev.Ticked()
+            | ev.OutboxSkipped()
+            | ev.ReferenceMoved()
+            | ev.MassCancelAccepted()
+            | ev.CancelAllAfterSet()
+            | ev.DeadManFired()
         ):
             pass  # nothing of the ledger or the projections changes; cancellations they cause are events of their own
         case (
-            ev.RangeAccepted() | ev.BlockAccepted() | ev.QuotesPut() | ev.OrderAmended() | ev.CashCorrected() | ev.BackingCut()
-            | ev.BlockFilled() | ev.BuyInFailed()
+            ev.RangeAccepted()
+            | ev.BlockAccepted()
+            | ev.QuotesPut()
+            | ev.OrderAmended()
+            | ev.CashCorrected()
+            | ev.BackingCut()
+            | ev.BlockFilled()
+            | ev.BuyInFailed()
         ):
-            raise Contradiction(f"{type(event).__name__} at seq {at.seq}: this build settles engine version 1, which has none")
+            raise Contradiction(
+                f"{type(event).__name__} at seq {at.seq}: this build settles engine version 1, which has none"
+            )
         case _:
             assert_never(event)
 
@@ -79,8 +106,26 @@ def _settle(state: State, shard: Shard, at: Origin, index: int, event: ev.Event)
 
 def _order_accepted(state: State, at: Origin, event: ev.OrderAccepted) -> None:
     order = rows.Order(
-        event.order, event.account, event.contract, at.shard, event.side, event.qty, event.price, event.tif, event.flags,
-        event.client_id, event.qty, 0, 0, "open", 0, event.maker_bp, event.taker_bp, at.time_ms, at.time_ms, at.seq,
+        event.order,
+        event.account,
+        event.contract,
+        at.shard,
+        event.side,
+        event.qty,
+        event.price,
+        event.tif,
+        event.flags,
+        event.client_id,
+        event.qty,
+        0,
+        0,
+        "open",
+        0,
+        event.maker_bp,
+        event.taker_bp,
+        at.time_ms,
+        at.time_ms,
+        at.seq,
     )
     state.orders[event.order] = order
     state.changes.orders.create(event.order, order)
@@ -112,20 +157,41 @@ def _filled(state: State, shard: Shard, at: Origin, index: int, event: ev.Filled
     _trade(state, at, taker, event.qty, event.taker_leaves)
     number, contract, buyer, seller = shard.number, event.contract, event.buyer, event.seller
     minutes = event.qty * event.minutes
-    state.ledger.post(at, index, "filled", (
-        (TRADING, number, buyer, USD, released.to_buyer - released.cost),
-        (TRADING, number, seller, USD, released.to_seller),
-        (ESCROW, number, contract, USD, released.cost - released.to_seller - released.to_buyer),
-        (TITLES, number, seller, contract, -minutes),
-        (NOVATION, number, contract, contract, minutes),
-        (NOVATION, number, contract, contract, -minutes),
-        (TITLES, number, buyer, contract, minutes),
-    ))
+    state.ledger.post(
+        at,
+        index,
+        "filled",
+        (
+            (TRADING, number, buyer, USD, released.to_buyer - released.cost),
+            (TRADING, number, seller, USD, released.to_seller),
+            (ESCROW, number, contract, USD, released.cost - released.to_seller - released.to_buyer),
+            (TITLES, number, seller, contract, -minutes),
+            (NOVATION, number, contract, contract, minutes),
+            (NOVATION, number, contract, contract, -minutes),
+            (TITLES, number, buyer, contract, minutes),
+        ),
+    )
     # The columns of `rows.Fill`.
-    state.changes.fills.append((
-        number, event.trade, at.seq, contract, event.price, event.qty, event.minutes, event.taker_side, event.maker_order,
-        event.taker_order, buyer, seller, event.notional, event.buyer_fee, event.seller_fee, at.time_ms,
-    ))
+    state.changes.fills.append(
+        (
+            number,
+            event.trade,
+            at.seq,
+            contract,
+            event.price,
+            event.qty,
+            event.minutes,
+            event.taker_side,
+            event.maker_order,
+            event.taker_order,
+            buyer,
+            seller,
+            event.notional,
+            event.buyer_fee,
+            event.seller_fee,
+            at.time_ms,
+        )
+    )
 
 
 def _check_fill(event: ev.Filled, maker: rows.Order, taker: rows.Order) -> None:
@@ -136,10 +202,15 @@ def _check_fill(event: ev.Filled, maker: rows.Order, taker: rows.Order) -> None:
     else:
         buyer_bp, seller_bp, buyer, seller = maker.maker_bp, taker.taker_bp, maker.account, taker.account
     if not (
-        event.notional == cash and event.buyer_fee == fee(cash, buyer_bp) and event.seller_fee == fee(cash, seller_bp)
-        and event.buyer == buyer and event.seller == seller and taker.side == event.taker_side != maker.side
+        event.notional == cash
+        and event.buyer_fee == fee(cash, buyer_bp)
+        and event.seller_fee == fee(cash, seller_bp)
+        and event.buyer == buyer
+        and event.seller == seller
+        and taker.side == event.taker_side != maker.side
         and maker.contract == taker.contract == event.contract
-        and maker.leaves - event.qty == event.maker_leaves and taker.leaves - event.qty == event.taker_leaves
+        and maker.leaves - event.qty == event.maker_leaves
+        and taker.leaves - event.qty == event.taker_leaves
     ):
         raise Contradiction(f"{event} does not follow from {maker} and {taker}")
 
@@ -148,7 +219,8 @@ def _trade(state: State, at: Origin, order: rows.Order, qty: int, leaves: int) -
     order.filled += qty
     order.leaves = leaves
     order.updated_ms, order.seq = at.time_ms, at.seq
-    assert leaves >= 0 and order.filled + order.cancelled + leaves == order.qty, f"O1: {order}"
+    assert leaves >= 0, f"O1: {order}"
+    assert order.filled + order.cancelled + leaves == order.qty, f"O1: {order}"
     if leaves == 0:
         order.state = "filled"
         del state.orders[order.order_id]
@@ -166,16 +238,26 @@ def _confirmed(state: State, shard: Shard, at: Origin, index: int, event: _Confi
     outcome: dict[str, int | bool | str] = {}
     match event, command:
         case ev.Credited(), Credit() if (event.account, event.amount) == (command.account, command.amount):
-            state.ledger.post(at, index, "credited", (
-                (TRANSIT, shard.number, event.account, USD, -event.amount),
-                (TRADING, shard.number, event.account, USD, event.amount),
-            ))
+            state.ledger.post(
+                at,
+                index,
+                "credited",
+                (
+                    (TRANSIT, shard.number, event.account, USD, -event.amount),
+                    (TRADING, shard.number, event.account, USD, event.amount),
+                ),
+            )
             outcome = {"amount": event.amount, "balance": event.balance}
         case ev.Swept(), Sweep() if event.account == command.account and 0 <= event.amount <= command.amount:
-            state.ledger.post(at, index, "swept", (
-                (TRADING, shard.number, event.account, USD, -event.amount),
-                (WALLET, 0, event.account, USD, event.amount),
-            ))
+            state.ledger.post(
+                at,
+                index,
+                "swept",
+                (
+                    (TRADING, shard.number, event.account, USD, -event.amount),
+                    (WALLET, 0, event.account, USD, event.amount),
+                ),
+            )
             outcome = {"amount": event.amount, "balance": event.balance}
         case ev.AccountSet(), SetAccount() if event.account == command.account:
             account = state.accounts[event.account]
@@ -189,7 +271,7 @@ def _confirmed(state: State, shard: Shard, at: Origin, index: int, event: _Confi
             listed.listed = True
             state.changes.classes.change(event.class_no, listed)
         case ev.OutboxRejected(), _:
-            _refused(state, shard, at, index, event, command)
+            _refused(state, shard, at, index, command)
         case _:
             raise Contradiction(f"shard {shard.number} answers {command} with {event}")
     _check_balance(state, shard, event)
@@ -198,15 +280,23 @@ def _confirmed(state: State, shard: Shard, at: Origin, index: int, event: _Confi
 
 
 def _refused(
-    state: State, shard: Shard, at: Origin, index: int, event: ev.OutboxRejected,
+    state: State,
+    shard: Shard,
+    at: Origin,
+    index: int,
     command: SetAccount | Credit | Sweep | SetBacking | SetClass,
 ) -> None:
     """The message changed nothing in the shard: what was set aside for it goes back."""
     if isinstance(command, Credit):
-        state.ledger.post(at, index, "credit_refused", (
-            (TRANSIT, shard.number, command.account, USD, -command.amount),
-            (WALLET, 0, command.account, USD, command.amount),
-        ))
+        state.ledger.post(
+            at,
+            index,
+            "credit_refused",
+            (
+                (TRANSIT, shard.number, command.account, USD, -command.amount),
+                (WALLET, 0, command.account, USD, command.amount),
+            ),
+        )
     elif isinstance(command, SetClass) and not state.classes[command.class_no].listed:
         refused = state.classes.pop(command.class_no)
         del state.class_nos[refused.class_id]
@@ -222,7 +312,12 @@ def _check_balance(state: State, shard: Shard, event: _Confirmation) -> None:
 
 
 def _answer(
-    state: State, time_ms: Millis, request: rows.RequestRow, event: _Confirmation, outcome: dict[str, int | bool | str], last: bool
+    state: State,
+    time_ms: Millis,
+    request: rows.RequestRow,
+    event: _Confirmation,
+    outcome: dict[str, int | bool | str],
+    last: bool,
 ) -> None:
     """A request is done when every message of it is confirmed, and refused by the first that is."""
     request.updated_ms = time_ms
@@ -280,10 +375,15 @@ def _state_set(state: State, event: ev.StateSet) -> None:
 
 
 def _collateral_moved(state: State, shard: Shard, at: Origin, index: int, event: ev.CollateralMoved) -> None:
-    state.ledger.post(at, index, "collateral_moved", (
-        (TRADING, shard.number, event.account, USD, -event.amount),
-        (COLLATERAL, shard.number, event.account, USD, event.amount),
-    ))
+    state.ledger.post(
+        at,
+        index,
+        "collateral_moved",
+        (
+            (TRADING, shard.number, event.account, USD, -event.amount),
+            (COLLATERAL, shard.number, event.account, USD, event.amount),
+        ),
+    )
     row = rows.Collateral(event.contract, event.account, shard.number, event.amount)
     state.collateral[event.contract, event.account] = row
     state.changes.collateral.create((event.contract, event.account), row)
@@ -294,11 +394,18 @@ def _hour_ended(state: State, shard: Shard, at: Origin, index: int, event: ev.Ho
     collateral = sum(row.amount for row in state.collateral.values() if row.contract == event.contract)
     booked = state.ledger.balance(ESCROW, shard.number, event.contract)
     if (event.titles, event.escrow, event.escrow, event.collateral) != (ended, escrow, booked, collateral):
-        raise Contradiction(f"{event}: ours are {ended} titles, escrow {escrow} ({booked} booked), collateral {collateral}")
-    state.ledger.post(at, index, "hour_ended", (
-        (ESCROW, shard.number, event.contract, USD, -event.escrow),
-        (CLEARING, shard.number, event.contract, USD, event.escrow),
-    ))
+        raise Contradiction(
+            f"{event}: ours are {ended} titles, escrow {escrow} ({booked} booked), collateral {collateral}"
+        )
+    state.ledger.post(
+        at,
+        index,
+        "hour_ended",
+        (
+            (ESCROW, shard.number, event.contract, USD, -event.escrow),
+            (CLEARING, shard.number, event.contract, USD, event.escrow),
+        ),
+    )
     _phase(state, event.contract, "ended")
     state.count_promised(event.contract)
     settle_waiting(state, shard, event.contract, at.time_ms)

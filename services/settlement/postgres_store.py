@@ -1,7 +1,8 @@
 """`store.Store` over Postgres: one transaction per batch, written with COPY and with updates from arrays.
 
-Statements are made once, from the tables' own columns as the database tells them. What goes first in a transaction is the number of
-commits and the cursor, compared and set: of two settlements the second waits there and then finds that it is too late.
+Statements are made once, from the tables' own columns as the database tells them. What goes first in a transaction is
+the number of commits and the cursor, compared and set: of two settlements the second waits there and then finds that
+it is too late.
 """
 
 from __future__ import annotations
@@ -23,8 +24,12 @@ from services.settlement.store import Conflict, Recall, Recalled, StoreAway
 
 Connection = asyncpg.Connection
 _AWAY: Final = (
-    OSError, asyncpg.PostgresConnectionError, asyncpg.CannotConnectNowError, asyncpg.AdminShutdownError,
-    asyncpg.CrashShutdownError, asyncpg.InsufficientResourcesError,
+    OSError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.InsufficientResourcesError,
 )
 """`OSError` includes TimeoutError. An error of a statement itself is a fault of ours and ends the process."""
 _BALANCE_COLUMNS: Final = ("kind", "shard", "ref", "asset", "amount")
@@ -73,7 +78,9 @@ class PostgresStore:
                 found = {}
                 for kind in rows.ROWS:
                     if kind.TABLE.live != "false":
-                        found[kind.TABLE.name] = [tuple(row) for row in await connection.fetch(self._tables[kind.TABLE.name].select)]
+                        found[kind.TABLE.name] = [
+                            tuple(row) for row in await connection.fetch(self._tables[kind.TABLE.name].select)
+                        ]
                 balances = await connection.fetch(
                     "SELECT kind, shard, ref, asset, amount FROM settlement.balances WHERE amount <> 0"
                 )
@@ -152,21 +159,29 @@ class PostgresStore:
 async def _move_on(connection: Connection, batch: Batch) -> None:
     """Number of commits and cursor, compared and set. Raises Conflict."""
     before, after = batch.before, batch.cursor
-    if await connection.fetchval(
-        "UPDATE settlement.commits SET last = last + 1 WHERE last = $1 RETURNING last", batch.commit
-    ) is None:
+    if (
+        await connection.fetchval(
+            "UPDATE settlement.commits SET last = last + 1 WHERE last = $1 RETURNING last", batch.commit
+        )
+        is None
+    ):
         raise Conflict(f"another settlement has committed since commit {batch.commit}")
     if before.next_offset == 0:
         done = await connection.fetchval(
             "INSERT INTO settlement.cursors (topic, partition, next_offset, last_hash, seq, chain, time_ms)"
-            " VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING RETURNING next_offset", *after.row()
+            " VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING RETURNING next_offset",
+            *after.row(),
         )
     else:
         done = await connection.fetchval(
             "UPDATE settlement.cursors SET next_offset = $3, last_hash = $4, seq = $5, chain = $6, time_ms = $7"
             " WHERE topic = $1 AND partition = $2 AND next_offset = $8 AND last_hash = $9 AND seq = $10 AND chain = $11"
             " RETURNING next_offset",
-            *after.row(), before.next_offset, before.last_hash, before.seq, before.chain,
+            *after.row(),
+            before.next_offset,
+            before.last_hash,
+            before.seq,
+            before.chain,
         )
     if done is None:
         raise Conflict(f"the cursor of {after.topic}/{after.partition} is not at {_shown(before)}")
@@ -199,13 +214,16 @@ class TableWriter:
         )
         key_arrays = ", ".join(f"${place}::{types[name]}[]" for place, name in enumerate(keys, start=1))
         self._delete = (
-            f"DELETE FROM settlement.{table.name} AS kept USING unnest({key_arrays}) AS new({', '.join(keys)}) WHERE {same}"  # noqa: S608
+            f"DELETE FROM settlement.{table.name} AS kept"  # noqa: S608
+            f" USING unnest({key_arrays}) AS new({', '.join(keys)}) WHERE {same}"
         )
 
     async def write(self, connection: Connection, changes: RowChanges) -> None:
         """Raises Conflict when a row is not there that should be."""
         if changes.removed:
-            _expect(self._name, len(changes.removed), await connection.execute(self._delete, *_columns(changes.removed)))
+            _expect(
+                self._name, len(changes.removed), await connection.execute(self._delete, *_columns(changes.removed))
+            )
         await _copy(connection, self._name, changes.created)
         if changes.changed:
             columns = _columns(changes.changed)
@@ -251,11 +269,17 @@ def _expect(table: str, count: int, said: str) -> None:
 
 async def _connect(dsn: str) -> Connection:
     connection = await asyncpg.connect(
-        dsn, timeout=10, command_timeout=60, server_settings={"application_name": "hourbook-settlement", "timezone": "UTC"}
+        dsn,
+        timeout=10,
+        command_timeout=60,
+        server_settings={"application_name": "hourbook-settlement", "timezone": "UTC"},
     )
     # jsonb as Python values, in the binary form that COPY wants.
     await connection.set_type_codec(
-        "jsonb", schema="pg_catalog", format="binary",
-        encoder=lambda value: b"\x01" + json.dumps(value).encode(), decoder=lambda data: json.loads(data[1:]),
+        "jsonb",
+        schema="pg_catalog",
+        format="binary",
+        encoder=lambda value: b"\x01" + json.dumps(value).encode(),
+        decoder=lambda data: json.loads(data[1:]),
     )
     return connection

@@ -1,8 +1,8 @@
 """One request → checks, entries, messages to a shard, an outcome. Pure.
 
-Checks come first and in a fixed order; the first that fails is the answer: `refused` with a code and its numbers. A request that a shard
-must confirm is `pending`; `events` finishes it. The same body again changes nothing and keeps its first outcome; another body under
-the same id is noted in `refusals` (`request_reused`) and leaves the row as it is.
+Checks come first and in a fixed order; the first that fails is the answer: `refused` with a code and its numbers. A
+must confirm is `pending`; `events` finishes it. The same body again changes nothing and keeps its first outcome;
+another body under the same id is noted in `refusals` (`request_reused`) and leaves the row as it is.
 """
 
 from __future__ import annotations
@@ -95,7 +95,9 @@ def ids(asked: list[Asked]) -> tuple[list[str], list[tuple[str, str]]]:
     """What must be known of the store before they are taken: (request ids, deposits as (provider, reference))."""
     wanted = [one.request for one in asked if one.request is not None and is_text(one.request.request_id, 1, ID_MAX)]
     deposits = [(one.provider, one.provider_ref) for one in wanted if isinstance(one, rq.Deposit)]
-    known = [(provider, ref) for provider, ref in deposits if is_text(provider, 1, NAME_MAX) and is_text(ref, 1, NAME_MAX)]
+    known = [
+        (provider, ref) for provider, ref in deposits if is_text(provider, 1, NAME_MAX) and is_text(ref, 1, NAME_MAX)
+    ]
     return [one.request_id for one in wanted], known
 
 
@@ -224,7 +226,9 @@ def _list_class(state: State, request: rq.ListClass) -> Answer:
         state.classes[listed.class_no] = listed
         state.class_nos[listed.class_id] = listed.class_no
         state.changes.classes.create(listed.class_no, listed)
-    state.send(request.shard, _set_class(state.next_outbox(request.shard), listed.class_no, request), request.request_id)
+    state.send(
+        request.shard, _set_class(state.next_outbox(request.shard), listed.class_no, request), request.request_id
+    )
     return Pending(0, {"class_no": listed.class_no})
 
 
@@ -234,10 +238,12 @@ def _is_sane(request: rq.ListClass) -> bool:
     return (
         is_class_id(request.class_id)
         and 1 <= request.lot <= 1_000
-        and 1 <= request.tick
+        and request.tick >= 1
         and 0 < request.list_price <= 10**9
         and request.list_price % request.tick == 0
-        and all(0 <= rate <= 1_000 for rate in (fees.buyer_maker, fees.buyer_taker, fees.seller_maker, fees.seller_taker))
+        and all(
+            0 <= rate <= 1_000 for rate in (fees.buyer_maker, fees.buyer_taker, fees.seller_maker, fees.seller_taker)
+        )
         and 1 <= request.horizon_hours <= 1_000
         and 0 <= request.gate_ms <= MS_PER_HOUR
         and 0 <= request.cover_ms <= 24 * MS_PER_HOUR
@@ -258,9 +264,26 @@ def _class_row(class_no: int, request: rq.ListClass) -> rows.ClassRow | None:
         return None
     fees = request.fees
     return rows.ClassRow(
-        class_no, request.class_id, request.shard, specification, request.lot, request.tick, request.list_price,
-        fees.buyer_maker, fees.buyer_taker, fees.seller_maker, fees.seller_taker, request.horizon_hours, request.gate_ms,
-        request.cover_ms, request.running_close_ms, request.collar_low_bp, request.collar_high_bp, request.first_hour, False, 1,
+        class_no,
+        request.class_id,
+        request.shard,
+        specification,
+        request.lot,
+        request.tick,
+        request.list_price,
+        fees.buyer_maker,
+        fees.buyer_taker,
+        fees.seller_maker,
+        fees.seller_taker,
+        request.horizon_hours,
+        request.gate_ms,
+        request.cover_ms,
+        request.running_close_ms,
+        request.collar_low_bp,
+        request.collar_high_bp,
+        request.first_hour,
+        False,
+        1,
     )
 
 
@@ -271,8 +294,19 @@ def _same_class(ours: rows.ClassRow, asked: rows.ClassRow) -> bool:
 
 def _set_class(outbox: int, class_no: int, request: rq.ListClass) -> SetClass:
     return SetClass(
-        outbox, class_no, request.class_id, request.lot, request.tick, request.list_price, request.fees, request.horizon_hours,
-        request.gate_ms, request.cover_ms, request.running_close_ms, request.collar_low_bp, request.collar_high_bp,
+        outbox,
+        class_no,
+        request.class_id,
+        request.lot,
+        request.tick,
+        request.list_price,
+        request.fees,
+        request.horizon_hours,
+        request.gate_ms,
+        request.cover_ms,
+        request.running_close_ms,
+        request.collar_low_bp,
+        request.collar_high_bp,
         request.first_hour,
     )
 
@@ -297,10 +331,15 @@ def _deposit(state: State, at: Origin, request: rq.Deposit, deposits: set[tuple[
     # --- from here on it happens
     deposits.add(key)
     state.changes.deposits.create(key, rows.Deposited(*key, request.account, request.amount, request.request_id))
-    state.ledger.post(at, 0, simulated("deposit", request.provider), (
-        (EXTERNAL, 0, state.provider(request.provider), USD, -request.amount),
-        (WALLET, 0, request.account, USD, request.amount),
-    ))
+    state.ledger.post(
+        at,
+        0,
+        simulated("deposit", request.provider),
+        (
+            (EXTERNAL, 0, state.provider(request.provider), USD, -request.amount),
+            (WALLET, 0, request.account, USD, request.amount),
+        ),
+    )
     return Done(request.account, {"amount": request.amount})
 
 
@@ -314,15 +353,26 @@ def _withdraw(state: State, at: Origin, request: rq.Withdraw) -> Answer:
         return Refused("insufficient_funds", request.amount, have)
     # --- from here on it happens
     payout = rows.Payout(
-        state.number("payout"), request.account, request.amount, request.destination, "requested", request.request_id,
-        at.time_ms, at.time_ms,
+        state.number("payout"),
+        request.account,
+        request.amount,
+        request.destination,
+        "requested",
+        request.request_id,
+        at.time_ms,
+        at.time_ms,
     )
     state.payouts[payout.payout] = payout
     state.changes.payouts.create(payout.payout, payout)
-    state.ledger.post(at, 0, "withdraw", (
-        (WALLET, 0, request.account, USD, -request.amount),
-        (PAYOUT, 0, request.account, USD, request.amount),
-    ))
+    state.ledger.post(
+        at,
+        0,
+        "withdraw",
+        (
+            (WALLET, 0, request.account, USD, -request.amount),
+            (PAYOUT, 0, request.account, USD, request.amount),
+        ),
+    )
     return Done(request.account, {"payout": payout.payout})
 
 
@@ -362,10 +412,15 @@ def _to_trading(state: State, at: Origin, request: rq.ToTrading) -> Answer:
     if request.amount > have:
         return Refused("insufficient_funds", request.amount, have)
     # --- from here on it happens
-    state.ledger.post(at, 0, "to_trading", (
-        (WALLET, 0, request.account, USD, -request.amount),
-        (TRANSIT, request.shard, request.account, USD, request.amount),
-    ))
+    state.ledger.post(
+        at,
+        0,
+        "to_trading",
+        (
+            (WALLET, 0, request.account, USD, -request.amount),
+            (TRANSIT, request.shard, request.account, USD, request.amount),
+        ),
+    )
     command = Credit(state.next_outbox(request.shard), request.account, request.amount)
     state.send(request.shard, command, request.request_id)
     return Pending(request.account, {})
@@ -399,8 +454,14 @@ def _back(state: State, request: rq.Back) -> Answer:
         return Refused("wrong_collateral")
     # --- from here on it happens
     command = SetBacking(
-        state.next_outbox(of_class.shard), request.account, request.class_no, request.hours, request.ground, request.qty,
-        request.collateral_price, request.version,
+        state.next_outbox(of_class.shard),
+        request.account,
+        request.class_no,
+        request.hours,
+        request.ground,
+        request.qty,
+        request.collateral_price,
+        request.version,
     )
     state.send(of_class.shard, command, request.request_id)
     return Pending(request.account, {})

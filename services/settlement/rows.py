@@ -1,7 +1,7 @@
 """Rows of schema `settlement`, as they stand in memory: fields are the table's columns, in its order. Pure.
 
-What each column means: `migrations/001_tables.sql`. `TABLE` says what a store must know: how many leading columns are the key, which
-columns change, and which rows are still alive, so that settlement wants them back at its start.
+What each column means: `migrations/001_tables.sql`. `TABLE` says what a store must know: how many leading columns are
+the key, which columns change, and which rows are still alive, so that settlement wants them back at its start.
 """
 
 from __future__ import annotations
@@ -40,6 +40,8 @@ class Row(Struct, gc=False):
 
 
 class Account(Row, gc=False):
+    """Who trades, and for which owner."""
+
     TABLE: ClassVar[Table] = Table("accounts", 1, ("role", "fee_plan"), "true")
 
     account: int
@@ -52,6 +54,8 @@ class Account(Row, gc=False):
 
 
 class ClassRow(Row, gc=False):
+    """A class as published, and where it is listed."""
+
     TABLE: ClassVar[Table] = Table("classes", 1, ("listed", "state"), "true")
 
     class_no: int
@@ -77,6 +81,8 @@ class ClassRow(Row, gc=False):
 
 
 class Contract(Row, gc=False):
+    """One hour of one class."""
+
     TABLE: ClassVar[Table] = Table("contracts", 1, ("phase", "state", "paid_out"), "NOT paid_out")
 
     contract: int
@@ -91,6 +97,8 @@ class Contract(Row, gc=False):
 
 
 class Backing(Row, gc=False):
+    """What an account may owe in a contract on one ground, and what it owes there."""
+
     TABLE: ClassVar[Table] = Table("backing", 3, ("qty", "collateral_price", "version", "owed"), "true")
 
     account: int
@@ -103,6 +111,8 @@ class Backing(Row, gc=False):
 
 
 class Order(Row, gc=False):
+    """An order in its last state."""
+
     TABLE: ClassVar[Table] = Table(
         "orders", 1, ("leaves", "filled", "cancelled", "state", "reason", "updated_ms", "seq"), "state = 'open'"
     )
@@ -132,6 +142,8 @@ class Order(Row, gc=False):
 
 
 class Fill(Row, gc=False):
+    """A trade, as both its orders saw it."""
+
     TABLE: ClassVar[Table] = Table("fills", 2, (), "false")
 
     shard: int
@@ -153,8 +165,12 @@ class Fill(Row, gc=False):
 
 
 class Title(Row, gc=False):
+    """Hours that one account owes to another, and the money that waits for them."""
+
     TABLE: ClassVar[Table] = Table(
-        "titles", 2, ("obligor", "holder", "ground", "qty", "escrow", "proceeds", "cost", "fees", "state"),
+        "titles",
+        2,
+        ("obligor", "holder", "ground", "qty", "escrow", "proceeds", "cost", "fees", "state"),
         f"contract IN ({_ALIVE}) AND state <> 'settled'",
     )
 
@@ -178,9 +194,14 @@ class Title(Row, gc=False):
 
 
 class Claim(Row, gc=False):
+    """A reseller's part of a title's escrow."""
+
     TABLE: ClassVar[Table] = Table(
-        "claims", 3, ("gain", "loss"),
-        f"(shard, title) IN (SELECT shard, title FROM settlement.titles WHERE contract IN ({_ALIVE}) AND state <> 'settled')",
+        "claims",
+        3,
+        ("gain", "loss"),
+        "(shard, title) IN (SELECT shard, title FROM settlement.titles"  # noqa: S608 # a constant of ours
+        f" WHERE contract IN ({_ALIVE}) AND state <> 'settled')",
     )
 
     shard: int
@@ -193,6 +214,8 @@ class Claim(Row, gc=False):
 
 
 class Collateral(Row, gc=False):
+    """What a promise leaves behind until its titles are settled."""
+
     TABLE: ClassVar[Table] = Table("collateral", 2, (), "true")
 
     contract: int
@@ -218,6 +241,8 @@ class Delivery(Row, gc=False):
 
 
 class RequestRow(Row, gc=False):
+    """What a member or an operator asked for, and what became of it."""
+
     TABLE: ClassVar[Table] = Table(
         "requests", 1, ("state", "code", "need", "have", "outcome", "updated_ms"), "state = 'pending'"
     )
@@ -237,6 +262,8 @@ class RequestRow(Row, gc=False):
 
 
 class Deposited(Row, gc=False):
+    """A provider's deposit that was counted."""
+
     TABLE: ClassVar[Table] = Table("deposits", 2, (), "false")
 
     provider: str
@@ -247,6 +274,8 @@ class Deposited(Row, gc=False):
 
 
 class Provider(Row, gc=False):
+    """A payment provider and its number in the ledger."""
+
     TABLE: ClassVar[Table] = Table("providers", 1, (), "true")
 
     provider: int
@@ -254,6 +283,8 @@ class Provider(Row, gc=False):
 
 
 class Payout(Row, gc=False):
+    """Money that a member asked to have paid out."""
+
     TABLE: ClassVar[Table] = Table("payouts", 1, ("state", "updated_ms"), "state IN ('requested', 'sent')")
 
     payout: int
@@ -268,6 +299,8 @@ class Payout(Row, gc=False):
 
 
 class Refusal(Row, gc=False):
+    """A request's number that was used again with another body."""
+
     TABLE: ClassVar[Table] = Table("refusals", 3, (), "false")
 
     source: int
@@ -280,6 +313,8 @@ class Refusal(Row, gc=False):
 
 
 class OutboxRow(Row, gc=False):
+    """A message to a shard, until an event confirms it and after."""
+
     TABLE: ClassVar[Table] = Table("outbox", 2, ("confirmed",), "NOT confirmed")
 
     shard: int
@@ -290,6 +325,8 @@ class OutboxRow(Row, gc=False):
 
 
 class OutboxCounter(Row, gc=False):
+    """The last message number of a shard."""
+
     TABLE: ClassVar[Table] = Table("outbox_counters", 1, ("last",), "true")
 
     shard: int
@@ -297,6 +334,8 @@ class OutboxCounter(Row, gc=False):
 
 
 class Counter(Row, gc=False):
+    """The last number given of a kind."""
+
     TABLE: ClassVar[Table] = Table("counters", 1, ("last",), "true")
 
     name: str
@@ -305,6 +344,8 @@ class Counter(Row, gc=False):
 
 
 class ShardRow(Row, gc=False):
+    """Where a shard stands."""
+
     TABLE: ClassVar[Table] = Table("shards", 1, (), "true")
 
     shard: int
@@ -327,7 +368,25 @@ class Cursor(Row, gc=False):
 
 
 ROWS: Final[tuple[type[Row], ...]] = (
-    Account, ClassRow, Contract, Backing, Order, Fill, Title, Claim, Collateral, Delivery, RequestRow, Deposited, Provider,
-    Payout, Refusal, OutboxRow, OutboxCounter, Counter, ShardRow, Cursor,
+    Account,
+    ClassRow,
+    Contract,
+    Backing,
+    Order,
+    Fill,
+    Title,
+    Claim,
+    Collateral,
+    Delivery,
+    RequestRow,
+    Deposited,
+    Provider,
+    Payout,
+    Refusal,
+    OutboxRow,
+    OutboxCounter,
+    Counter,
+    ShardRow,
+    Cursor,
 )
 """Every table but the ledger's own (`entries`, `postings`, `balances`) and `commits`."""

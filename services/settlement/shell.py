@@ -7,7 +7,7 @@ One life of settlement, step by step:
 3. `settle`: read some records of one log.                  (died here: nothing has happened)
 4. Apply them to the memory.                                (died here: the memory is gone, the database knows nothing)
 5. Commit, compare-and-set on the position in the log and on the number of commits. When it fails this life ends.
-                                                            (died meanwhile: it is there or not; the next life loads what is there)
+                                                     (died meanwhile: it is there or not; the next life loads what is)
 6. `send`, per shard: append to `commands` what is committed and not confirmed by an event. Sending twice is harmless.
 
 One coroutine alone changes the memory (`settle`); the others look at what is committed. Nobody else takes part in step 5.
@@ -22,7 +22,14 @@ from typing import Final, NamedTuple, Protocol
 import msgspec
 
 from schemas.codec import (
-    WRITER_SETTLEMENT, BrokenRecord, ChainReader, EventsRecord, Gap, decode_record, encode_frame, read_headers,
+    WRITER_SETTLEMENT,
+    BrokenRecord,
+    ChainReader,
+    EventsRecord,
+    Gap,
+    decode_record,
+    encode_frame,
+    read_headers,
 )
 from schemas.requests import PayoutMoved
 from services.runtime.errors import Halt, Superseded
@@ -295,9 +302,9 @@ class EventsReader:
         self._next_offset = position.next_offset
         if self._unread:
             self._next_offset = self._unread[-1].offset + 1
-        return self._state.take(rows.Cursor(
-            "events", self.log.partition, *position, self._chain.seq, self._chain.chain, time_ms
-        ))
+        return self._state.take(
+            rows.Cursor("events", self.log.partition, *position, self._chain.seq, self._chain.chain, time_ms)
+        )
 
     def _apply(self, record: Record) -> EventsRecord | None:
         """None: a repeat."""
@@ -331,7 +338,9 @@ class RequestsReader:
         records = await self._fetch(self.log, cursor.next_offset)
         if not records:
             return None
-        asked = [requests.decode(record.offset, self._state.market_ms(record.time_ms), record.value) for record in records]
+        asked = [
+            requests.decode(record.offset, self._state.market_ms(record.time_ms), record.value) for record in records
+        ]
         ids, refs = requests.ids(asked)
         recalled = await self._store.recall(Recall(requests=ids, deposits=refs))
         known = requests.Known(recalled.requests, recalled.deposits)
@@ -339,7 +348,9 @@ class RequestsReader:
             if requests.take(self._state, request, known):
                 self._refused += 1
                 self._status.set(requests_refused=self._refused)
-        return self._state.take(rows.Cursor("requests", self.log.partition, *after(records[-1]), 0, b"", asked[-1].time_ms))
+        return self._state.take(
+            rows.Cursor("requests", self.log.partition, *after(records[-1]), 0, b"", asked[-1].time_ms)
+        )
 
 
 class DeliveryReader:

@@ -96,11 +96,7 @@ class State:
         self.waiting_for: dict[str, int] = {}
         """Pending request → messages of it that no shard has confirmed yet."""
         self._load_shards(loaded)
-        self.contracts = {
-            row.contract: row
-            for row in _load(loaded, rows.Contract)
-            if not row.paid_out
-        }
+        self.contracts = {row.contract: row for row in _load(loaded, rows.Contract) if not row.paid_out}
         self.promised_left: dict[tuple[int, int], int] = {}
         """(contract, account) → promised titles of an ended hour that are not paid out; the last one frees the collateral."""
         for contract in {contract for contract, _ in self.collateral}:
@@ -172,7 +168,9 @@ class State:
     def send(self, shard: int, command: OutboxCommand, request_id: str) -> None:
         """Put a message to a shard into the outbox; the request waits for it."""
         of_shard = self.shards[shard]
-        assert command.outbox == of_shard.outbox + 1, f"outbox of shard {shard}: {command.outbox} after {of_shard.outbox}"
+        assert command.outbox == of_shard.outbox + 1, (
+            f"outbox of shard {shard}: {command.outbox} after {of_shard.outbox}"
+        )
         row = rows.OutboxRow(shard, command.outbox, _encoder.encode(command), request_id, False)
         counter = rows.OutboxCounter(shard, command.outbox)
         if of_shard.outbox == 0:
@@ -185,8 +183,11 @@ class State:
         self.waiting_for[request_id] = self.waiting_for.get(request_id, 0) + 1
 
     def confirm(self, shard: int, outbox: int) -> tuple[rows.OutboxRow, rows.RequestRow | None, bool]:
-        """An event repeats a message's number. The message, its request unless it is over, and whether nothing of
-        that request is left to wait for. Raises Contradiction."""
+        """An event repeats a message's number.
+
+        Returns the message, its request unless it is over, and whether nothing of that request is left to wait for.
+        Raises Contradiction.
+        """
         of_shard = self.shards[shard]
         row = of_shard.unconfirmed.get(outbox)
         if row is None or outbox != of_shard.confirmed + 1:

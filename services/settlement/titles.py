@@ -66,7 +66,9 @@ class TitleBook:
             fees = portion(fees_all, done, move.qty, fill.qty)
             done += move.qty
             if move.qty <= 0 or done > fill.qty or move.net != net or move.cost != net + fees:
-                raise Contradiction(f"trade {fill.trade}: {move} of {fill.qty}, net {net} and cost {net + fees} are due")
+                raise Contradiction(
+                    f"trade {fill.trade}: {move} of {fill.qty}, net {net} and cost {net + fees} are due"
+                )
             title = self._sell(fill, move, fees)
             if move.closes:
                 title = self._buy_back(fill, move, title)
@@ -84,8 +86,19 @@ class TitleBook:
             if move.released_seller:
                 raise Contradiction(f"trade {fill.trade}: a new title releases {move.released_seller}")
             title = Title(
-                fill.contract, move.title, self.shard, fill.seller, fill.buyer, move.ground, move.qty, fill.minutes,
-                move.cost, move.net, move.cost, fees, "live",
+                fill.contract,
+                move.title,
+                self.shard,
+                fill.seller,
+                fill.buyer,
+                move.ground,
+                move.qty,
+                fill.minutes,
+                move.cost,
+                move.net,
+                move.cost,
+                fees,
+                "live",
             )
             self._add(title)
             self._owe(fill.seller, fill.contract, move.ground, move.qty)
@@ -165,8 +178,26 @@ class TitleBook:
     def end(self, event: TitleEnded) -> None:
         """The title's hour is over; the engine says all it knows of it. Raises Contradiction."""
         title = self._live(event.contract, event.title)
-        ours = (title.obligor, title.holder, title.ground, title.qty, title.minutes, title.proceeds, title.cost, title.escrow)
-        said = (event.obligor, event.holder, event.ground, event.qty, event.minutes, event.proceeds, event.cost, event.escrow)
+        ours = (
+            title.obligor,
+            title.holder,
+            title.ground,
+            title.qty,
+            title.minutes,
+            title.proceeds,
+            title.cost,
+            title.escrow,
+        )
+        said = (
+            event.obligor,
+            event.holder,
+            event.ground,
+            event.qty,
+            event.minutes,
+            event.proceeds,
+            event.cost,
+            event.escrow,
+        )
         if ours != said:
             raise Contradiction(f"title {title.title} ends as {said}, ours is {ours}")
         title.state = "ended"
@@ -235,8 +266,19 @@ class TitleBook:
         if_delivered = _shares([title.proceeds, *(claim.gain for claim in claims), title.fees], k, q)
         if_not = _shares([title.cost, *(claim.loss for claim in claims)], k, q)
         new = Title(
-            title.contract, piece, title.shard, title.obligor, title.holder, title.ground, k, title.minutes,
-            title.escrow * k // q, if_delivered[0], if_not[0], if_delivered[-1], title.state,
+            title.contract,
+            piece,
+            title.shard,
+            title.obligor,
+            title.holder,
+            title.ground,
+            k,
+            title.minutes,
+            title.escrow * k // q,
+            if_delivered[0],
+            if_not[0],
+            if_delivered[-1],
+            title.state,
         )
         self._add(new)
         for claim, gain, loss in zip(claims, if_delivered[1:-1], if_not[1:], strict=True):
@@ -272,7 +314,7 @@ class TitleBook:
             claim.gain += gain
             claim.loss += loss
             self._changes.claims.change(key, claim)
-        assert claim.gain >= 0 and claim.loss >= 0, f"C6: {claim}"
+        assert min(claim.gain, claim.loss) >= 0, f"C6: {claim}"
         if claim.gain == 0 and claim.loss == 0:
             self._changes.claims.remove(key)
             del of_title[account]
@@ -346,5 +388,6 @@ def pay_out(title: Title, claims: list[Claim], undelivered: int) -> dict[int, Mi
         pay(claim.account, claim.loss * u // m)
     pay(0, title.fees * (m - u) // m)
     pay(title.holder, title.escrow - sum(paid.values()))
-    assert sum(paid.values()) == title.escrow and min(paid.values()) >= 0, f"C6: {paid} of {title}"
+    assert sum(paid.values()) == title.escrow, f"C6: {paid} of {title}"
+    assert min(paid.values()) >= 0, f"C6: {paid} of {title}"
     return {account: amount for account, amount in paid.items() if amount}

@@ -90,7 +90,12 @@ class Shards:
         """Run one of `services.matching.tools` to its end; what it printed."""
         argv = [sys.executable, "-m", "services.matching", *arguments]
         done = subprocess.run(
-            argv, env={**self.environment, "HOURBOOK_SHARD": str(shard)}, capture_output=True, text=True, timeout=60, check=False
+            argv,
+            env={**self.environment, "HOURBOOK_SHARD": str(shard)},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
         )
         assert done.returncode == 0, done.stderr
         result: dict[str, Any] = json.loads(done.stdout)
@@ -395,7 +400,9 @@ async def test_without_the_database_the_market_goes_on(kafka_shards: Shards, own
         await kafka_shards.answer(0, await kafka_shards.send(0, [order(0, BERT, Side.SELL, 1)]))
 
 
-async def test_a_broker_that_crashes_under_it_loses_no_order(own_kafka, topic_prefix: str, database: str, scratch: Path) -> None:
+async def test_a_broker_that_crashes_under_it_loses_no_order(
+    own_kafka, topic_prefix: str, database: str, scratch: Path
+) -> None:
     """Processes end and are started again by their supervisor; the log is whole, and every frame that is in it is answered."""
     with own_kafka:
         async with Cluster(own_kafka.bootstrap, prefix=topic_prefix) as cluster:

@@ -39,7 +39,7 @@ async def pool(database: str) -> AsyncIterator[asyncpg.Pool]:
 
 
 @pytest.fixture
-async def store(pool: asyncpg.Pool, database: str) -> AsyncIterator[PostgresStore]:
+async def store(pool: asyncpg.Pool, database: str) -> AsyncIterator[PostgresStore]:  # noqa: ARG001 # it migrates
     """Loaded."""
     store = PostgresStore(database)
     await store.load()
@@ -89,7 +89,9 @@ def _hashable(records) -> set[tuple]:
     }
 
 
-async def test_a_long_day_is_stored_as_it_happened(pool: asyncpg.Pool, store: PostgresStore, batches: list[Batch]) -> None:
+async def test_a_long_day_is_stored_as_it_happened(
+    pool: asyncpg.Pool, store: PostgresStore, batches: list[Batch]
+) -> None:
     """Every table equals what the batches say, row by row; what is loaded equals the memory that made them."""
     done = long_day(random.Random("stored"), FEES[1])
     assert done.done["fills"] > 20
@@ -125,7 +127,9 @@ async def test_of_two_settlements_only_one_goes_on(
     other.close()
 
 
-async def test_at_the_same_moment_one_waits_and_then_finds_out(store: PostgresStore, database: str, batches: list[Batch]) -> None:
+async def test_at_the_same_moment_one_waits_and_then_finds_out(
+    store: PostgresStore, database: str, batches: list[Batch]
+) -> None:
     Market("ana")
     await store_all(store, batches)
     other = PostgresStore(database)
@@ -153,7 +157,9 @@ async def test_a_cursor_that_somebody_moved_stops_settlement(
     assert await pool.fetchval("SELECT last FROM settlement.commits") == batch.commit
 
 
-async def test_a_row_that_somebody_deleted_stops_settlement(pool: asyncpg.Pool, store: PostgresStore, batches: list[Batch]) -> None:
+async def test_a_row_that_somebody_deleted_stops_settlement(
+    pool: asyncpg.Pool, store: PostgresStore, batches: list[Batch]
+) -> None:
     market = Market("ana bob")
     market.trade("ana sells 2 to bob at 2.00")
     await store_all(store, batches)
@@ -174,13 +180,16 @@ async def test_a_batch_twice_is_stored_once(pool: asyncpg.Pool, store: PostgresS
     assert await tables(pool) == before
 
 
-@pytest.mark.parametrize("statement", [
-    "UPDATE settlement.postings SET amount = amount + 1",
-    "DELETE FROM settlement.postings",
-    "TRUNCATE settlement.postings",
-    "UPDATE settlement.entries SET what = ''",
-    "DELETE FROM settlement.entries",
-])
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE settlement.postings SET amount = amount + 1",
+        "DELETE FROM settlement.postings",
+        "TRUNCATE settlement.postings",
+        "UPDATE settlement.entries SET what = ''",
+        "DELETE FROM settlement.entries",
+    ],
+)
 async def test_what_was_posted_never_changes(
     pool: asyncpg.Pool, store: PostgresStore, batches: list[Batch], statement: str
 ) -> None:
@@ -192,7 +201,8 @@ async def test_what_was_posted_never_changes(
 
 
 @pytest.mark.parametrize("kind", [2, 3, 4, 5, 6, 7, 8, 9, 10])
-async def test_the_database_knows_nothing_negative(pool: asyncpg.Pool, store: PostgresStore, kind: int) -> None:
+@pytest.mark.usefixtures("store")
+async def test_the_database_knows_nothing_negative(pool: asyncpg.Pool, kind: int) -> None:
     """M3."""
     with pytest.raises(asyncpg.CheckViolationError, match="nothing_available_is_negative"):
         await pool.execute("INSERT INTO settlement.balances VALUES ($1, 0, 1, 0, -1)", kind)
@@ -229,10 +239,13 @@ async def test_what_is_over_is_recalled_by_its_key(store: PostgresStore, batches
     market.end_hour()
     market.deliver("all", 7)
     await store_all(store, batches)
-    found = await store.recall(Recall(
-        ["open-ana", "nobody", "open-ana"], [("simulated-faucet", "ana"), ("simulated-faucet", "nobody")],
-        [(CONTRACT, 1), (CONTRACT, 0), (CONTRACT, 2)],
-    ))
+    found = await store.recall(
+        Recall(
+            ["open-ana", "nobody", "open-ana"],
+            [("simulated-faucet", "ana"), ("simulated-faucet", "nobody")],
+            [(CONTRACT, 1), (CONTRACT, 0), (CONTRACT, 2)],
+        )
+    )
     assert found.requests == market.store.digests(["open-ana"])
     assert found.deposits == {("simulated-faucet", "ana")}
     assert {key: row.undelivered for key, row in found.deliveries.items()} == {(CONTRACT, 1): 7, (CONTRACT, 0): 7}
@@ -267,7 +280,7 @@ def _example(strategy, *, seed: int):
     return found[-1]
 
 
-async def test_each_service_has_its_role(pool: asyncpg.Pool, store: PostgresStore, database: str, batches: list[Batch]) -> None:
+async def test_each_service_has_its_role(pool: asyncpg.Pool, store: PostgresStore, batches: list[Batch]) -> None:
     """Settlement's role can do all that settlement does, and not change postings; gateways read; the desk sees nothing."""
     market = Market("ana bob", shards=2)
     market.trade("ana sells 2 to bob at 2.00")

@@ -62,7 +62,9 @@ class Exchange:
             account = self.settle("/v1/admin/accounts", {"name": name, "role": role})["account"]
             deposit = {"account": account, "amount": "100000", "provider": "simulated-faucet", "provider_ref": name}
             self.settle("/v1/admin/deposits", deposit)
-            key = self.ask("POST", "/v1/admin/keys", self.operator, {"account": account, "scopes": ["read", "trade", "supply"]})
+            key = self.ask(
+                "POST", "/v1/admin/keys", self.operator, {"account": account, "scopes": ["read", "trade", "supply"]}
+            )
             self.bearers[name] = key.json()["bearer"]
         self.until(lambda: self.ask("GET", "/v1/account", self.bearers["buyer"]).is_success, "the keys work")
         self.back_hours()
@@ -72,14 +74,34 @@ class Exchange:
         for class_id in CLASSES:
             hours = self.hours(class_id)[1:]
             first, count = hours[0]["hour"], 12
-            self.settle("/v1/capacity", {
-                "class": class_id, "from": first, "hours": count, "ground": "declared", "qty": 500, "version": 1,
-            }, "provider", "PUT")
+            self.settle(
+                "/v1/capacity",
+                {
+                    "class": class_id,
+                    "from": first,
+                    "hours": count,
+                    "ground": "declared",
+                    "qty": 500,
+                    "version": 1,
+                },
+                "provider",
+                "PUT",
+            )
             self.settle("/v1/transfers", {"direction": "to_trading", "amount": "20000", "class": class_id}, "maker")
-            self.settle("/v1/capacity", {
-                "class": class_id, "from": first, "hours": count, "ground": "promised", "qty": 8, "version": 1,
-                "collateral_price": self.ask("GET", f"/v1/classes/{class_id}", "").json()["collar_high"],
-            }, "maker", "PUT")
+            self.settle(
+                "/v1/capacity",
+                {
+                    "class": class_id,
+                    "from": first,
+                    "hours": count,
+                    "ground": "promised",
+                    "qty": 8,
+                    "version": 1,
+                    "collateral_price": self.ask("GET", f"/v1/classes/{class_id}", "").json()["collar_high"],
+                },
+                "maker",
+                "PUT",
+            )
 
     def hours(self, class_id: str) -> list[dict[str, Any]]:
         found = self.ask("GET", f"/v1/contracts?class={class_id}", "").json()
@@ -123,9 +145,13 @@ class Exchange:
                 time.sleep(0.2)
                 continue
             body = {
-                "contract": chance.choice(forward)["contract"], "side": side, "qty": chance.randint(1, 3),
-                "price": chance.choice(PRICE[class_id]), "client_order_id": f"{who}-{uuid.uuid4().hex[:16]}",
-                "tif": chance.choice(["gtc", "gtc", "ioc"]), "valid_for_ms": 10_000,
+                "contract": chance.choice(forward)["contract"],
+                "side": side,
+                "qty": chance.randint(1, 3),
+                "price": chance.choice(PRICE[class_id]),
+                "client_order_id": f"{who}-{uuid.uuid4().hex[:16]}",
+                "tif": chance.choice(["gtc", "gtc", "ioc"]),
+                "valid_for_ms": 10_000,
             }
             self._order(who, body)
 
@@ -234,7 +260,8 @@ def _every_order_is_there_once(exchange: Exchange) -> None:
 def _settled(exchange: Exchange) -> bool:
     answer = exchange.ask("GET", "/v1/status", "")
     return answer.is_success and all(
-        shard["settled_seq"] >= shard["seq"] - 3 and shard["settlement_lag_ms"] < 2_000 for shard in answer.json()["shards"]
+        shard["settled_seq"] >= shard["seq"] - 3 and shard["settlement_lag_ms"] < 2_000
+        for shard in answer.json()["shards"]
     )
 
 
@@ -268,7 +295,7 @@ def _audit_is_clean(exchange: Exchange) -> None:
         pool = await open_pool(exchange.stack.dsn)
         try:
             async with Cluster(exchange.stack.bootstrap) as cluster:
-                return await audit(cluster, pool, 2, exchange.stack.home / "data" / "snapshots", lambda what: None)
+                return await audit(cluster, pool, 2, exchange.stack.home / "data" / "snapshots", lambda _: None)
         finally:
             await pool.close()
 

@@ -1,6 +1,6 @@
 """The engine under a random flow, judged by the auditor's model, which knows the rules and not the engine.
 
-    HOURBOOK_SEED=7 pytest tests/matching/test_audited_flow.py      this one flow
+HOURBOOK_SEED=7 pytest tests/matching/test_audited_flow.py      this one flow
 """
 
 from __future__ import annotations
@@ -63,7 +63,15 @@ class Day:
         if isinstance(event, ev.Filled):
             for move in event.moves:
                 source = "new" if not move.source else "whole" if move.source == move.title else "piece"
-                end = "" if not move.closes else "/own" if move.closes == move.title else "/whole" if move.closes == move.closed else "/piece"
+                end = (
+                    ""
+                    if not move.closes
+                    else "/own"
+                    if move.closes == move.title
+                    else "/whole"
+                    if move.closes == move.closed
+                    else "/piece"
+                )
                 self.seen[f"move {source}{end}"] += 1
 
     def open(self) -> None:
@@ -71,7 +79,11 @@ class Day:
         self.apply(cmd.StartShard(0, 1, T0_MS))
         for class_no, lot in LOTS.items():
             fees = Fees(5 * (class_no - 1), 10, 50, 30)
-            self.apply(cmd.SetClass(self._next(), class_no, f"TEST.{class_no}", lot, 10, 1_000 * class_no, fees, horizon_hours=4))
+            self.apply(
+                cmd.SetClass(
+                    self._next(), class_no, f"TEST.{class_no}", lot, 10, 1_000 * class_no, fees, horizon_hours=4
+                )
+            )
         for account in ACCOUNTS:
             self.apply(cmd.SetAccount(self._next(), account, OWNER[account], Role(account % 3), 0))
             self.apply(cmd.Credit(self._next(), account, self.chance.randint(1, 10**9)))
@@ -99,23 +111,40 @@ class Day:
         elif kind < 0.115:
             self.apply(cmd.SetState(9, chance.choice([1, 2]), 0, chance.choice([1] * 12 + [2, 3, 4]), "drawn"))
         elif kind < 0.118:
-            self.apply(cmd.SetAccount(self._next(), chance.choice([1, 4]), OWNER[chance.choice([1, 4])], Role(chance.randint(1, 2)), 0))
+            self.apply(
+                cmd.SetAccount(
+                    self._next(), chance.choice([1, 4]), OWNER[chance.choice([1, 4])], Role(chance.randint(1, 2)), 0
+                )
+            )
         elif kind < 0.20 and self.orders:
-            self.apply(cmd.CancelOrder(chance.choice(ACCOUNTS), chance.choice(self.orders), "", self.engine.time_ms + 1_000))
+            self.apply(
+                cmd.CancelOrder(chance.choice(ACCOUNTS), chance.choice(self.orders), "", self.engine.time_ms + 1_000)
+            )
         else:
             self.orders = [*self.orders[-60:], order_id(0, self.offset, 0)]
             self.apply(self._order())
 
     def _backing(self) -> cmd.SetBacking:
         chance = self.chance
-        account, class_no, ground = chance.choice(ACCOUNTS), chance.choice([1, 2]), chance.choice([Ground.DECLARED, Ground.PROMISED])
+        account, class_no, ground = (
+            chance.choice(ACCOUNTS),
+            chance.choice([1, 2]),
+            chance.choice([Ground.DECLARED, Ground.PROMISED]),
+        )
         key = (account, class_no, int(ground))
         self.versions[key] += chance.choice([0, 1, 1, 1, 1])
         now = self.engine.time_ms // MS_PER_HOUR
         hours = tuple(sorted({chance.randint(now + 1, now + 4) for _ in range(2)}))
         price = chance.choice([2_000, 4_000, 4_100]) if ground == Ground.PROMISED else 0
         return cmd.SetBacking(
-            self._next(), account, class_no, hours, ground, chance.randint(0, 20) * class_no, price, max(1, self.versions[key])
+            self._next(),
+            account,
+            class_no,
+            hours,
+            ground,
+            chance.randint(0, 20) * class_no,
+            price,
+            max(1, self.versions[key]),
         )
 
     def _order(self) -> cmd.PlaceOrder:
@@ -126,8 +155,15 @@ class Day:
         tif, flags = chance.choice([1, 1, 1, 3, 4]), chance.choice([0, 0, 0, 1, 4])
         client_id = chance.choice(["", f"c{chance.randint(0, 3_000)}"])
         return cmd.PlaceOrder(
-            chance.choice(ACCOUNTS), contract_of(class_no, hour), chance.choice([1, 2]), chance.randint(1, 9) * class_no,
-            class_no * 1_000 + chance.randint(-6, 6) * 10, tif, flags, client_id, self.engine.time_ms + 5_000,
+            chance.choice(ACCOUNTS),
+            contract_of(class_no, hour),
+            chance.choice([1, 2]),
+            chance.randint(1, 9) * class_no,
+            class_no * 1_000 + chance.randint(-6, 6) * 10,
+            tif,
+            flags,
+            client_id,
+            self.engine.time_ms + 5_000,
         )
 
     def finish(self) -> None:
@@ -138,7 +174,9 @@ class Day:
         assert not broken, broken
         assert self.engine.balances() == {account: self.model.cash[account] for account in self.engine.accounts}
         assert self.engine.holds() == {account: self.model.holds(account) for account in self.engine.accounts}
-        assert self.engine.collaterals() == {account: self.model.collateral(account) for account in self.engine.accounts}
+        assert self.engine.collaterals() == {
+            account: self.model.collateral(account) for account in self.engine.accounts
+        }
 
 
 @pytest.mark.parametrize("number", range(3))
@@ -156,5 +194,13 @@ def test_a_random_flow_keeps_every_rule(number: int) -> None:
             day.engine = load(stored)
             assert dump(day.engine) == stored, "D2: the bytes of a state changed by going through them"
     day.finish()
-    rare = ("move new/whole", "move whole/piece", "move piece/whole", "move whole/own", "TitleEnded", "CollateralMoved", "HourEnded")
+    rare = (
+        "move new/whole",
+        "move whole/piece",
+        "move piece/whole",
+        "move whole/own",
+        "TitleEnded",
+        "CollateralMoved",
+        "HourEnded",
+    )
     assert not [what for what in rare if not day.seen[what]], f"the flow never reached some rules: {day.seen}"

@@ -46,9 +46,9 @@ async def read_all(log, start: int) -> list[Record]:
 def shard() -> SimShard:
     """200 records with headers and keys, nobody running."""
     built = SimShard()
-    built.commands.land([
-        Outgoing(b"%d" % n * (n % 5), headers=[("a", b"%d" % n)], key=b"k" if n % 2 else None) for n in range(1, 200)
-    ])
+    built.commands.land(
+        [Outgoing(b"%d" % n * (n % 5), headers=[("a", b"%d" % n)], key=b"k" if n % 2 else None) for n in range(1, 200)]
+    )
     return built
 
 
@@ -115,7 +115,9 @@ def test_a_damaged_archive_is_noticed(shard: SimShard, tmp_path: Path, damage: s
     elif damage == "exchanged":
         other = SimShard(seed=2)
         other.commands.land([Outgoing(b"other") for _ in range(1, 200)])
-        outcome(other, copy(other.commands.log(), Archive(tmp_path / "o", "commands", SHARD), below=160, segment_bytes=60))
+        outcome(
+            other, copy(other.commands.log(), Archive(tmp_path / "o", "commands", SHARD), below=160, segment_bytes=60)
+        )
         (first, *_) = sorted((tmp_path / "o" / "commands-0").iterdir())
         paths[0].unlink()
         first.rename(paths[0])

@@ -8,7 +8,9 @@ from services.matching.store import FileSnapshotStore, Snapshot, Unusable
 
 
 def snapshot(offset: int, shard: int = 0) -> Snapshot:
-    return Snapshot(1, shard, offset, b"h" * 16, offset, b"e" * 16, offset, b"c" * 16, 3, 1_000, b"s" * 32, b"engine" * 1000)
+    return Snapshot(
+        1, shard, offset, b"h" * 16, offset, b"e" * 16, offset, b"c" * 16, 3, 1_000, b"s" * 32, b"engine" * 1000
+    )
 
 
 async def test_the_newest_come_first_and_the_oldest_go(tmp_path: Path) -> None:

@@ -22,8 +22,13 @@ def banned(shard: SimShard, offset: int, hash_hex: str) -> Process:
     return shard.world.spawn(
         "operator",
         ban(
-            shard.commands.log(), shard.events.log(), shard.quarantine.log(),
-            offset=offset, hash_hex=hash_hex, reason="a test", operator="op-1",
+            shard.commands.log(),
+            shard.events.log(),
+            shard.quarantine.log(),
+            offset=offset,
+            hash_hex=hash_hex,
+            reason="a test",
+            operator="op-1",
         ),
     )
 
@@ -70,9 +75,7 @@ def test_a_quarantine_record_brings_it_on() -> None:
     shard.start("c")
     shard.run(shard.answered)
     shard.check(banned={offset: record_hash(BROKEN)})
-    (skipped,) = (
-        body for record in shard.events.records if (body := decode_record(record.value)).offset == offset
-    )
+    (skipped,) = (body for record in shard.events.records if (body := decode_record(record.value)).offset == offset)
     assert (skipped.events, skipped.last, skipped.writer, skipped.frame_no) == ([], True, 0, 0)
 
 

@@ -28,8 +28,17 @@ ALL = {
 def test_everything_is_read() -> None:
     settings = Settings.from_environment(ALL, needs=("kafka", "postgres", "master_key"))
     assert settings == Settings(
-        "127.0.0.1:9092,[::1]:9093", "postgresql://u:sesame@127.0.0.1/d", 2, 1, Path("/data"), bytes(range(32)), 8080, 0,
-        Path("/run"), "t-", "matching-1-b",
+        "127.0.0.1:9092,[::1]:9093",
+        "postgresql://u:sesame@127.0.0.1/d",
+        2,
+        1,
+        Path("/data"),
+        bytes(range(32)),
+        8080,
+        0,
+        Path("/run"),
+        "t-",
+        "matching-1-b",
     )
 
 

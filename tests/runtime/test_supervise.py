@@ -49,7 +49,13 @@ def test_a_service_shows_itself_and_stops_when_asked(tmp_path: Path) -> None:
     with urllib.request.urlopen(f"http://{found['status']}/status", timeout=5) as answer:
         status = json.load(answer)
     assert {key: status[key] for key in ("name", "pid", "lag", "seq", "role", "caught_up", "waiting_for")} == {
-        "name": "thing", "pid": process.pid, "lag": 3, "seq": 812, "role": "active", "caught_up": True, "waiting_for": "",
+        "name": "thing",
+        "pid": process.pid,
+        "lag": 3,
+        "seq": 812,
+        "role": "active",
+        "caught_up": True,
+        "waiting_for": "",
     }
     with urllib.request.urlopen(f"http://{found['status']}/metrics", timeout=5) as answer:
         metrics = answer.read().decode()

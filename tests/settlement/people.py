@@ -245,13 +245,21 @@ class Market:
 def memory(state: State) -> dict[str, object]:
     """All that a state knows, comparable."""
     known = {
-        name: value for name, value in vars(state).items() if name not in ("changes", "ledger", "shards", "class_nos", "owners")
+        name: value
+        for name, value in vars(state).items()
+        if name not in ("changes", "ledger", "shards", "class_nos", "owners")
     }
     known["balances"] = state.ledger.balances()
     for shard in state.shards:
         known[f"shard {shard.number}"] = (
-            shard.outbox, shard.confirmed, shard.unconfirmed, shard.start, shard.titles.titles, shard.titles.claims,
-            shard.titles.of_contract, {contract: rows for contract, rows in shard.titles.backing.items() if rows},
+            shard.outbox,
+            shard.confirmed,
+            shard.unconfirmed,
+            shard.start,
+            shard.titles.titles,
+            shard.titles.claims,
+            shard.titles.of_contract,
+            {contract: rows for contract, rows in shard.titles.backing.items() if rows},
         )
     return known
 

@@ -105,7 +105,9 @@ class Exchange:
                 offset = record.offset + 1
                 frame = decode_frame(record.value)
                 said = self.engine.apply(record.offset, record.time_ms, frame.commands)
-                sealed = seal(0, seq, chain, record.offset, self.engine.time_ms, Frame(frame.writer, frame.frame_no, ()), said)
+                sealed = seal(
+                    0, seq, chain, record.offset, self.engine.time_ms, Frame(frame.writer, frame.frame_no, ()), said
+                )
                 seq, chain = sealed[-1].seq, sealed[-1].chain
                 await events.append([Outgoing(one.body, [*one.headers, epoch_header(1)]) for one in sealed])
 
@@ -114,7 +116,11 @@ class Exchange:
         self.lives += 1
         store = WaitingStore(self.world, self.kept)
         logs = Logs(
-            [self.events.log()], self.requests.log(), self.delivery.log(), lambda _: self.commands.log(), self.requests.log
+            [self.events.log()],
+            self.requests.log(),
+            self.delivery.log(),
+            lambda _: self.commands.log(),
+            self.requests.log,
         )
         clock, status, holder = SimClock(self.world), Status(f"settlement-{self.lives}"), f"life {self.lives}"
         settlement = Settlement(1, store, logs, clock, status)
@@ -172,11 +178,15 @@ class Exchange:
         """Requests: two members, one class, money, backing, a payout that comes back and one that is paid."""
         asked = [
             rq.ListClass("class", 0, "TEST", b"", 1, 1, 2_000_000, Fees(), 48, collar_low_bp=1, collar_high_bp=100_000),
-            rq.OpenAccount("ana", 0, "ana", Role.PROVIDER), rq.OpenAccount("bob", 0, "bob", Role.MEMBER),
-            rq.Deposit("d1", 1, 30_000_000, "simulated-faucet", "1"), rq.Deposit("d2", 2, 50_000_000, "simulated-faucet", "2"),
-            rq.ToTrading("t1", 1, 0, 10_000_000), rq.ToTrading("t2", 2, 0, 20_000_000),
+            rq.OpenAccount("ana", 0, "ana", Role.PROVIDER),
+            rq.OpenAccount("bob", 0, "bob", Role.MEMBER),
+            rq.Deposit("d1", 1, 30_000_000, "simulated-faucet", "1"),
+            rq.Deposit("d2", 2, 50_000_000, "simulated-faucet", "2"),
+            rq.ToTrading("t1", 1, 0, 10_000_000),
+            rq.ToTrading("t2", 2, 0, 20_000_000),
             rq.Back("b1", 1, 1, (HOUR,), Ground.DECLARED, 5, 0, 1),
-            rq.Withdraw("w1", 1, 5_000_000, "iban"), rq.Withdraw("w2", 2, 7_000_000, "simulated:fail"),
+            rq.Withdraw("w1", 1, 5_000_000, "iban"),
+            rq.Withdraw("w2", 2, 7_000_000, "simulated:fail"),
             rq.ToTrading("t3", 2, 0, 999_000_000),
         ]
         self.requests.land([Outgoing(msgspec.msgpack.encode(one)) for one in asked])
@@ -209,7 +219,9 @@ class Exchange:
         check(state, [self.engine])
         states = {key[0]: row[3] for key, row in self.kept.rows["requests"].items()}
         expected = {"class", "ana", "bob", "d1", "d2", "t1", "t2", "b1", "w1", "w2", "f2"}
-        assert {name for name, said in states.items() if said == "done" and not name.startswith("simulated")} == expected
+        assert {
+            name for name, said in states.items() if said == "done" and not name.startswith("simulated")
+        } == expected
         assert states["t3"] == "refused"
         wallets = [state.ledger.wallet(1), state.ledger.wallet(2)]
         # Of 6.00 for the hour, 5.97 of it ana's, two thirds were delivered; bob swept what he had not spent.
@@ -218,8 +230,15 @@ class Exchange:
         assert not {key[0] for key in state.ledger.balances()} & {CLEARING, TITLES}
         assert self.engine.balances() == {1: 10_000_000, 2: 0}
         entries = [entry[4] for entry in self.kept.entries.values()]
-        for what, times in (("deposit_simulated", 2), ("credited", 2), ("swept", 1), ("filled", 1), ("delivered_simulated", 1),
-                            ("payout_paid_simulated", 1), ("payout_returned_simulated", 1)):
+        for what, times in (
+            ("deposit_simulated", 2),
+            ("credited", 2),
+            ("swept", 1),
+            ("filled", 1),
+            ("delivered_simulated", 1),
+            ("payout_paid_simulated", 1),
+            ("payout_returned_simulated", 1),
+        ):
             assert entries.count(what) == times, f"{what} posted {entries.count(what)} times"
 
 

@@ -71,18 +71,21 @@ def test_the_first_record_of_a_title_counts_also_when_it_is_about_all(market: Ma
     assert wallets(market) == {"ana": "4.975", "treasury": "0.025"}
 
 
-@pytest.mark.parametrize(("title", "undelivered", "contract", "source", "code"), [
-    (1, 61, CONTRACT, "simulated", "wrong_minutes"),
-    (1, -1, CONTRACT, "simulated", "wrong_minutes"),
-    (-1, 0, CONTRACT, "simulated", "unknown_title"),
-    (2**63, 0, CONTRACT, "simulated", "unknown_title"),
-    (1, 0, UNKNOWN_CLASS, "simulated", "unknown_class"),
-    (1, 0, 2**64 - 1, "simulated", "unknown_class"),
-    (1, 0, -5, "simulated", "unknown_class"),
-    (1, 0, CONTRACT, "", "wrong_text"),
-    (1, 0, CONTRACT, "a\x00", "wrong_text"),
-    (3, 0, CONTRACT, "simulated", "unknown_title"),
-])
+@pytest.mark.parametrize(
+    ("title", "undelivered", "contract", "source", "code"),
+    [
+        (1, 61, CONTRACT, "simulated", "wrong_minutes"),
+        (1, -1, CONTRACT, "simulated", "wrong_minutes"),
+        (-1, 0, CONTRACT, "simulated", "unknown_title"),
+        (2**63, 0, CONTRACT, "simulated", "unknown_title"),
+        (1, 0, UNKNOWN_CLASS, "simulated", "unknown_class"),
+        (1, 0, 2**64 - 1, "simulated", "unknown_class"),
+        (1, 0, -5, "simulated", "unknown_class"),
+        (1, 0, CONTRACT, "", "wrong_text"),
+        (1, 0, CONTRACT, "a\x00", "wrong_text"),
+        (3, 0, CONTRACT, "simulated", "unknown_title"),
+    ],
+)
 def test_a_wrong_record_is_refused_and_noted(
     market: Market, title: int, undelivered: int, contract: int, source: str, code: str
 ) -> None:

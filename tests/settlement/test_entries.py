@@ -22,7 +22,9 @@ def entries(market: Market, since: int = 0) -> list[list[str]]:
     for *entry, _line, kind, shard, ref, asset, amount in market.store.postings:
         what = market.store.entries[tuple(entry)][4]
         shown = names.get(ref, str(ref)) if kind != Kind.EXTERNAL else str(ref)
-        found.append([what, Kind(kind).name.lower(), str(shard), shown, "usd" if asset == USD else "minutes", str(amount)])
+        found.append(
+            [what, Kind(kind).name.lower(), str(shard), shown, "usd" if asset == USD else "minutes", str(amount)]
+        )
     return [found[0], *found[1 + since :]]
 
 
@@ -176,13 +178,16 @@ def test_an_entrys_id_is_where_it_comes_from() -> None:
 AT = Origin(EVENT, 0, 1, 5)
 
 
-@pytest.mark.parametrize(("lines", "says"), [
-    ([(2, 0, 1, 0, 5), (1, 0, 1, 0, -4)], "M1"),
-    ([(11, 0, 1, 9, 60), (11, 0, 2, 9, -59)], "M1"),
-    ([(10, 0, 9, 9, 60), (11, 0, 2, 9, -60)], "M8"),
-    ([(2, 0, 1, 0, -5), (3, 0, 1, 0, 5)], "M3"),
-    ([(11, 0, 1, 9, 60), (11, 0, 2, 8, -60)], "two contracts"),
-])
+@pytest.mark.parametrize(
+    ("lines", "says"),
+    [
+        ([(2, 0, 1, 0, 5), (1, 0, 1, 0, -4)], "M1"),
+        ([(11, 0, 1, 9, 60), (11, 0, 2, 9, -59)], "M1"),
+        ([(10, 0, 9, 9, 60), (11, 0, 2, 9, -60)], "M8"),
+        ([(2, 0, 1, 0, -5), (3, 0, 1, 0, 5)], "M3"),
+        ([(11, 0, 1, 9, 60), (11, 0, 2, 8, -60)], "two contracts"),
+    ],
+)
 def test_a_wrong_entry_stops_the_process(lines: list, says: str) -> None:
     with pytest.raises(AssertionError, match=says):
         Ledger().post(AT, 0, "wrong", lines)
@@ -194,7 +199,9 @@ def test_balance_changes_of_batches_add_up_to_the_balances(batches: list[list[tu
     ledger, stored = Ledger(), {}
     for number, batch in enumerate(batches):
         for index, (ref, amount) in enumerate(batch):
-            ledger.post(Origin(EVENT, 0, number, 0), index, "x", ((11, 0, ref, 9, amount), (11, 0, ref + 1, 9, -amount)))
+            ledger.post(
+                Origin(EVENT, 0, number, 0), index, "x", ((11, 0, ref, 9, amount), (11, 0, ref + 1, 9, -amount))
+            )
         taken = ledger.take()
         assert [change.key for change in taken.balances] == sorted(change.key for change in taken.balances)
         for change in taken.balances:

@@ -1,6 +1,7 @@
 """Random days of a small market, with the real engine: the ledger equals the engine after every record, through restarts.
 
-M1, M2, M3, M7, M8, C1 and C6 are checked in `people.check` after every single record; what is stored is loaded again and compared.
+M1, M2, M3, M7, M8, C1 and C6 are checked in `people.check` after every single record; what is stored is loaded again
+and compared.
 """
 
 from __future__ import annotations
@@ -29,8 +30,15 @@ FEES = (Fees(), Fees(7, 13, 50, 90), Fees(0, 0, 0, 0), Fees(1000, 1000, 1000, 10
 
 who = st.sampled_from(NAMES)
 hour = st.sampled_from((HOUR, HOUR, HOUR, HOUR + 1))
-order = st.tuples(st.just("order"), who, st.sampled_from(Side), st.integers(1, 7), st.integers(0, 2), st.sampled_from(
-    (Tif.GTC, Tif.GTC, Tif.IOC)), hour)
+order = st.tuples(
+    st.just("order"),
+    who,
+    st.sampled_from(Side),
+    st.integers(1, 7),
+    st.integers(0, 2),
+    st.sampled_from((Tif.GTC, Tif.GTC, Tif.IOC)),
+    hour,
+)
 other = st.one_of(
     st.tuples(st.just("cancel"), st.integers(0, 50)),
     st.tuples(st.just("back"), who, hour, st.integers(0, 30)),
@@ -53,7 +61,9 @@ class Day:
         self.count = 0
         self.dees_role: int = Role.MARKET_MAKER
         for name in NAMES:
-            self.market.open(name, money="1000.00", backing=0, role=Role.MARKET_MAKER if name == "dee" else Role.PROVIDER)
+            self.market.open(
+                name, money="1000.00", backing=0, role=Role.MARKET_MAKER if name == "dee" else Role.PROVIDER
+            )
             self.back(name, HOUR, 20)
             self.back(name, HOUR + 1, 10)
 
@@ -117,11 +127,14 @@ class Day:
         state = self.market.state
         kinds = {key[0] for key in state.ledger.balances()}
         assert not kinds & {CLEARING, COLLATERAL, TITLES}, kinds
-        assert not state.collateral and not state.promised_left and not state.deliveries
+        assert not state.collateral
+        assert not state.promised_left
+        assert not state.deliveries
         assert all(contract.hour > HOUR + 1 for contract in state.contracts.values())
         treasury = state.ledger.balance(TREASURY, 0, 0)
         came_in = -sum(amount for key, amount in state.ledger.balances().items() if key[0] == EXTERNAL)
-        assert treasury >= 0 and came_in == 4 * 1_000_000_000
+        assert treasury >= 0
+        assert came_in == 4 * 1_000_000_000
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
@@ -153,13 +166,25 @@ def long_day(rng: random.Random, fees: Fees) -> Day:
         if number % 40 == 39:
             day.take("restart")
         elif rng.random() < 0.8:
-            what = (rng.choice(list(Side)), rng.randint(1, 7), rng.randrange(3), rng.choice((Tif.GTC, Tif.IOC)), rng.choice(HOURS))
+            what = (
+                rng.choice(list(Side)),
+                rng.randint(1, 7),
+                rng.randrange(3),
+                rng.choice((Tif.GTC, Tif.IOC)),
+                rng.choice(HOURS),
+            )
             day.take("order", rng.choice(NAMES), *what)
         else:
             kind, amount = rng.choice(("cancel", "back", "in", "out", "role")), rng.randint(1, 10_000_000)
-            day.take(kind, *{
-                "cancel": (amount,), "back": (rng.choice(NAMES), rng.choice(HOURS), amount % 31),
-                "in": (rng.choice(NAMES), amount), "out": (rng.choice(NAMES), amount), "role": (),
-            }[kind])
+            day.take(
+                kind,
+                *{
+                    "cancel": (amount,),
+                    "back": (rng.choice(NAMES), rng.choice(HOURS), amount % 31),
+                    "in": (rng.choice(NAMES), amount),
+                    "out": (rng.choice(NAMES), amount),
+                    "role": (),
+                }[kind],
+            )
     day.finish()
     return day

@@ -31,57 +31,62 @@ def listing(**other: object) -> rq.ListClass:
     return msgspec.structs.replace(first, **other)
 
 
-@pytest.mark.parametrize(("request_", "refusal"), [
-    (rq.OpenAccount("o", 0, "", 0), ("wrong_name", 100, 0)),
-    (rq.OpenAccount("o", 0, "a\x00", 0), ("wrong_name", 100, 0)),
-    (rq.OpenAccount("o", 7, "bob", 0), ("unknown_owner", 0, 0)),
-    (rq.OpenAccount("o", 0, "bob", 3), ("wrong_role", 0, 0)),
-    (rq.OpenAccount("o", 0, "bob", 0, 1), ("not_offered_yet", 0, 0)),
-    (rq.SetAccountRole("r", 9, 0, 0), ("unknown_account", 0, 0)),
-    (rq.SetAccountRole("r", 1, -1, 0), ("wrong_role", 0, 0)),
-    (rq.SetAccountRole("r", 1, 1, 2), ("not_offered_yet", 0, 0)),
-    (listing(shard=1), ("unknown_shard", 0, 0)),
-    (listing(class_id="new"), ("wrong_class", 0, 0)),
-    (listing(class_id="TEST.0"), ("wrong_class", 0, 0)),
-    (listing(lot=U64), ("wrong_class", 0, 0)),
-    (listing(list_price=1_005), ("wrong_class", 0, 0)),
-    (listing(fees=Fees(0, 0, 0, 1_001)), ("wrong_class", 0, 0)),
-    (listing(collar_low_bp=10_001), ("wrong_class", 0, 0)),
-    (listing(specification=b"\xff"), ("wrong_class", 0, 0)),
-    (listing(specification=b"\x00"), ("wrong_class", 0, 0)),
-    (rq.Deposit("e", 2, 5, "bank", "r"), ("unknown_account", 0, 0)),
-    (rq.Deposit("e", 1, 0, "bank", "r"), ("wrong_amount", 0, 0)),
-    (rq.Deposit("e", 1, AMOUNT_MAX + 1, "bank", "r"), ("wrong_amount", 0, 0)),
-    (rq.Deposit("e", 1, 5, "", "r"), ("wrong_provider", 0, 0)),
-    (rq.Deposit("e", 1, 5, "bank", "ref-1"), ("deposit_known", 0, 0)),
-    (rq.Withdraw("w", 2, 5, "iban"), ("unknown_account", 0, 0)),
-    (rq.Withdraw("w", 1, -1, "iban"), ("wrong_amount", 0, 0)),
-    (rq.Withdraw("w", 1, 5, ""), ("wrong_destination", 200, 0)),
-    (rq.Withdraw("w", 1, 6, "iban"), ("insufficient_funds", 6, 5)),
-    (rq.PayoutMoved("p", 1, "sent", "bank"), ("unknown_payout", 0, 0)),
-    (rq.ToTrading("t", 2, 0, 5), ("unknown_account", 0, 0)),
-    (rq.ToTrading("t", 1, 0, 0), ("wrong_amount", 0, 0)),
-    (rq.ToTrading("t", 1, 1, 5), ("unknown_shard", 0, 0)),
-    (rq.ToTrading("t", 1, 0, 6), ("insufficient_funds", 6, 5)),
-    (rq.FromTrading("f", 1, 5, 5), ("unknown_shard", 0, 0)),
-    (rq.FromTrading("f", 1, 0, U64), ("wrong_amount", 0, 0)),
-    (rq.Back("b", 2, 1, (HOUR,), 1, 1, 0, 1), ("unknown_account", 0, 0)),
-    (rq.Back("b", 1, 9, (HOUR,), 1, 1, 0, 1), ("unknown_class", 0, 0)),
-    (rq.Back("b", 1, 1, (), 1, 1, 0, 1), ("wrong_hours", 1024, 0)),
-    (rq.Back("b", 1, 1, (HOUR,), 1, 1, 0, 2**63), ("stale_version", 0, 0)),
-    (rq.Back("b", 1, 1, (U64,), 1, 1, 0, 1), ("unknown_contract", 0, 0)),
-    (rq.Back("b", 1, 1, (HOUR,), 1, 1, 10**10 + 1, 1), ("wrong_collateral", 0, 0)),
-    # Judged by the engine:
-    (rq.Back("b", 1, 1, (HOUR,), Ground.PROMISED, 1, 0, 1), ("wrong_role", 0, 0)),
-    (rq.Back("b", 1, 1, (HOUR - 50,), Ground.DECLARED, 1, 0, 1), ("unknown_contract", HOUR - 50, 0)),
-    (rq.Back("b", 1, 1, (HOUR,), Ground.DECLARED, 1, 0, 1), ("stale_version", 0, 1)),
-])
+@pytest.mark.parametrize(
+    ("request_", "refusal"),
+    [
+        (rq.OpenAccount("o", 0, "", 0), ("wrong_name", 100, 0)),
+        (rq.OpenAccount("o", 0, "a\x00", 0), ("wrong_name", 100, 0)),
+        (rq.OpenAccount("o", 7, "bob", 0), ("unknown_owner", 0, 0)),
+        (rq.OpenAccount("o", 0, "bob", 3), ("wrong_role", 0, 0)),
+        (rq.OpenAccount("o", 0, "bob", 0, 1), ("not_offered_yet", 0, 0)),
+        (rq.SetAccountRole("r", 9, 0, 0), ("unknown_account", 0, 0)),
+        (rq.SetAccountRole("r", 1, -1, 0), ("wrong_role", 0, 0)),
+        (rq.SetAccountRole("r", 1, 1, 2), ("not_offered_yet", 0, 0)),
+        (listing(shard=1), ("unknown_shard", 0, 0)),
+        (listing(class_id="new"), ("wrong_class", 0, 0)),
+        (listing(class_id="TEST.0"), ("wrong_class", 0, 0)),
+        (listing(lot=U64), ("wrong_class", 0, 0)),
+        (listing(list_price=1_005), ("wrong_class", 0, 0)),
+        (listing(fees=Fees(0, 0, 0, 1_001)), ("wrong_class", 0, 0)),
+        (listing(collar_low_bp=10_001), ("wrong_class", 0, 0)),
+        (listing(specification=b"\xff"), ("wrong_class", 0, 0)),
+        (listing(specification=b"\x00"), ("wrong_class", 0, 0)),
+        (rq.Deposit("e", 2, 5, "bank", "r"), ("unknown_account", 0, 0)),
+        (rq.Deposit("e", 1, 0, "bank", "r"), ("wrong_amount", 0, 0)),
+        (rq.Deposit("e", 1, AMOUNT_MAX + 1, "bank", "r"), ("wrong_amount", 0, 0)),
+        (rq.Deposit("e", 1, 5, "", "r"), ("wrong_provider", 0, 0)),
+        (rq.Deposit("e", 1, 5, "bank", "ref-1"), ("deposit_known", 0, 0)),
+        (rq.Withdraw("w", 2, 5, "iban"), ("unknown_account", 0, 0)),
+        (rq.Withdraw("w", 1, -1, "iban"), ("wrong_amount", 0, 0)),
+        (rq.Withdraw("w", 1, 5, ""), ("wrong_destination", 200, 0)),
+        (rq.Withdraw("w", 1, 6, "iban"), ("insufficient_funds", 6, 5)),
+        (rq.PayoutMoved("p", 1, "sent", "bank"), ("unknown_payout", 0, 0)),
+        (rq.ToTrading("t", 2, 0, 5), ("unknown_account", 0, 0)),
+        (rq.ToTrading("t", 1, 0, 0), ("wrong_amount", 0, 0)),
+        (rq.ToTrading("t", 1, 1, 5), ("unknown_shard", 0, 0)),
+        (rq.ToTrading("t", 1, 0, 6), ("insufficient_funds", 6, 5)),
+        (rq.FromTrading("f", 1, 5, 5), ("unknown_shard", 0, 0)),
+        (rq.FromTrading("f", 1, 0, U64), ("wrong_amount", 0, 0)),
+        (rq.Back("b", 2, 1, (HOUR,), 1, 1, 0, 1), ("unknown_account", 0, 0)),
+        (rq.Back("b", 1, 9, (HOUR,), 1, 1, 0, 1), ("unknown_class", 0, 0)),
+        (rq.Back("b", 1, 1, (), 1, 1, 0, 1), ("wrong_hours", 1024, 0)),
+        (rq.Back("b", 1, 1, (HOUR,), 1, 1, 0, 2**63), ("stale_version", 0, 0)),
+        (rq.Back("b", 1, 1, (U64,), 1, 1, 0, 1), ("unknown_contract", 0, 0)),
+        (rq.Back("b", 1, 1, (HOUR,), 1, 1, 10**10 + 1, 1), ("wrong_collateral", 0, 0)),
+        # Judged by the engine:
+        (rq.Back("b", 1, 1, (HOUR,), Ground.PROMISED, 1, 0, 1), ("wrong_role", 0, 0)),
+        (rq.Back("b", 1, 1, (HOUR - 50,), Ground.DECLARED, 1, 0, 1), ("unknown_contract", HOUR - 50, 0)),
+        (rq.Back("b", 1, 1, (HOUR,), Ground.DECLARED, 1, 0, 1), ("stale_version", 0, 1)),
+    ],
+)
 def test_a_refusal_has_a_code_and_changes_no_money(market: Market, request_: rq.Request, refusal: tuple) -> None:
     before = market.state.ledger.balances()
     row = market.ask(request_)
     assert (row.state, row.code, row.need, row.have, row.outcome) == ("refused", *refusal, {})
     assert market.state.ledger.balances() == before
-    assert market.ask(listing(request_id="after")).state == "done", "whatever was refused, the class can still be listed"
+    assert market.ask(listing(request_id="after")).state == "done", (
+        "whatever was refused, the class can still be listed"
+    )
 
 
 def test_the_same_body_twice_happens_once(market: Market) -> None:
@@ -164,14 +169,17 @@ def test_a_role_changes_when_the_shard_says_so(market: Market) -> None:
     assert market.state.accounts[1].role == Role.MARKET_MAKER
 
 
-@pytest.mark.parametrize(("value", "code"), [
-    (b"\xc1", "malformed"),
-    (msgspec.msgpack.encode([99, "id"]), "malformed"),
-    (msgspec.msgpack.encode([3, "id", "1", 5, "bank", "r"]), "malformed"),
-    (msgspec.msgpack.encode(rq.Withdraw("", 1, 5, "iban")), "wrong_request_id"),
-    (msgspec.msgpack.encode(rq.Withdraw("x" * 65, 1, 5, "iban")), "wrong_request_id"),
-    (msgspec.msgpack.encode(rq.Withdraw("a\x00b", 1, 5, "iban")), "wrong_request_id"),
-])
+@pytest.mark.parametrize(
+    ("value", "code"),
+    [
+        (b"\xc1", "malformed"),
+        (msgspec.msgpack.encode([99, "id"]), "malformed"),
+        (msgspec.msgpack.encode([3, "id", "1", 5, "bank", "r"]), "malformed"),
+        (msgspec.msgpack.encode(rq.Withdraw("", 1, 5, "iban")), "wrong_request_id"),
+        (msgspec.msgpack.encode(rq.Withdraw("x" * 65, 1, 5, "iban")), "wrong_request_id"),
+        (msgspec.msgpack.encode(rq.Withdraw("a\x00b", 1, 5, "iban")), "wrong_request_id"),
+    ],
+)
 def test_a_record_that_is_no_request_is_noted_and_passed(market: Market, value: bytes, code: str) -> None:
     requests = len(market.store.rows["requests"])
     assert market.tell(value) == code
@@ -183,8 +191,16 @@ numbers = st.integers(-(2**63), U64) | st.integers(-2, 3)
 texts = st.text(max_size=70)
 anything = st.one_of(
     st.builds(rq.OpenAccount, texts, numbers, texts, numbers, numbers, st.booleans()),
-    st.builds(rq.ListClass, texts, numbers, texts, st.binary(max_size=9), *[numbers] * 3, st.builds(Fees, *[numbers] * 4),
-              *[numbers] * 7),
+    st.builds(
+        rq.ListClass,
+        texts,
+        numbers,
+        texts,
+        st.binary(max_size=9),
+        *[numbers] * 3,
+        st.builds(Fees, *[numbers] * 4),
+        *[numbers] * 7,
+    ),
     st.builds(rq.Deposit, texts, numbers, numbers, texts, texts),
     st.builds(rq.Withdraw, texts, numbers, numbers, texts),
     st.builds(rq.PayoutMoved, texts, numbers, texts, texts),

@@ -71,7 +71,9 @@ class Bank:
         elif kind == 2:
             request = rq.FromTrading(name, account, shard, amount)
         elif kind == 3:
-            request = self._back(account, chance.choice(list(self.classes[shard])), stamp_ms, chance.randint(0, 3), chance.randint(1, 6))
+            request = self._back(
+                account, chance.choice(list(self.classes[shard])), stamp_ms, chance.randint(0, 3), chance.randint(1, 6)
+            )
         self.last = request or rq.ToTrading(name, account, shard, amount)
         return self.last
 
@@ -85,8 +87,14 @@ class Bank:
         hour = (self.t0_ms + self.rate * (stamp_ms - self.t0_ms)) // MS_PER_HOUR + first
         price = 2 * list_price if ground == Ground.PROMISED else 0
         return rq.Back(
-            f"b-{account}-{class_no}-{self.versions[key]}-{self.drawn}", account, class_no, tuple(range(hour, hour + hours)), ground,
-            self.chance.randint(0, 25) * lot, price, max(1, self.versions[key]),
+            f"b-{account}-{class_no}-{self.versions[key]}-{self.drawn}",
+            account,
+            class_no,
+            tuple(range(hour, hour + hours)),
+            ground,
+            self.chance.randint(0, 25) * lot,
+            price,
+            max(1, self.versions[key]),
         )
 
     def delivered(self, stamp_ms: int) -> Delivered:

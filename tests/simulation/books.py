@@ -19,7 +19,8 @@ def check_books(found: Findings, db: SimDatabase) -> None:
     novation: defaultdict[tuple[object, ...], int] = defaultdict(int)
     balances: defaultdict[tuple[object, ...], int] = defaultdict(int)
     for *head, _line, kind, shard, ref, asset, amount in db.postings:
-        assert isinstance(asset, int) and isinstance(amount, int)
+        assert isinstance(asset, int)
+        assert isinstance(amount, int)
         entries[tuple(head)][asset] += amount
         balances[kind, shard, ref, asset] += amount
         if kind == chart.NOVATION:
@@ -36,7 +37,9 @@ def check_books(found: Findings, db: SimDatabase) -> None:
         found.expect("M3", amount >= 0 or key[0] in (chart.EXTERNAL, chart.TITLES), f"balance {key} is {amount}")
 
 
-def check_shard(found: Findings, db: SimDatabase, shard: int, model: ShardModel, events: list[tuple[int, int, Event]]) -> None:
+def check_shard(
+    found: Findings, db: SimDatabase, shard: int, model: ShardModel, events: list[tuple[int, int, Event]]
+) -> None:
     """At the log's end: the ledger's copy of a shard is the log's, line by line."""
     sent: dict[int, tuple[int, int]] = {}
     waiting: defaultdict[int, int] = defaultdict(int)
@@ -46,7 +49,9 @@ def check_shard(found: Findings, db: SimDatabase, shard: int, model: ShardModel,
             sent[command.outbox] = (command.account, command.amount)
             if not row[4]:
                 waiting[command.account] += command.amount
-    posted: defaultdict[tuple[object, object], defaultdict[tuple[object, ...], int]] = defaultdict(lambda: defaultdict(int))
+    posted: defaultdict[tuple[object, object], defaultdict[tuple[object, ...], int]] = defaultdict(
+        lambda: defaultdict(int)
+    )
     for source, of, seq, index, _line, kind, account_shard, ref, asset, amount in db.postings:
         if (source, of) == (1, shard) and kind != chart.NOVATION:
             posted[seq, index][kind, account_shard, ref, asset] += amount  # type: ignore[operator]  # an int column
@@ -59,9 +64,13 @@ def check_shard(found: Findings, db: SimDatabase, shard: int, model: ShardModel,
             if line[0] != chart.NOVATION:
                 due[line[:4]] += line[4]
         there = {key: amount for key, amount in posted.pop((seq, index), {}).items() if amount}
-        found.expect("M5", there == {key: amount for key, amount in due.items() if amount}, f"entry {seq}/{index}: {there}")
+        found.expect(
+            "M5", there == {key: amount for key, amount in due.items() if amount}, f"entry {seq}/{index}: {there}"
+        )
     found.expect("S1", not posted, f"entries without an event: {list(posted)[:3]}")
     for kind, of_log in ((chart.TRADING, model.cash), (chart.ESCROW, model.escrows()), (chart.TRANSIT, waiting)):
-        there = {key[2]: amount for key, amount in db.balances.items() if key[:2] == (kind, shard) and key[3] == 0 and amount}
+        there = {
+            key[2]: amount for key, amount in db.balances.items() if key[:2] == (kind, shard) and key[3] == 0 and amount
+        }
         due_now = {ref: amount for ref, amount in of_log.items() if amount}
         found.expect("M7", there == due_now, f"shard {shard}, kind {kind}: ledger {there}, log {due_now}")

@@ -149,8 +149,12 @@ class Exchange:
         clock, status = SimClock(self.world, skew), Status(f"matching-{shard}{letter}")
         store = self.snapshots[f"{shard}{letter}"]
         mirror = await recover(
-            shard, self.commands[shard].log(), self.events[shard].log(), self.quarantine.log(), store,
-            notice=lambda sentence: None,
+            shard,
+            self.commands[shard].log(),
+            self.events[shard].log(),
+            self.quarantine.log(),
+            store,
+            notice=lambda _: None,
         )
         naming = {"lease_name": f"matching-{shard}", "holder": f"{letter}{self.incarnations}"}
         plan = SnapshotPlan(records=self.world.chance("plan").randint(5, 60), every_ms=20_000)
@@ -163,14 +167,20 @@ class Exchange:
         clock, status, holder = SimClock(self.world), Status("settlement"), f"{letter}{self.incarnations}"
         epoch = await get_lease(self.lease, holder, clock, status)
         logs = Logs(
-            [topic.log() for topic in self.events], self.requests.log(), self.delivery.log(),
-            lambda shard: self.commands[shard].log(), self.requests.log,
+            [topic.log() for topic in self.events],
+            self.requests.log(),
+            self.delivery.log(),
+            lambda shard: self.commands[shard].log(),
+            self.requests.log,
         )
         settlement = Settlement(SHARDS, SimStore(self.database), logs, clock, status)
         await settlement.start()
         await Together(
-            self.world, keep_lease(self.lease, holder, epoch, clock), settlement.settle(),
-            *(settlement.send(shard) for shard in range(SHARDS)), settlement.pay(SimulatedPayments()),
+            self.world,
+            keep_lease(self.lease, holder, epoch, clock),
+            settlement.settle(),
+            *(settlement.send(shard) for shard in range(SHARDS)),
+            settlement.pay(SimulatedPayments()),
         )
 
     async def _bank(self) -> None:
@@ -201,7 +211,9 @@ class Exchange:
     def _check_ending(self, name: str, error: BaseException) -> None:
         """Processes may end by what the world did to them, and by nothing else."""
         if not isinstance(error, LogError | Superseded | StoreAway):
-            raise AssertionError(f"{name} ended with {error!r} at step {self.world.steps}") from error
+            raise AssertionError(  # noqa: TRY004 # not a question of types
+                f"{name} ended with {error!r} at step {self.world.steps}"
+            ) from error
         self.ended.append(f"{name}: {error!r}")
 
     # --- Faults ------------------------------------------------------------------------------------------------
@@ -224,8 +236,11 @@ class Exchange:
         elif kind == "writes":
             for topic in self.topics():
                 topic.faults = Faults(
-                    refused=chance.randint(0, 30), lost=chance.randint(0, 30), unknown=chance.randint(0, 60),
-                    twice=chance.randint(0, 100), late_ms_max=chance.choice([2, 20, 2_000]),
+                    refused=chance.randint(0, 30),
+                    lost=chance.randint(0, 30),
+                    unknown=chance.randint(0, 60),
+                    twice=chance.randint(0, 100),
+                    late_ms_max=chance.choice([2, 20, 2_000]),
                 )
         elif kind == "disk":
             self.snapshots[chance.choice(sorted(self.snapshots))].damage("disk")

@@ -46,7 +46,9 @@ class Members:
         if kind < 0.12 and self.orders:
             return self._cancel(now_ms)
         if kind < 0.125:
-            state = self.chance.choice([State.OPEN, State.OPEN, State.OPEN, State.POST_ONLY, State.CANCEL_ONLY, State.HALTED])
+            state = self.chance.choice(
+                [State.OPEN, State.OPEN, State.OPEN, State.POST_ONLY, State.CANCEL_ONLY, State.HALTED]
+            )
             return SetState(OPERATOR, self.chance.choice(list(self.classes)), 0, state, "simulated")
         return self._order(now_ms)
 
@@ -67,6 +69,13 @@ class Members:
         flags = chance.choice([0, 0, 0, 1, 4]) if tif == Tif.GTC else chance.choice([0, 4])
         client_id = f"m{self.drawn}" if chance.random() < 0.97 else f"m{chance.randint(1, self.drawn)}"
         return PlaceOrder(
-            chance.choice(ACCOUNTS), contract_of(class_no, hour), chance.choice([Side.BUY, Side.SELL]),
-            chance.randint(1, 6) * lot, price, tif, flags, client_id, now_ms + 300_000,
+            chance.choice(ACCOUNTS),
+            contract_of(class_no, hour),
+            chance.choice([Side.BUY, Side.SELL]),
+            chance.randint(1, 6) * lot,
+            price,
+            tif,
+            flags,
+            client_id,
+            now_ms + 300_000,
         )

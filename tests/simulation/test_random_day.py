@@ -1,8 +1,8 @@
 """Crashes, repeats and delays may slow the market down but never make it wrong.
 
-    make sim                            200 seeds from a new base
-    HOURBOOK_SEED=77 make sim           this one seed
-    HOURBOOK_SEEDS=2000 make sim        so many
+make sim                            200 seeds from a new base
+HOURBOOK_SEED=77 make sim           this one seed
+HOURBOOK_SEEDS=2000 make sim        so many
 """
 
 from __future__ import annotations
@@ -18,7 +18,27 @@ from schemas.events import Filled, HourEnded
 from services.audit.report import Findings
 from tests.simulation.exchange import SHARDS, Exchange, random_day
 
-SEEN_ALWAYS = ("C1", "C2", "C3", "C4", "C5", "C6", "B1", "B2", "B3", "B4", "B6", "B7", "O1", "O2", "O3", "D1", "D4", "M3", "M6")
+SEEN_ALWAYS = (
+    "C1",
+    "C2",
+    "C3",
+    "C4",
+    "C5",
+    "C6",
+    "B1",
+    "B2",
+    "B3",
+    "B4",
+    "B6",
+    "B7",
+    "O1",
+    "O2",
+    "O3",
+    "D1",
+    "D4",
+    "M3",
+    "M6",
+)
 """What a bulk of days must have looked at: an invariant that nothing tried proves nothing."""
 
 
@@ -46,11 +66,13 @@ def test_random_days_keep_every_promise() -> None:
         hours += _count(exchange, HourEnded)
     print(
         f"{len(chosen)} days, {faults} faults, {acknowledged} commands acknowledged, {fills} fills, "
-        f"{hours} hours ended, 0 wrong", file=sys.stderr,
+        f"{hours} hours ended, 0 wrong",
+        file=sys.stderr,
     )
     assert acknowledged > 0
     if len(chosen) >= 50:
-        assert fills > 100 and hours > 100
+        assert fills > 100
+        assert hours > 100
         assert [name for name in SEEN_ALWAYS if not looked[name]] == []
 
 
@@ -59,6 +81,4 @@ def _looked(found: Findings) -> dict[str, int]:
 
 
 def _count(exchange: Exchange, kind: type) -> int:
-    return sum(
-        isinstance(event, kind) for shard in range(SHARDS) for event in exchange.unique_events(shard)
-    )
+    return sum(isinstance(event, kind) for shard in range(SHARDS) for event in exchange.unique_events(shard))

@@ -7,6 +7,7 @@ purpose, so that drawing one fault more does not change the orders.
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import random
 from collections.abc import Callable, Coroutine, Generator
@@ -33,7 +34,7 @@ class Process:
         self.name = name
         self.run = run
         self.wait = Wait(until_ms)
-        self.ended: BaseException | None | str = None
+        self.ended: BaseException | str | None = None
         """None: alive; "done"; "killed"; or the exception that ended it."""
 
     @property
@@ -108,10 +109,12 @@ class World:
             wait = process.run.send(None)
         except StopIteration:
             process.ended = "done"
-        except Exception as error:  # the process ends with it; its supervisor (the test) decides what follows
+        except Exception as error:  # noqa: BLE001 # the process ends with it; its supervisor (the test) decides what follows
             process.ended = error
         else:
-            assert isinstance(wait, Wait), f"{process.name} awaits {wait!r}: only the simulated interfaces may be awaited"
+            assert isinstance(wait, Wait), (
+                f"{process.name} awaits {wait!r}: only the simulated interfaces may be awaited"
+            )
             process.wait = wait
             return
         self._note(f"{process.name} ended: {process.ended!r}")
@@ -124,11 +127,9 @@ class World:
 
 def _drop(run: Coroutine[Any, Any, None]) -> None:
     """Close a coroutine; an interface awaited while it closes raises at once (`Wait` is never resumed)."""
-    try:
+    # RuntimeError: it awaited something in a `finally`; a killed process would not have got that far either.
+    with contextlib.suppress(RuntimeError):
         run.close()
-    except RuntimeError:
-        # It awaited something in a `finally`: a killed process would not have got that far either.
-        pass
 
 
 class SimClock:

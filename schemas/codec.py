@@ -110,6 +110,8 @@ _frame = msgspec.msgpack.Decoder(_FrameDocument)
 _envelope = msgspec.msgpack.Decoder(_FrameEnvelope)
 _body: msgspec.msgpack.Decoder[Command] = msgspec.msgpack.Decoder(Command)
 _record = msgspec.msgpack.Decoder(EventsRecord)
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""msgspec leaves the last two to Python: text that is not UTF-8, and arrays nested by the thousand."""
 _U64 = struct.Struct(">Q")
 _PAIR = struct.Struct(">QQ")
 
@@ -130,24 +132,27 @@ def decode_frame(value: bytes) -> Frame:
     try:
         document = _frame.decode(value)
         commands = document.commands
-    except msgspec.DecodeError:
+    except _UNREADABLE:
         # At least one body is bad: take them one by one.
         try:
             document = _envelope.decode(value)
-        except msgspec.DecodeError as error:
+        except _UNREADABLE as error:
             raise BrokenFrame(str(error)) from error
         commands = [_decode_body(body) for body in document.bodies]
     if document.format != FRAME_FORMAT:
         raise BrokenFrame(f"frame format {document.format}, this build reads {FRAME_FORMAT}")
     if not 0 < len(commands) <= FRAME_COMMANDS_MAX:
         raise BrokenFrame(f"{len(commands)} commands in one frame, allowed are 1 to {FRAME_COMMANDS_MAX}")
+    if document.writer < 0 or document.frame_no < 0:
+        # The header that repeats them to their writer has no sign.
+        raise BrokenFrame(f"writer {document.writer}, frame_no {document.frame_no}: they are not negative")
     return Frame(document.writer, document.frame_no, commands)
 
 
 def _decode_body(body: Raw) -> Command | Malformed:
     try:
         return _body.decode(body)
-    except msgspec.DecodeError:
+    except _UNREADABLE:
         return Malformed()
 
 
@@ -191,7 +196,7 @@ def decode_record(value: bytes) -> EventsRecord:
     """Value of one record of `events`. Raises BrokenRecord."""
     try:
         record = _record.decode(value)
-    except msgspec.DecodeError as error:
+    except _UNREADABLE as error:
         raise BrokenRecord(str(error)) from error
     if record.format != RECORD_FORMAT:
         raise BrokenRecord(f"record format {record.format}, this build reads {RECORD_FORMAT}")
@@ -247,7 +252,7 @@ def read_headers(headers: Iterable[tuple[str, bytes]]) -> Envelope:
         (seq,) = _U64.unpack(found["q"])
         (epoch,) = _U64.unpack(found["e"])
         return Envelope(seq, found["c"], writer, frame_no, unpack_accounts(found["a"]), epoch)
-    except (KeyError, struct.error) as error:
+    except (KeyError, TypeError, struct.error) as error:  # TypeError: a header without a value
         raise BrokenRecord(f"headers of an events record: {error!r}") from error
 
 

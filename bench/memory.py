@@ -6,12 +6,11 @@ Measured as the growth of allocated memory between 100,000 and 200,000 resting o
 from __future__ import annotations
 
 import gc
-import sys
 import tracemalloc
 
 import msgspec
 
-from bench.measure import compare, done
+from bench.measure import done, options, report, rounds, run_side
 from bench.shard import T0_MS, opening, resting_orders
 from schemas.commands import PlaceOrder
 from services.matching.engine import Engine
@@ -43,7 +42,9 @@ def measure() -> None:
 
 
 if __name__ == "__main__":
-    if "--side" in sys.argv:
+    given = options(__doc__, rounds=1)
+    if given.side:
         measure()
     else:
-        compare("memory", "bench.memory", "bytes per resting order", peer=False, rounds=1, more_is_better=False)
+        mine, _ = rounds("memory", given.rounds, lambda side: run_side("memory", side), peer=False)
+        report("memory", "bytes per resting order", mine, [], more_is_better=False)

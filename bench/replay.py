@@ -5,10 +5,9 @@ from __future__ import annotations
 
 import gc
 import random
-import sys
 import time
 
-from bench.measure import compare, done
+from bench.measure import done, options, report, rounds, run_side
 from bench.shard import CLASS_NO, FIRST_HOUR, LIST_PRICE, T0_MS, TICK, VALID_MS, opening
 from schemas.codec import CHAIN_START, decode_frame, encode_frame, seal
 from schemas.commands import Command, PlaceOrder, Side, Tif
@@ -67,8 +66,10 @@ def measure(side: str) -> None:
 
 
 if __name__ == "__main__":
-    if "--side" in sys.argv:
-        measure(sys.argv[sys.argv.index("--side") + 1])
+    given = options(__doc__)
+    if given.side:
+        measure(given.side)
     else:
-        ours, peer = compare("replay", "bench.replay", "commands/s")
-        assert {run["fills"] for run in ours} == {run["fills"] for run in peer}
+        ours, peer = rounds("replay", given.rounds, lambda side: run_side("replay", side))
+        assert len({run["fills"] for run in (*ours, *peer)}) == 1
+        report("replay", "commands/s", ours, peer)

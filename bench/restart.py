@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 import time
 
-from bench.measure import compare, done
+from bench.measure import done, options, report, rounds, run_side
 from bench.shard import T0_MS, opening, resting_orders
 from services.matching.engine import Engine
 from services.matching.snapshot import dump, load, state_hash
@@ -31,7 +30,9 @@ def measure() -> None:
 
 
 if __name__ == "__main__":
-    if "--side" in sys.argv:
+    given = options(__doc__)
+    if given.side:
         measure()
     else:
-        compare("restart", "bench.restart", "s", peer=False, more_is_better=False)
+        mine, _ = rounds("restart", given.rounds, lambda side: run_side("restart", side), peer=False)
+        report("restart", "s", mine, [], more_is_better=False)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-import sys
 import time
 from collections.abc import Iterator
 from itertools import count
@@ -17,7 +16,7 @@ from itertools import count
 import asyncpg
 import msgspec
 
-from bench.measure import compare, done
+from bench.measure import Run, done, options, report, rounds, run_side
 from schemas import commands as cmd
 from schemas import requests as rq
 from schemas.codec import CHAIN_START, Frame, decode_frame, encode_frame, seal
@@ -203,22 +202,20 @@ async def check(pool: asyncpg.Pool, fills: list[Filled], *, projected: bool) -> 
 
 
 def main() -> None:
-    if "--side" in sys.argv:
-        asyncio.run(side(sys.argv[sys.argv.index("--side") + 1]))
+    given = options(__doc__)
+    if given.side:
+        asyncio.run(side(given.side))
         return
     with open_folder() as home, any_postgres()(home / "postgres") as postgres:
-        # Each side a database of its own: `compare` runs them in turn, each in a process of its own.
         names = (f"bench{number}" for number in count())
-        from bench import measure
 
-        run_side = measure.run_side
+        def run(name: str) -> Run:
+            """Each run has a database of its own."""
+            return run_side("settlement", name, env={**os.environ, DSN: postgres.create_database(next(names))})
 
-        def with_database(*arguments: str):  # noqa: ANN202
-            os.environ[DSN] = postgres.create_database(next(names))
-            return run_side(*arguments)
-
-        measure.run_side = with_database
-        compare("settlement", "bench.settlement", "fills/s")
+        ours, peer = rounds("settlement", given.rounds, run)
+        assert len({run["fills"] for run in (*ours, *peer)}) == 1
+        report("settlement", "fills/s", ours, peer)
 
 
 if __name__ == "__main__":

@@ -31,13 +31,13 @@ LIST_PRICE = 2_000_000
 RICH = 10**15
 
 
-def opening(accounts: int, hours: int = 24, backing: int = 1_000_000) -> Iterator[list[Command]]:
+def opening(accounts: int, hours: int = 24, backing: int = 1_000_000, tick: int = TICK) -> Iterator[list[Command]]:
     """Frames that start a shard with `accounts` rich providers (own owners) and `hours` contracts."""
     outbox = count(1)
     yield [StartShard(0, 1, T0_MS)]
     yield [
         SetClass(
-            next(outbox), CLASS_NO, "BENCH.80.US", 1, TICK, LIST_PRICE, Fees(0, 0, 50, 50), horizon_hours=hours + 2
+            next(outbox), CLASS_NO, "BENCH.80.US", 1, tick, LIST_PRICE, Fees(0, 0, 50, 50), horizon_hours=hours + 2
         )
     ]
     contracts = tuple(range(FIRST_HOUR, FIRST_HOUR + hours))

@@ -31,16 +31,19 @@ LIST_PRICE = 2_000_000
 RICH = 10**15
 
 
-def opening(accounts: int, hours: int = 24, backing: int = 1_000_000, tick: int = TICK) -> Iterator[list[Command]]:
-    """Frames that start a shard with `accounts` rich providers (own owners) and `hours` contracts."""
+def opening(
+    accounts: int, hours: int = 24, backing: int = 1_000_000, *, tick: int = TICK, t0_ms: int = T0_MS
+) -> Iterator[list[Command]]:
+    """Frames that start a shard at `t0_ms` with `accounts` rich providers (own owners) and `hours` contracts."""
     outbox = count(1)
-    yield [StartShard(0, 1, T0_MS)]
+    yield [StartShard(0, 1, t0_ms)]
     yield [
         SetClass(
             next(outbox), CLASS_NO, "BENCH.80.US", 1, tick, LIST_PRICE, Fees(0, 0, 50, 50), horizon_hours=hours + 2
         )
     ]
-    contracts = tuple(range(FIRST_HOUR, FIRST_HOUR + hours))
+    first = t0_ms // MS_PER_HOUR + 2
+    contracts = tuple(range(first, first + hours))
     for account in range(1, accounts + 1):
         yield [
             SetAccount(next(outbox), account, account, Role.PROVIDER, 0),
@@ -61,6 +64,25 @@ def resting_orders(orders: int, accounts: int, hours: int = 24, per_frame: int =
         account = number % accounts + 1
         frame.append(PlaceOrder(account, contract, side, 1 + number % 8, price, Tif.GTC, 0, f"r{number}", VALID_MS))
         if len(frame) == per_frame:
+            yield frame
+            frame = []
+    if frame:
+        yield frame
+
+
+def trades(pairs: int, accounts: int, hours: int = 24, per_frame: int = 64) -> Iterator[list[Command]]:
+    """Frames of asks that an order of another account buys at once: `pairs` fills, and nothing is left in the books."""
+    frame: list[Command] = []
+    for number in range(pairs):
+        contract = contract_of(CLASS_NO, FIRST_HOUR + number % hours)
+        qty, seller = 1 + number % 8, number % accounts + 1
+        buyer = (number * 7 + 3 + number % (accounts - 1)) % accounts + 1
+        buyer = buyer if buyer != seller else seller % accounts + 1
+        frame += [
+            PlaceOrder(seller, contract, Side.SELL, qty, LIST_PRICE, Tif.GTC, 0, f"s{number}", VALID_MS),
+            PlaceOrder(buyer, contract, Side.BUY, qty, LIST_PRICE, Tif.IOC, 0, f"b{number}", VALID_MS),
+        ]
+        if len(frame) >= per_frame:
             yield frame
             frame = []
     if frame:

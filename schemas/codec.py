@@ -38,6 +38,10 @@ WRITER_GATEWAY_MIN: Final = 1 << 32
 """Gateways draw a random number from here up at each start."""
 
 
+UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What a decoder raises. msgspec leaves the last two to Python: text that is not UTF-8, arrays nested by the thousand."""
+
+
 class BrokenFrame(Exception):
     """A record of `commands` that is not a frame. Matching stops; quarantine is an operator's act."""
 
@@ -110,8 +114,6 @@ _frame = msgspec.msgpack.Decoder(_FrameDocument)
 _envelope = msgspec.msgpack.Decoder(_FrameEnvelope)
 _body: msgspec.msgpack.Decoder[Command] = msgspec.msgpack.Decoder(Command)
 _record = msgspec.msgpack.Decoder(EventsRecord)
-_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-"""msgspec leaves the last two to Python: text that is not UTF-8, and arrays nested by the thousand."""
 _U64 = struct.Struct(">Q")
 _PAIR = struct.Struct(">QQ")
 
@@ -132,11 +134,11 @@ def decode_frame(value: bytes) -> Frame:
     try:
         document = _frame.decode(value)
         commands = document.commands
-    except _UNREADABLE:
+    except UNREADABLE:
         # At least one body is bad: take them one by one.
         try:
             document = _envelope.decode(value)
-        except _UNREADABLE as error:
+        except UNREADABLE as error:
             raise BrokenFrame(str(error)) from error
         commands = [_decode_body(body) for body in document.bodies]
     if document.format != FRAME_FORMAT:
@@ -152,7 +154,7 @@ def decode_frame(value: bytes) -> Frame:
 def _decode_body(body: Raw) -> Command | Malformed:
     try:
         return _body.decode(body)
-    except _UNREADABLE:
+    except UNREADABLE:
         return Malformed()
 
 
@@ -196,7 +198,7 @@ def decode_record(value: bytes) -> EventsRecord:
     """Value of one record of `events`. Raises BrokenRecord."""
     try:
         record = _record.decode(value)
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise BrokenRecord(str(error)) from error
     if record.format != RECORD_FORMAT:
         raise BrokenRecord(f"record format {record.format}, this build reads {RECORD_FORMAT}")

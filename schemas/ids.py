@@ -88,10 +88,12 @@ def parse_symbol(text: str) -> tuple[str, Hour]:
         if match is None:
             raise ValueError
         class_id, day, hour = match.groups()
-        start = datetime.strptime(f"{day}{hour}", "%Y%m%d%H").replace(tzinfo=UTC)
+        start = int(datetime.strptime(f"{day}{hour}", "%Y%m%d%H").replace(tzinfo=UTC).timestamp()) // 3600
+        if not 0 <= start <= HOUR_MASK:
+            raise ValueError  # an hour of more bits would be read as another class's
     except ValueError:
         raise ValueError(f"{text!r} is not a contract; they look like H100.SXM.80.US.20261122T14-USD") from None
-    return class_id, int(start.timestamp()) // 3600
+    return class_id, start
 
 
 def is_class_id(text: str) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import msgspec
 
+from schemas.codec import UNREADABLE
 from schemas.commands import Ground
 from schemas.delivery import Delivered
 from schemas.ids import class_no_of, hour_of
@@ -42,7 +43,7 @@ def decode(value: bytes) -> Delivered | None:
     """Value of a record of `delivery`; None: it does not decode."""
     try:
         return _decoder.decode(value)
-    except msgspec.DecodeError:
+    except UNREADABLE:
         return None
 
 

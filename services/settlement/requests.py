@@ -13,6 +13,7 @@ from typing import Final, NamedTuple, assert_never
 import msgspec
 
 from schemas import requests as rq
+from schemas.codec import UNREADABLE
 from schemas.commands import Credit, Role, SetAccount, SetBacking, SetClass, Sweep
 from schemas.ids import HOUR_MASK, is_class_id
 from schemas.units import AMOUNT_MAX, MS_PER_HOUR, PRICE_MAX, Micros, Millis
@@ -86,7 +87,7 @@ def decode(offset: int, time_ms: Millis, value: bytes) -> Asked:
     """Value of a record of `requests` → what is asked."""
     try:
         request = _decoder.decode(value)
-    except msgspec.DecodeError:
+    except UNREADABLE:
         request = None
     return Asked(offset, time_ms, digest_of(value), request)
 

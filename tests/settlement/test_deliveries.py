@@ -116,4 +116,5 @@ def test_a_record_that_does_not_decode_is_noted_and_passed(market: Market) -> No
     from services.settlement import deliveries
 
     assert deliveries.decode(b"\xc1") is None
+    assert deliveries.decode(b"\x96\x01\x07\x00\x00\xa1\xff\xa1d") is None, "text that is not UTF-8"
     assert deliveries.take(market.state, 7, 0, None, {}) == "malformed"

@@ -173,6 +173,8 @@ def test_a_role_changes_when_the_shard_says_so(market: Market) -> None:
     ("value", "code"),
     [
         (b"\xc1", "malformed"),
+        (b"\x95\x04\xa1\xff\x01\x05\xa1x", "malformed"),  # a request id that is not UTF-8
+        (b"\x91" * 10**6, "malformed"),
         (msgspec.msgpack.encode([99, "id"]), "malformed"),
         (msgspec.msgpack.encode([3, "id", "1", 5, "bank", "r"]), "malformed"),
         (msgspec.msgpack.encode(rq.Withdraw("", 1, 5, "iban")), "wrong_request_id"),

@@ -12,7 +12,7 @@ import sys
 from collections import Counter
 from typing import NamedTuple
 
-from bench.shard import CLASS_NO, FIRST_HOUR, LIST_PRICE, T0_MS, VALID_MS, opening
+from bench.shard import CLASS_NO, LIST_PRICE, T0_MS, VALIDITY_MS, first_hour, opening
 from schemas.codec import Malformed
 from schemas.commands import CancelOrder, Command, PlaceOrder, Side, Tif
 from schemas.events import Code, Event, Filled, OrderCancelled, OrderRepeated, Reason, Rejected
@@ -43,8 +43,8 @@ def order_frames(orders: int, per_frame: int, first_offset: int, t0_ms: int = T0
     from matching_engine.domain import NewOrder
     from matching_engine.workload import order_flow
 
-    contract = contract_of(CLASS_NO, FIRST_HOUR + (t0_ms - T0_MS) // 3_600_000)
-    valid_ms = VALID_MS + t0_ms - T0_MS
+    contract = contract_of(CLASS_NO, first_hour(t0_ms))
+    valid_ms = t0_ms + VALIDITY_MS
 
     def placed(number: int) -> int:
         offset, index = divmod(number - 1, per_frame)

@@ -23,12 +23,20 @@ from schemas.ids import contract_of
 from schemas.units import MS_PER_HOUR
 
 T0_MS = 1_790_000_000_000
-VALID_MS = T0_MS + 600_000
-FIRST_HOUR = T0_MS // MS_PER_HOUR + 2
+VALIDITY_MS = 600_000
+VALID_MS = T0_MS + VALIDITY_MS
 CLASS_NO = 1
 TICK = 1_000
 LIST_PRICE = 2_000_000
 RICH = 10**15
+
+
+def first_hour(t0_ms: int) -> int:
+    """The first of the hours that are traded in a shard that starts at `t0_ms`."""
+    return t0_ms // MS_PER_HOUR + 2
+
+
+FIRST_HOUR = first_hour(T0_MS)
 
 
 def opening(
@@ -42,8 +50,7 @@ def opening(
             next(outbox), CLASS_NO, "BENCH.80.US", 1, tick, LIST_PRICE, Fees(0, 0, 50, 50), horizon_hours=hours + 2
         )
     ]
-    first = t0_ms // MS_PER_HOUR + 2
-    contracts = tuple(range(first, first + hours))
+    contracts = tuple(range(first_hour(t0_ms), first_hour(t0_ms) + hours))
     for account in range(1, accounts + 1):
         yield [
             SetAccount(next(outbox), account, account, Role.PROVIDER, 0),

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from services.runtime.infra import GaveUp, OwnedProcess, Program, Supervisor
+from services.runtime.infra import GaveUp, Life, OwnedProcess, Program, Supervisor
 
 SLEEP = ("sleep", "600")
 
@@ -70,6 +70,27 @@ def test_a_program_that_is_done_stays_done(tmp_path: Path) -> None:
 
         assert supervisor.restarts() == {"done": 0}
         assert not supervisor.is_running("done")
+
+
+@pytest.mark.parametrize("code", [0, 1, os.EX_CONFIG, os.EX_DATAERR])
+def test_where_every_end_is_repeated_one_program_takes_no_other_with_it(tmp_path: Path, code: int) -> None:
+    """Its shard is halted until an operator has mended the cause: meanwhile the rest runs, and then it comes back."""
+    mended = tmp_path / "mended"
+    with Supervisor(tmp_path, restarts_in_a_row_max=2, backoff_s=0.01, backoff_s_max=0.01, always=True) as supervisor:
+        supervisor.start(
+            shell("halted", f"[ -e {mended} ] || {{ echo offset 12; exit {code}; }}; echo back; sleep 600")
+        )
+        supervisor.start(Program("other", SLEEP))
+        supervisor.run(until=lambda: supervisor.restarts()["halted"] > 5, every_s=0.01)
+        halted, other = supervisor.lives()
+
+        assert (halted.failing, halted.exit_code, halted.last_words) == (True, code, "offset 12")
+        assert other == Life("other", supervisor.pid("other"), True, 0, False, None, "")
+
+        mended.touch()
+        supervisor.run(until=lambda: (tmp_path / "halted.log").read_text().endswith("back\n"), every_s=0.01)
+
+        assert supervisor.lives()[0].running
 
 
 def test_programs_get_their_environment(tmp_path: Path) -> None:

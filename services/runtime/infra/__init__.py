@@ -16,12 +16,13 @@ from services.runtime.infra.ports import free_port
 from services.runtime.infra.postgres import LocalPostgres, WheelPostgres, any_postgres
 from services.runtime.infra.processes import OwnedProcess
 from services.runtime.infra.server import Server, ServerFailed
-from services.runtime.infra.supervisor import GaveUp, Program, Supervisor
+from services.runtime.infra.supervisor import GaveUp, Life, Program, Supervisor
 from services.runtime.infra.wheel_broker import WheelBroker
 
 __all__ = [
     "ApacheKafka",
     "GaveUp",
+    "Life",
     "LocalPostgres",
     "OwnedProcess",
     "Program",

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
+from typing import NamedTuple, Self
 
 from services.runtime.infra.processes import OwnedProcess
 
@@ -28,6 +28,22 @@ class Program:
     env: Mapping[str, str] = field(default_factory=dict)
 
 
+class Life(NamedTuple):
+    """How a program is."""
+
+    name: str
+    pid: int
+    """Of its latest start."""
+    running: bool
+    restarts: int
+    failing: bool
+    """It has ended, and has not been healthy since."""
+    exit_code: int | None
+    """Of its latest end; None: it has never ended. Minus the signal's number when a signal ended it."""
+    last_words: str
+    """The last line that it had printed by then."""
+
+
 @dataclass(slots=True)
 class _Child:
     program: Program
@@ -40,12 +56,16 @@ class _Child:
     """Without a healthy stretch between them."""
     due_s: float | None = None
     """When to start it again; None: it runs, or ended well."""
+    exit_code: int | None = None
+    last_words: str = ""
 
 
 class Supervisor:
     """Owns its programs from `start` to `stop`. A program that ends with 0 is done; any other end is repeated.
 
     After 65 (halted: an operator must look) and 78 (wrong settings) a restart mends nothing: `poll` raises at once.
+    With `always` it never raises: one program that is halted must not take the others with it, and comes back by itself
+    once an operator has mended what it met.
     """
 
     def __init__(
@@ -56,16 +76,19 @@ class Supervisor:
         backoff_s: float = 0.2,
         backoff_s_max: float = 5.0,
         healthy_s: float = 30.0,
+        always: bool = False,
     ) -> None:
         """Output goes to `logs/<name>.log`. The pause doubles from `backoff_s` up to `backoff_s_max`.
 
-        After `healthy_s` of running, the count towards `restarts_in_a_row_max` begins anew.
+        After `healthy_s` of running, the count towards `restarts_in_a_row_max` begins anew. `always`: every end is
+        repeated for ever, whatever its code and however often.
         """
         self.logs = logs
         self._restarts_in_a_row_max = restarts_in_a_row_max
         self._backoff_s = backoff_s
         self._backoff_s_max = backoff_s_max
         self._healthy_s = healthy_s
+        self._always = always
         self._children: dict[str, _Child] = {}
 
     def start(self, program: Program) -> None:
@@ -75,7 +98,7 @@ class Supervisor:
         self._children[program.name] = _Child(program, self._launch(program), time.monotonic())
 
     def poll(self) -> None:
-        """Notices who has ended and starts again whoever is due. Raises GaveUp; the others then still run."""
+        """Notices who has ended and starts again whoever is due. Raises GaveUp unless `always`; the others then still run."""
         now_s = time.monotonic()
         for child in self._children.values():
             if child.due_s is None:
@@ -115,6 +138,22 @@ class Supervisor:
         """How often each program had to be started again."""
         return {name: child.restarts for name, child in self._children.items()}
 
+    def lives(self) -> list[Life]:
+        """How every program is, in the order of their starts, as of the latest `poll`."""
+        now_s = time.monotonic()
+        return [
+            Life(
+                child.program.name,
+                child.process.pid,
+                child.due_s is None and child.process.exit_code() is None,
+                child.restarts,
+                child.exit_code is not None and (child.due_s is not None or now_s - child.began_s < self._healthy_s),
+                child.exit_code,
+                child.last_words,
+            )
+            for child in self._children.values()
+        ]
+
     def __enter__(self) -> Self:
         return self
 
@@ -126,14 +165,18 @@ class Supervisor:
 
     def _notice_end(self, child: _Child, now_s: float) -> None:
         code = child.process.exit_code()
-        if code is None or code == 0:
+        if code is None:
+            return
+        child.exit_code, child.last_words = code, child.process.log_tail(1)
+        if code == 0 and not self._always:
             return
         if now_s - child.began_s >= self._healthy_s:
             child.restarts_in_a_row = 0
-        if code in BEYOND_RESTART or child.restarts_in_a_row >= self._restarts_in_a_row_max:
+        hopeless = code in BEYOND_RESTART or child.restarts_in_a_row >= self._restarts_in_a_row_max
+        if hopeless and not self._always:
             raise GaveUp(
                 f"{child.program.name} ended with {code} after {child.restarts} restarts:\n{child.process.log_tail()}"
             )
-        pause_s = min(self._backoff_s * 2**child.restarts_in_a_row, self._backoff_s_max)
+        pause_s = min(self._backoff_s * 2 ** min(child.restarts_in_a_row, 30), self._backoff_s_max)
         child.restarts_in_a_row += 1
         child.due_s = now_s + pause_s

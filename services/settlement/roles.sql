@@ -31,9 +31,10 @@ GRANT USAGE ON SCHEMA settlement, runtime TO hourbook_gateway, hourbook_audit;
 GRANT SELECT ON ALL TABLES IN SCHEMA settlement TO hourbook_gateway, hourbook_audit;
 GRANT SELECT ON ALL TABLES IN SCHEMA runtime TO hourbook_gateway, hourbook_audit;
 
--- Matching: its lease, nothing else.
+-- Matching: its lease, and whether the table of leases is as this build knows it.
 GRANT USAGE ON SCHEMA runtime TO hourbook_matching;
 GRANT SELECT, INSERT, UPDATE ON runtime.leases TO hourbook_matching;
+GRANT SELECT ON runtime.migrations TO hourbook_matching;
 
 -- Supply and the market maker: nothing (a wall: the desk sees no more than a member).
 

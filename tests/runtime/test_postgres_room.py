@@ -1,6 +1,7 @@
 """Migrations run once, whole and in order; a lease has one holder and epochs that only rise."""
 
 import asyncio
+import secrets
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -42,6 +43,34 @@ async def test_a_migration_that_fails_leaves_nothing(pool: Pool, tmp_path: Path)
         await migrate(pool, "room", tmp_path)
     write(tmp_path, m001_first="CREATE TABLE room.a (n int)")
     assert await migrate(pool, "room", tmp_path) == 1
+
+
+async def test_where_all_is_applied_a_role_that_may_create_nothing_is_enough(pool: Pool, tmp_path: Path) -> None:
+    """A service starts with its own role, which reads what was applied; what is new takes an administrator."""
+    role = f"r{secrets.token_hex(4)}"
+    write(tmp_path, m001_first="CREATE TABLE room.a (n int)")
+    await migrate(pool, "room", tmp_path)
+    await pool.execute(
+        f"CREATE ROLE {role} LOGIN PASSWORD 'sesame'; GRANT USAGE ON SCHEMA runtime TO {role};"
+        f" GRANT SELECT ON runtime.migrations TO {role}"
+    )
+    own = await asyncpg.create_pool(**await _as(pool, role, "sesame"), min_size=1, max_size=1)
+    try:
+        assert await migrate(own, "room", tmp_path) == 0
+        write(tmp_path, m002_second="SELECT 1")
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await migrate(own, "room", tmp_path)
+    finally:
+        await own.close()
+        await pool.execute(f"DROP OWNED BY {role}; DROP ROLE {role}")
+
+
+async def _as(pool: Pool, user: str, password: str) -> dict[str, object]:
+    """Where the pool's database is, for another user."""
+    row = await pool.fetchrow(
+        "SELECT inet_server_addr() AS host, inet_server_port() AS port, current_database() AS name"
+    )
+    return {"host": str(row["host"]), "port": row["port"], "database": row["name"], "user": user, "password": password}
 
 
 async def test_what_was_applied_never_changes(pool: Pool, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import base64
 import binascii
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
 
@@ -37,7 +38,9 @@ class Settings:
     http_port: int = 0
     """HOURBOOK_HTTP_PORT: the gateway's; 0: any free port."""
     status_port: int = 0
-    """HOURBOOK_STATUS_PORT: `/status` and `/metrics` on 127.0.0.1; 0: any free port."""
+    """HOURBOOK_STATUS_PORT: `/status` and `/metrics`; 0: any free port."""
+    listen: str = "127.0.0.1"
+    """HOURBOOK_LISTEN: the address of this machine on which both ports are opened; neither is encrypted."""
     run: Path | None = None
     """HOURBOOK_RUN: folder for `<name>.json`, by which `hourbook status` finds every process."""
     topic_prefix: str = ""
@@ -88,6 +91,13 @@ def _addresses(text: str) -> str:
     return text
 
 
+def _own_address(text: str) -> str:
+    try:
+        return str(ip_address(text))
+    except ValueError:
+        raise ValueError(f"is {text!r}, wanted is an IP address of this machine, 0.0.0.0 for all") from None
+
+
 def _master_key(text: str) -> bytes:
     # The value is a secret: it is never repeated in the sentence.
     try:
@@ -108,6 +118,7 @@ _PARSERS: Final[Mapping[str, Callable[[str], object]]] = {
     "master_key": _master_key,
     "http_port": _whole_number(0, 65_535),
     "status_port": _whole_number(0, 65_535),
+    "listen": _own_address,
     "run": Path,
     "topic_prefix": str,
     "name": str,

@@ -1,4 +1,4 @@
-"""What a process tells about itself: `GET /status` (JSON) and `GET /metrics` (Prometheus) on 127.0.0.1.
+"""What a process tells about itself: `GET /status` (JSON) and `GET /metrics` (Prometheus).
 
     status = Status("settlement")
     status.set(lag=0, seq=812)          # any number, string or boolean
@@ -55,8 +55,8 @@ class Status(Collector):
 
 
 @contextlib.asynccontextmanager
-async def serve(status: Status, port: int) -> AsyncIterator[str]:
-    """Answer on 127.0.0.1:port (0: any free one) while the block runs; gives `host:port`."""
+async def serve(status: Status, port: int, host: str = "127.0.0.1") -> AsyncIterator[str]:
+    """Answer on host:port (0: any free one) while the block runs; gives `host:port`."""
     own = CollectorRegistry()
     own.register(status)
 
@@ -68,9 +68,10 @@ async def serve(status: Status, port: int) -> AsyncIterator[str]:
                 writer.write(_answer(head, status, own))
                 await writer.drain()
 
-    server = await asyncio.start_server(answer, "127.0.0.1", port, limit=_REQUEST_BYTES_MAX)
+    server = await asyncio.start_server(answer, host, port, limit=_REQUEST_BYTES_MAX)
     async with server:
-        yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        shown = f"[{host}]" if ":" in host else host
+        yield f"{shown}:{server.sockets[0].getsockname()[1]}"
 
 
 @contextlib.contextmanager

@@ -116,7 +116,7 @@ async def _serve(service: Service, serve: Callable[[Service], Awaitable[None]]) 
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop, number)
     async with contextlib.AsyncExitStack() as stack:
-        address = await stack.enter_async_context(statuses.serve(status, settings.status_port))
+        address = await stack.enter_async_context(statuses.serve(status, settings.status_port, settings.listen))
         if settings.run is not None:
             stack.enter_context(statuses.run_file(settings.run, status, address))
         service.log.info("started", extra={"fields": {"status": address, "pid": os.getpid()}})

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -24,6 +25,8 @@ Pool = asyncpg.Pool
 _FILE = re.compile(r"(\d{3})_[a-z0-9_]+\.sql")
 _LOCK: Final = 0x686F7572
 """Of `pg_advisory_xact_lock`: one migration at a time in a database."""
+
+_APPLIED: Final = "SELECT hash FROM runtime.migrations WHERE room = $1 ORDER BY number"
 
 
 async def open_pool(dsn: str, *, size_max: int = 4) -> asyncpg.Pool:
@@ -48,7 +51,7 @@ async def migrate(pool: asyncpg.Pool, room: str, folder: Path) -> int:
     async with pool.acquire() as connection, connection.transaction():
         # A service's own role may read what was applied and create nothing: where all is applied, that is enough.
         if await connection.fetchval("SELECT to_regclass('runtime.migrations') IS NOT NULL"):
-            found = await _check(connection, room, files, hashes)
+            found = _check(await connection.fetch(_APPLIED, room), room, files, hashes)
             if found == len(files):
                 return 0
         await connection.execute("SELECT pg_advisory_xact_lock($1)", _LOCK)
@@ -58,7 +61,7 @@ async def migrate(pool: asyncpg.Pool, room: str, folder: Path) -> int:
             "hash bytea NOT NULL, applied timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (room, number))"
         )
         await connection.execute(f'CREATE SCHEMA IF NOT EXISTS "{room}"')
-        found = await _check(connection, room, files, hashes)
+        found = _check(await connection.fetch(_APPLIED, room), room, files, hashes)
         for number, file in enumerate(files[found:], start=found + 1):
             await connection.execute(file.read_text())
             await connection.execute(
@@ -72,9 +75,8 @@ async def migrate(pool: asyncpg.Pool, room: str, folder: Path) -> int:
     return applied
 
 
-async def _check(connection: asyncpg.Connection, room: str, files: list[Path], hashes: list[bytes]) -> int:
+def _check(rows: Sequence[asyncpg.Record], room: str, files: list[Path], hashes: list[bytes]) -> int:
     """How many of the files are applied. Raises Halt when the database knows others."""
-    rows = await connection.fetch("SELECT hash FROM runtime.migrations WHERE room = $1 ORDER BY number", room)
     if len(rows) > len(files):
         raise Halt(f"the database has {len(rows)} migrations of {room}, this build knows {len(files)}: it is older")
     for row, file, digest in zip(rows, files, hashes, strict=False):

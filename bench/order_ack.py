@@ -1,0 +1,273 @@
+"""One client's order → acknowledgement over HTTP, p50. Target: at most 2.5 bare round trips over two hops of Kafka.
+
+Ours: a client of the public API (bearer key, one connection kept open, one order after the other) against an exchange as `make
+up` runs it: gateway, two shards with a standby each, settlement, Apache Kafka, Postgres; without desk and supply. The trading
+balance is funded. Half of the orders rest, half buy at once from a standing ask. An acknowledgement is the answer 201.
+Peer, on the same broker: client → topic → consumer → producer → topic → client, with bare aiokafka, acks=all, one message at a
+time, each end in a process of its own; it begins when the message is sent, and ends when the client has read its echo.
+
+The two take turns while the whole exchange runs. The broker does not force its disk (in a cluster replicas survive a power cut).
+
+Afterwards every order is in the ledger, as many were filled as should be, with their fees; an order that is sent again is
+answered as the first, and the audit of log and ledger finds nothing broken (`python -m services.audit`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import http.client
+import json
+import os
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator
+from itertools import count
+from typing import Any
+
+import uvloop
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+
+from bench.measure import Run, done, options, report, rounds, run_side
+from bench.servers import Given, servers
+from schemas.http import NewKeyAnswer
+from schemas.specifications import published
+from services.audit.run import audit
+from services.cli.client import Client
+from services.cli.local import wait_ready
+from services.cli.profile import Profile
+from services.cli.stack import Stack, key_answer
+from services.runtime.infra import OwnedProcess, Supervisor, free_port
+from services.runtime.kafka import Cluster
+from services.runtime.postgres import open_pool
+from services.runtime.topics import wanted_settings
+
+ORDERS = 100
+"""In each round; the door lets 400 through at once and 200 a second."""
+ROUNDS = 10
+WARM = 20
+SHARDS = 2
+CLASS = "H100.SXM.80.US"
+ASK, BID = "2.50", "1.90"
+ASK_QTY = 100_000
+
+
+class Member:
+    """The API as a member speaks it: one connection, plain HTTP/1.1, nothing else in the way."""
+
+    def __init__(self, port: int, bearer: str) -> None:
+        self._connection = http.client.HTTPConnection("127.0.0.1", port)
+        self._headers = {"Authorization": f"Bearer {bearer}", "Content-Type": "application/json"}
+
+    def order(self, **body: object) -> dict[str, Any]:
+        self._connection.request("POST", "/v1/orders", json.dumps(body).encode(), self._headers)
+        with self._connection.getresponse() as answer:
+            data = answer.read()
+            assert answer.status == 201, data
+        placed: dict[str, Any] = json.loads(data)
+        return placed
+
+
+def ours(given: argparse.Namespace) -> None:
+    """One client process; its orders carry the round in their ids."""
+    member = Member(int(os.environ["BENCH_PORT"]), os.environ["BENCH_BEARER"])
+    contract = os.environ["BENCH_CONTRACT"]
+    taken: list[float] = []
+    filled = 0
+    for number in range(WARM + given.orders):
+        crosses = number % 2 == 0
+        started = time.perf_counter()
+        answer = member.order(
+            contract=contract,
+            side="buy",
+            qty=1,
+            price=ASK if crosses else BID,
+            tif="gtc",
+            client_order_id=f"{os.environ['BENCH_ROUND']}-{number}",
+        )
+        taken.append(time.perf_counter() - started)
+        assert answer["filled"] == crosses, answer
+        filled += answer["filled"]
+    done(1000 * statistics.median(taken[WARM:]), filled=filled, p99=1000 * sorted(taken[WARM:])[-given.orders // 100])
+
+
+async def theirs(given: argparse.Namespace) -> None:
+    """The client of the bare round trip."""
+    place = Given.from_environment()
+    there, back = f"{place.prefix}there", TopicPartition(f"{place.prefix}back", 0)
+    producer, consumer = clients(place.bootstrap)
+    await producer.start()
+    await consumer.start()
+    consumer.assign([back])
+    consumer.seek(back, (await consumer.end_offsets([back]))[back])
+    taken = []
+    body = b"x" * 120  # about an order
+    for number in range(WARM + given.orders):
+        value = b"%d %b" % (number, body)
+        started = time.perf_counter()
+        await producer.send(there, value, partition=0)
+        record = await consumer.getone(back)
+        taken.append(time.perf_counter() - started)
+        assert record.value == value
+    await producer.stop()
+    await consumer.stop()
+    done(1000 * statistics.median(taken[WARM:]), p99=1000 * sorted(taken[WARM:])[-given.orders // 100])
+
+
+async def echo() -> None:
+    """The other end of the bare round trip."""
+    place = Given.from_environment()
+    there, back = TopicPartition(f"{place.prefix}there", 0), f"{place.prefix}back"
+    producer, consumer = clients(place.bootstrap)
+    await producer.start()
+    await consumer.start()
+    consumer.assign([there])
+    consumer.seek(there, 0)
+    async for record in consumer:
+        await producer.send(back, record.value, partition=0)
+
+
+def clients(bootstrap: str) -> tuple[AIOKafkaProducer, AIOKafkaConsumer]:
+    """As the rooms open them."""
+    producer = AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all", enable_idempotence=True)
+    return producer, AIOKafkaConsumer(bootstrap_servers=bootstrap, auto_offset_reset="none", fetch_max_wait_ms=250)
+
+
+# --- The exchange -------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def exchange(place: Given) -> Iterator[Stack]:
+    """An exchange with a class and an empty ledger."""
+    stack = Stack(
+        place.bootstrap, place.dsn, place.home, shards=SHARDS, http_port=free_port(), topic_prefix=place.prefix
+    )
+    asyncio.run(stack.create(sandbox=True))
+    with Supervisor(place.home / "logs") as supervisor:
+        stack.start(supervisor)
+        wait_ready(stack, supervisor)
+        yield stack
+
+
+def furnish(stack: Stack) -> dict[str, str]:
+    """A provider with a standing ask, a member with money in the shard; the environment of the member's client."""
+    operator = Client(Profile(stack.url, key_answer(asyncio.run(stack.first_operator_key()))))
+    until(lambda: operator.get("/v1/keys", list))
+    operator.settle("POST", "/v1/admin/classes", {"shard": 0, "specification": published()[CLASS].decode()})
+    keys = {}
+    for name, role in (("provider", "provider"), ("member", "member")):
+        account = operator.settle("POST", "/v1/admin/accounts", {"name": name, "role": role})["account"]
+        deposit = {"account": account, "amount": "1000000", "provider": "simulated-faucet", "provider_ref": name}
+        operator.settle("POST", "/v1/admin/deposits", deposit)
+        scopes = ["read", "trade", "supply"]
+        keys[name] = operator.write("POST", "/v1/admin/keys", {"account": account, "scopes": scopes}, NewKeyAnswer)
+    provider, member = (Client(Profile(stack.url, keys[name])) for name in ("provider", "member"))
+    until(lambda: member.get("/v1/account", dict))
+    hour = [hour for hour in operator.get(f"/v1/contracts?class={CLASS}", list) if hour["phase"] == "forward"][2]
+    backing = {"class": CLASS, "from": hour["hour"], "hours": 1, "ground": "declared", "qty": ASK_QTY, "version": 1}
+    provider.settle("PUT", "/v1/capacity", backing)
+    member.settle("POST", "/v1/transfers", {"direction": "to_trading", "amount": "500000", "class": CLASS})
+    http_port = stack.http_port
+    ask = Member(http_port, keys["provider"].bearer).order(
+        contract=hour["contract"], side="sell", qty=ASK_QTY, price=ASK, client_order_id="the-ask"
+    )
+    assert ask["leaves"] == ASK_QTY
+    return {
+        "BENCH_PORT": str(http_port),
+        "BENCH_BEARER": keys["member"].bearer,
+        "BENCH_CONTRACT": hour["contract"],
+    }
+
+
+def until(attempt: Callable[[], object], seconds: float = 20) -> None:
+    """A key works once the gateway has read it."""
+    from services.cli.errors import CliError
+
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            attempt()
+        except CliError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+        else:
+            return
+
+
+def main() -> None:
+    given = options(__doc__, rounds=ROUNDS, orders=ORDERS)
+    if given.side == "ours":
+        ours(given)
+        return
+    if given.side:
+        uvloop.run({"peer": lambda: theirs(given), "echo": echo}[given.side]())
+        return
+    with servers() as started:
+        environment = dict(started.environment())
+        os.environ.update(environment)
+        place = Given.from_environment()
+        with exchange(place) as stack:
+            asyncio.run(create_bare_topics(place))
+            command = [sys.executable, "-m", "bench.order_ack", "--side", "echo"]
+            bare = OwnedProcess(command, log=place.home / "echo.log")
+            environment |= furnish(stack)
+            numbers = count(1)
+
+            def run(side: str) -> Run:
+                if side == "ours":
+                    environment["BENCH_ROUND"] = f"r{next(numbers)}"
+                return run_side("order_ack", side, *given.passed_on, env=environment)
+
+            # A young broker and a young exchange are twice as slow as warm ones.
+            warm, _ = rounds("order_ack, not counted", 2, run)
+            mine, peer = rounds("order_ack", given.rounds, run)
+            bare.stop()
+            answered = [*warm, *mine]
+            placed = len(answered) * (WARM + given.orders)
+            asyncio.run(check(environment, place, placed, sum(run["filled"] for run in answered)))
+    report(
+        "order_ack",
+        "ms",
+        mine,
+        peer,
+        more_is_better=False,
+        orders=given.orders,
+        p99_ours=round(statistics.median(run["p99"] for run in mine), 3),
+        p99_peer=round(statistics.median(run["p99"] for run in peer), 3),
+    )
+
+
+async def check(environment: dict[str, str], place: Given, orders: int, filled: int) -> None:
+    """What a figure is worth nothing without. Raises AssertionError."""
+    member = Member(int(environment["BENCH_PORT"]), environment["BENCH_BEARER"])
+    contract = environment["BENCH_CONTRACT"]
+    again = member.order(contract=contract, side="buy", qty=1, price=ASK, tif="gtc", client_order_id="r1-0")
+    assert again["repeated"], again
+    pool = await open_pool(place.dsn)
+    deadline = time.monotonic() + 20
+    while await pool.fetchval("SELECT count(*) FROM settlement.orders") < orders + 1:
+        assert time.monotonic() < deadline, "settlement does not catch up"
+        await asyncio.sleep(0.1)
+    row = await pool.fetchrow("SELECT count(*) AS fills, sum(seller_fee + buyer_fee) AS fees FROM settlement.fills")
+    assert row["fills"] == filled == orders // 2, f"{row['fills']} fills, {filled} were acknowledged"
+    assert row["fees"] == filled * -(-int(float(ASK) * 1e6) * 50 // 10_000), row
+    async with Cluster(place.bootstrap, prefix=place.prefix) as cluster:
+        found = await audit(cluster, pool, SHARDS, None, lambda _: None)
+    await pool.close()
+    broken = {finding.name: finding.breaches for finding in found if finding.broken}
+    assert not broken, broken
+    seen = {finding.name for finding in found if finding.looked_at}
+    assert seen >= {"M1", "M7", "C1", "O1", "O2", "O3", "S1", "D1"}, f"only {seen} were looked at"
+
+
+async def create_bare_topics(place: Given) -> None:
+    async with Cluster(place.bootstrap, prefix=place.prefix) as cluster:
+        for topic in ("there", "back"):
+            await cluster.create_topic(topic, 1, 1, wanted_settings(1))
+
+
+if __name__ == "__main__":
+    main()

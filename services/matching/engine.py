@@ -652,7 +652,7 @@ class Engine:
         if not 0 <= c.qty <= QTY_MAX or c.qty % listed.spec.lot:
             return Code.WRONG_QTY, listed.spec.lot, 0
         positions = (self.contracts[contract_of(c.class_no, hour)].register.positions.get(c.account) for hour in hours)
-        owed = any(position is not None and position.promised.owed for position in positions)
+        owed = any(position is not None and position.promised.owed_qty for position in positions)
         refusal = _refusal_of_collateral(c, listed, owed=owed)
         if refusal is not None:
             return refusal
@@ -685,25 +685,9 @@ class Engine:
 
     def _cover(self, contract: Contract, account: int) -> None:
         """Declared backing takes over titles owed as promised, oldest first."""
-        position = contract.register.positions[account]
-        declared, promised = position.declared, position.promised
-        while promised.owed and declared.unsold:
-            title = promised.owed[0]
-            source, qty = title.number, min(title.qty, declared.unsold)
-            if qty < title.qty:
-                self.title_last += 1
-                piece = title.cut(self.title_last, qty)
-                held = contract.register.positions[title.holder].held
-                held.insert(held.index(title) + 1, piece)
-                contract.register.titles[piece.number] = piece
-                title = piece
-            else:
-                del promised.owed[0]
-            title.ground = int(Ground.DECLARED)
-            promised.owed_qty -= qty
-            declared.owed.append(title)
-            declared.owed_qty += qty
-            self._out.append(ev.TitleCovered(contract.contract, source, title.number, qty, int(Ground.DECLARED)))
+        covered, self.title_last = contract.register.cover(account, self.title_last)
+        for source, title, qty in covered:
+            self._out.append(ev.TitleCovered(contract.contract, source, title, qty, int(Ground.DECLARED)))
 
     def _cut_asks(self, contract: Contract, account: int) -> None:
         position = contract.register.positions[account]
@@ -847,6 +831,7 @@ class Engine:
                     t.escrow,
                 )
             )
+            t.unlink()
         assert escrow + register.closed_escrow == register.escrow, f"C6: escrow of contract {contract.contract}"
         for number in sorted(register.positions):
             amount = register.positions[number].collateral
@@ -880,10 +865,10 @@ class Engine:
     def positions(self) -> dict[tuple[int, int], tuple[Gpus, Gpus]]:
         """(account, contract) -> (held, owed), where either is not 0."""
         return {
-            (account, number): (position.held_qty, position.owed_qty)
+            (account, number): (position.held.qty, position.owed_qty)
             for number, contract in self.contracts.items()
             for account, position in contract.register.positions.items()
-            if position.held_qty or position.owed_qty
+            if position.held.qty or position.owed_qty
         }
 
     def open_orders(self) -> Iterator[tuple[int, int, int, int, Gpus, Price]]:

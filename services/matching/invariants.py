@@ -47,7 +47,7 @@ def _check_book(engine: Engine, half: HalfBook) -> int:
 
 
 def _check_register(register: Register) -> None:
-    held = sum(position.held_qty for position in register.positions.values())
+    held = sum(position.held.qty for position in register.positions.values())
     owed = sum(position.owed_qty for position in register.positions.values())
     assert held == owed, f"C1: held {held}, owed {owed}"
     assert held == sum(title.qty for title in register.titles.values()), "C1: titles do not add up to what is held"
@@ -64,14 +64,14 @@ def _check_register(register: Register) -> None:
 
 
 def _check_position(register: Register, account: int, position: Position) -> None:
-    assert sum(title.qty for title in position.held) == position.held_qty, f"C1: held by {account}"
-    assert not (position.held_qty and position.owed_qty), f"C1: account {account} holds and owes at once"
+    assert sum(title.qty for title in position.held) == position.held.qty, f"C1: held by {account}"
+    assert not (position.held.qty and position.owed_qty), f"C1: account {account} holds and owes at once"
     for title in position.held:
         assert register.titles.get(title.number) is title, f"C1: title {title.number} held"
         assert title.holder == account, f"C1: title {title.number} held"
     for backing in (position.declared, position.promised):
-        assert sum(title.qty for title in backing.owed) == backing.owed_qty, f"C1: owed by {account}"
-        for title in backing.owed:
+        assert sum(title.qty for title in backing.owed()) == backing.owed_qty, f"C1: owed by {account}"
+        for title in backing.owed():
             assert register.titles.get(title.number) is title, f"C1: title {title.number} owed"
             assert title.obligor == account, f"C1: title {title.number} owed"
             assert position.on(title.ground) is backing, f"C1: title {title.number} owed"

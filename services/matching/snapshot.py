@@ -85,7 +85,7 @@ def _dump_contract(contract: Contract) -> tuple[Any, ...]:
     positions = [
         (account, [title.number for title in p.held], _dump_backing(p.declared), _dump_backing(p.promised))
         for account, p in sorted(register.positions.items())
-        if p.held or p.open_asks or _dump_backing(p.declared) != _EMPTY or _dump_backing(p.promised) != _EMPTY
+        if p.held.qty or p.open_asks or _dump_backing(p.declared) != _EMPTY or _dump_backing(p.promised) != _EMPTY
     ]
     return (
         contract.contract,
@@ -99,10 +99,10 @@ def _dump_contract(contract: Contract) -> tuple[Any, ...]:
 
 
 def _dump_backing(backing: Backing) -> tuple[Any, ...]:
-    return backing.qty, backing.collateral_price, backing.version, [title.number for title in backing.owed]
+    return backing.qty, backing.collateral_price, backing.version, [title.number for title in backing.owed()]
 
 
-_EMPTY = _dump_backing(Backing())
+_EMPTY = _dump_backing(Backing(0))
 
 
 def load(snapshot: bytes) -> Engine:
@@ -151,12 +151,12 @@ def _load_contract(engine: Engine, row: list[Any]) -> None:
     register.escrow = closed_escrow + sum(title.escrow for title in register.titles.values())
     for account, held, declared, promised in positions:
         position = register.of(account)
-        position.held = [register.titles[number] for number in held]
-        position.held_qty = sum(title.qty for title in position.held)
+        for title_number in held:
+            position.held.append(register.titles[title_number])
         for backing, (qty, price, version, owed) in ((position.declared, declared), (position.promised, promised)):
             backing.qty, backing.collateral_price, backing.version = qty, price, version
-            backing.owed = [register.titles[number] for number in owed]
-            backing.owed_qty = sum(title.qty for title in backing.owed)
+            for title_number in owed:
+                backing.append(register.titles[title_number])
         position.collateral = position.collateral_due(contract.listed.spec.fees.buyer_taker)
         engine.accounts[account].collateral += position.collateral
     _load_orders(engine, contract, orders)

@@ -30,14 +30,22 @@ _APPLIED: Final = "SELECT hash FROM runtime.migrations WHERE room = $1 ORDER BY 
 
 
 async def open_pool(dsn: str, *, size_max: int = 4) -> asyncpg.Pool:
-    """A pool of at most `size_max` connections; statements end after 60 s. Raises OSError, asyncpg.PostgresError."""
+    """A pool of at most `size_max` connections; statements end after 60 s. Raises OSError, asyncpg.PostgresError.
+
+    A connection keeps its session from one user to the next: no room sets anything in it, listens, or takes a session's lock.
+    """
     return await asyncpg.create_pool(
         dsn,
         min_size=1,
         max_size=size_max,
         command_timeout=60,
+        reset=_as_it_is,
         server_settings={"application_name": "hourbook", "timezone": "UTC"},
     )
+
+
+async def _as_it_is(connection: object) -> None:
+    """By default each query is followed by one that resets the session: a second round trip before an answer."""
 
 
 async def migrate(pool: asyncpg.Pool, room: str, folder: Path) -> int:

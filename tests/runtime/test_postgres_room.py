@@ -73,6 +73,27 @@ async def _as(pool: Pool, user: str, password: str) -> dict[str, object]:
     return {"host": str(row["host"]), "port": row["port"], "database": row["name"], "user": user, "password": password}
 
 
+async def test_a_query_is_one_round_trip(pool: Pool) -> None:
+    """Nothing is asked of the database when its connection goes back to the pool."""
+    asked: list[str] = []
+    connection = await pool.acquire()
+    connection.add_query_logger(lambda record: asked.append(record.query))
+    await connection.fetchval("SELECT 1")
+    await pool.release(connection)
+    assert asked == ["SELECT 1"]
+
+
+async def test_what_was_begun_and_not_ended_is_rolled_back(pool: Pool) -> None:
+    """The next user of the connection does not find himself in somebody else's transaction."""
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, _context: None)  # asyncpg complains there
+    connection = await pool.acquire()
+    await connection.execute("CREATE TABLE kept (n int)")
+    await connection.execute("BEGIN; INSERT INTO kept VALUES (1)")
+    await pool.release(connection)
+    assert await pool.fetchval("SELECT count(*) FROM kept") == 0
+    assert await pool.fetchval("SELECT pg_current_xact_id_if_assigned()") is None
+
+
 async def test_what_was_applied_never_changes(pool: Pool, tmp_path: Path) -> None:
     """A changed file, a hole in the numbers and a database of a newer build are refused."""
     write(tmp_path, m001_first="CREATE TABLE room.a (n int)", m002_second="SELECT 1")

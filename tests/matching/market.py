@@ -17,7 +17,7 @@ before: both must say the same (D2). Every invariant is checked after each.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from schemas import commands as cmd
@@ -25,7 +25,7 @@ from schemas import events as ev
 from schemas.codec import CHAIN_START, Malformed, decode_frame, decode_record, encode_frame, seal
 from schemas.commands import Command, Fees, Flag, Ground, Role, Side, State, Tif
 from schemas.events import Code, Event, Reason
-from schemas.ids import contract_of, hour_of, order_id
+from schemas.ids import contract_of, hour_of
 from schemas.units import MS_PER_HOUR, MS_PER_MINUTE, format_usd, parse_usd
 from services.matching.engine import Engine
 from services.matching.snapshot import dump, load
@@ -421,23 +421,8 @@ _SENTENCES: dict[str, Any] = {
     r"(\w+) promises (\d+)(?: at ([\d.]+))?": lambda market, name, qty, price: market.promise(
         name, int(qty), price or ""
     ),
-    r"(\w+) is given ([\d.]+)": lambda market, name, usd: cmd.Credit(
-        market.outbox(), market.account(name), parse_usd(usd)
-    ),
-    r"(\w+) gives back ([\d.]+)": lambda market, name, usd: cmd.Sweep(
-        market.outbox(), market.account(name), parse_usd(usd)
-    ),
+    r"(\w+) is given ([\d.]+)": lambda market, name, usd: market.money_moves(cmd.Credit, name, usd),
+    r"(\w+) gives back ([\d.]+)": lambda market, name, usd: market.money_moves(cmd.Sweep, name, usd),
     r"(\w+) is a (member|provider|market_maker)": lambda market, name, role: market.role(name, Role[role.upper()]),
     r"the (hour|class) is (open|post-only|cancel-only|halted)": Market._state,
 }
-
-
-def placed(market: Market, offset: int, index: int = 0) -> int:
-    """Id of the order that stood there."""
-    assert market.engine.shard == 0
-    return order_id(0, offset, index)
-
-
-def outcomes(events: Sequence[Event]) -> list[Event]:
-    """Events that answer a command."""
-    return [event for event in events if "index" in event.__struct_fields__]

@@ -16,7 +16,9 @@ import pytest
 
 from schemas.events import Filled, HourEnded
 from services.audit.report import Findings
-from tests.simulation.exchange import SHARDS, Exchange, random_day
+from tests.simulation.bank import Bank
+from tests.simulation.exchange import CLASSES, RATE, SHARDS, Exchange, random_day
+from tests.simulation.world import START_MS
 
 SEEN_ALWAYS = (
     "C1",
@@ -74,6 +76,17 @@ def test_random_days_keep_every_promise() -> None:
         assert fills > 100
         assert hours > 100
         assert [name for name in SEEN_ALWAYS if not looked[name]] == []
+
+
+def test_every_member_is_let_in() -> None:
+    """A market that half of its members cannot enter tries half of its rules."""
+    exchange = Exchange(seed=1)
+    exchange.run(3_000, fault_every=1_000_000)
+    states = {str(row[0]): row[3] for row in exchange.database.tables["requests"].values()}
+    opening = [request.request_id for request in Bank(random.Random(1), CLASSES, RATE, START_MS).opening()]
+    assert {
+        name: state for name, state in states.items() if name.startswith(("open-", "list-", "first-", "trade-"))
+    } == {name: "done" for name in opening if not name.startswith("b-")}
 
 
 def _looked(found: Findings) -> dict[str, int]:

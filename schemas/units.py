@@ -1,7 +1,7 @@
 """Units of the exchange and the arithmetic that two rooms must agree on.
 
 All amounts are integers of a named unit; floats appear nowhere. µUSD = one millionth of a US dollar.
-Rounding is written here once, so that engine, ledger, door and auditor cannot differ by one µUSD.
+Rounding is written here once, so that engine, ledger and door cannot differ by one µUSD. The auditor alone works it out again.
 """
 
 from __future__ import annotations

@@ -1,9 +1,14 @@
-"""`hourbook audit`: every invariant, from the log and from the postings, with the number of objects looked at.
+"""`hourbook audit`: every invariant, from the logs and from the postings, with the number of objects looked at.
 
-    HOURBOOK_KAFKA=... HOURBOOK_POSTGRES=... HOURBOOK_SHARDS=2 python -m services.audit [--json]
+HOURBOOK_KAFKA, HOURBOOK_POSTGRES and HOURBOOK_SHARDS say which exchange; with HOURBOOK_DATA its snapshots
+and the archived part of its logs are read too. Nothing is written, and the exchange may run on meanwhile.
 
-Exit 0: clean. 1: an invariant is broken, or a check found nothing to look at (`--young`: the latter is shown and forgiven, for
-an exchange on which not everything has happened yet).
+A check that found nothing to look at proves nothing, so it has failed. A young exchange has not had
+everything yet: no hour that ended, no title that was delivered, no promise. --young forgives those checks
+and shows which they were; it forgives nothing that is broken.
+
+exit codes: 0 clean; 1 an invariant is broken, or a check found nothing to look at;
+69 broker or database does not answer; 78 a setting is missing or wrong
 """
 
 from __future__ import annotations
@@ -13,21 +18,21 @@ import asyncio
 import os
 import sys
 
+import asyncpg
 import msgspec
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
-from schemas.codec import BrokenFrame, BrokenRecord, Gap
-from services.audit.log_model import Contradiction
-from services.audit.report import NAMES, Findings
+from services.audit.report import NAMES, NOT_AUDITED, Findings
 from services.audit.run import audit
 from services.runtime.config import Settings
-from services.runtime.errors import BadSettings, Halt
+from services.runtime.errors import BadSettings
 from services.runtime.kafka import Cluster
+from services.runtime.log import LogError
 from services.runtime.postgres import open_pool
 
-STOPPED = (Contradiction, Halt, Gap, BrokenRecord, BrokenFrame)
-"""The log contradicts itself: named, and nothing after it can be judged."""
+_AWAY = (LogError, OSError, asyncpg.PostgresError)
 
 
 async def run(settings: Settings) -> Findings:
@@ -36,56 +41,89 @@ async def run(settings: Settings) -> Findings:
     pool = await open_pool(settings.postgres, size_max=1)
     try:
         async with Cluster(settings.kafka, prefix=settings.topic_prefix) as cluster:
-            snapshots = settings.data / "snapshots" if settings.data is not None else None
             with err.status("audit") as shown:
                 return await audit(
-                    cluster, pool, settings.shards, snapshots, lambda what: shown.update(f"audit: {what}")
+                    cluster,
+                    pool,
+                    settings.shards,
+                    settings.data and settings.data / "snapshots",
+                    lambda what: shown.update(f"audit: {what}"),
+                    archive=settings.data and settings.data / "archive",
                 )
     finally:
         await pool.close()
 
 
-def show(found: Findings) -> None:
-    """One line per invariant; breaches below."""
+def show(found: Findings, console: Console) -> None:
+    """One line per invariant, those too that are shown elsewhere; breaches below."""
     table = Table(box=None, pad_edge=False)
-    for column in ("", "invariant", "looked at", "broken"):
-        table.add_column(column, justify="right" if column in ("looked at", "broken") else "left")
+    table.add_column("")
+    table.add_column("invariant")
+    table.add_column("looked at", justify="right", no_wrap=True)
+    table.add_column("broken", justify="right")
     for finding in found:
-        style = "" if finding.clean else "bold red" if finding.broken else "yellow"
-        table.add_row(finding.name, NAMES[finding.name], str(finding.looked_at), str(finding.broken), style=style)
-    console = Console()
+        style = "bold red" if finding.broken else "" if finding.looked_at else "yellow"
+        looked = f"{finding.looked_at:,}" if finding.looked_at else "nothing"
+        table.add_row(finding.name, NAMES[finding.name], looked, str(finding.broken), style=style)
     console.print(table)
+    console.print("\nNot to be seen from logs and ledger:")
+    for name, one in NOT_AUDITED.items():
+        where = f"; shown by {', '.join(one.shown_by)}" if one.shown_by else ""
+        console.print(f"{name}  {one.rule}: {one.why}{where}", style="dim", highlight=False, soft_wrap=True)
     for finding in found:
         for breach in finding.breaches:
-            console.print(f"{finding.name}: {breach}", style="red", soft_wrap=True)
+            console.print(f"{finding.name}: {escape(breach)}", style="red", highlight=False, soft_wrap=True)
+        if finding.broken > len(finding.breaches):
+            console.print(f"{finding.name}: and {finding.broken - len(finding.breaches)} more", style="red")
+    for sentence in found.stopped:
+        console.print(escape(sentence), style="bold red", highlight=False, soft_wrap=True)
+    looked_at = sum(finding.looked_at for finding in found)
+    broken = sorted(found.broken())
+    console.print(
+        f"\n{looked_at:,} objects looked at; " + (f"broken: {', '.join(broken)}" if broken else "none broken")
+    )
+
+
+def verdict(found: Findings, *, young: bool) -> int:
+    """Exit code; says on stderr what was not looked at."""
+    if unseen := found.unseen():
+        forgiven = " (forgiven: the exchange is young)" if young else "; with --young that is forgiven"
+        sys.stderr.write(f"nothing to look at for {', '.join(unseen)}{forgiven}\n")
+    return 1 if found.broken() or (unseen and not young) else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    headline, _, rest = (__doc__ or "").partition("\n")
+    parser = argparse.ArgumentParser(
+        prog="hourbook audit",
+        description=headline.partition(": ")[2],
+        epilog=rest,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON document instead of a table")
+    parser.add_argument(
+        "--young", action="store_true", help="forgive checks that found nothing to look at yet; see below"
+    )
+    return parser
 
 
 def main(arguments: list[str]) -> int:
     """Exit code."""
-    parser = argparse.ArgumentParser(prog="hourbook audit", description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--json", action="store_true", help="one JSON document")
-    parser.add_argument(
-        "--young", action="store_true", help="checks that found nothing to look at are shown, and forgiven"
-    )
-    options = parser.parse_args(arguments)
+    options = _parser().parse_args(arguments)
     try:
         settings = Settings.from_environment(os.environ, ("kafka", "postgres", "shards"))
         found = asyncio.run(run(settings))
     except BadSettings as error:
         sys.stderr.write(f"audit: {error}\n")
         return error.exit_code
-    except STOPPED as error:
-        sys.stderr.write(f"audit: {type(error).__name__}: {error}\n")
-        return 1
+    except _AWAY as error:
+        sys.stderr.write(f"audit: nothing was judged: {type(error).__name__}: {error}\n")
+        return os.EX_UNAVAILABLE
     if options.json:
-        sys.stdout.write(msgspec.json.encode([*found]).decode() + "\n")
+        sys.stdout.write(msgspec.json.encode(found.document()).decode() + "\n")
     else:
-        show(found)
-    broken = [finding.name for finding in found if finding.broken]
-    unseen = [finding.name for finding in found if not finding.looked_at]
-    if unseen:
-        sys.stderr.write(f"nothing to look at yet for {', '.join(unseen)}{' (forgiven)' if options.young else ''}\n")
-    return 1 if broken or (unseen and not options.young) else 0
+        show(found, Console())
+    return verdict(found, young=options.young)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,350 @@
+"""A day of an exchange with two shards, lived by production code, for auditors to look at.
+
+Engine and codec say what happens; settlement's own shell reads it and stores it in a real Postgres. Only the logs are lists.
+The members are those of the simulation, from one seed; nothing fails here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+from schemas import requests as rq
+from schemas.codec import WRITER_GATEWAY_MIN, WRITER_OPERATOR, WRITER_SHELL, decode_record, encode_frame, epoch_header
+from schemas.commands import Command, Ground, PlaceOrder, Role, SetState, Side, StartShard, State, Tick, Tif
+from schemas.delivery import Delivered
+from schemas.events import Event
+from schemas.ids import class_no_of, contract_of, hour_of
+from schemas.units import MS_PER_HOUR
+from services.matching import snapshot as engine_bytes
+from services.matching.engine import Engine
+from services.matching.quarantine import QuarantineReader, ban
+from services.matching.replica import Replica
+from services.matching.store import SNAPSHOT_FORMAT, FileSnapshotStore, Snapshot
+from services.runtime.log import Outgoing, OutOfRange, Record
+from services.runtime.positions import record_hash
+from services.runtime.postgres import migrate, migrate_runtime, open_pool
+from services.runtime.status import Status
+from services.settlement.__main__ import MIGRATIONS
+from services.settlement.payments import SimulatedPayments
+from services.settlement.postgres_store import PostgresStore
+from services.settlement.shell import Logs, Settlement
+from tests.simulation.bank import Bank, outgoing
+from tests.simulation.flow import OPERATOR, Members
+
+T0_MS = 1_790_000_000_000 // MS_PER_HOUR * MS_PER_HOUR
+RATE = 120
+SHARDS = 2
+CLASSES = {0: {1: (1, 10, 2_000), 2: (2, 10, 4_000)}, 1: {3: (1, 50, 10_000)}}
+WRITER = WRITER_GATEWAY_MIN + 1
+
+Key = tuple[str, int]
+
+
+class ListLog:
+    """`services.runtime.log.Log` over a list."""
+
+    def __init__(self, topic: str, partition: int, records: list[Record], now_ms: list[int]) -> None:
+        self.topic = topic
+        self.partition = partition
+        self.records = records
+        self._now_ms = now_ms
+
+    async def bounds(self) -> tuple[int, int]:
+        return 0, len(self.records)
+
+    async def read(self, offset: int, *, count: int = 500, wait_ms: int = 0) -> list[Record]:  # noqa: ARG002 # it is there, or not
+        if not 0 <= offset <= len(self.records):
+            raise OutOfRange(f"{self.topic}/{self.partition}: {offset}")
+        return self.records[offset : offset + count]
+
+    async def append(self, records: Sequence[Outgoing]) -> None:
+        for record in records:
+            self.records.append(
+                Record(len(self.records), self._now_ms[0], record.value, tuple(record.headers), record.key)
+            )
+
+
+class Topics:
+    """All logs of an exchange, as an auditor asks for them."""
+
+    def __init__(self, records: dict[Key, list[Record]] | None = None) -> None:
+        self.records: defaultdict[Key, list[Record]] = defaultdict(list, records or {})
+        self.now_ms = [T0_MS]
+
+    def log(self, topic: str, partition: int = 0) -> ListLog:
+        return ListLog(topic, partition, self.records[topic, partition], self.now_ms)
+
+    def copy(self) -> Topics:
+        return Topics({key: list(records) for key, records in self.records.items()})
+
+
+class _Clock:
+    """Nobody waits for anything here but for others to go on."""
+
+    def __init__(self, now_ms: list[int]) -> None:
+        self._now_ms = now_ms
+
+    def now_ms(self) -> int:
+        return self._now_ms[0]
+
+    async def sleep_ms(self, duration_ms: int) -> None:  # noqa: ARG002 # see above
+        await asyncio.sleep(0)
+
+
+class Day:
+    """What is left of it: `topics`, the database `dsn`, and snapshots in `folder`."""
+
+    def __init__(self, dsn: str, folder: Path, seed: str) -> None:
+        self.dsn = dsn
+        self.folder = folder
+        self.topics = Topics()
+        self._chance = random.Random(seed)
+        self._bank = Bank(self._chance, CLASSES, RATE, T0_MS)
+        self._members = [Members(self._chance, CLASSES[shard], RATE, T0_MS) for shard in range(SHARDS)]
+        self._replicas = [Replica(shard, Engine()) for shard in range(SHARDS)]
+        self._banned = [QuarantineReader(self.topics.log("quarantine"), shard) for shard in range(SHARDS)]
+        self._frames = 0
+        self._settlement: Settlement | None = None
+
+    # --- Time and records ------------------------------------------------------------------------------
+
+    @property
+    def market_ms(self) -> int:
+        return T0_MS + RATE * (self.topics.now_ms[0] - T0_MS)
+
+    @property
+    def hour(self) -> int:
+        return self.market_ms // MS_PER_HOUR
+
+    async def pass_ms(self, market_ms: int) -> None:
+        """Time passes, and each shard is told."""
+        self.topics.now_ms[0] += market_ms // RATE
+        for shard in range(SHARDS):
+            await self.frame(shard, [Tick(self.topics.now_ms[0])], WRITER_SHELL)
+
+    async def frame(self, shard: int, commands: list[Command], writer: int = WRITER) -> None:
+        self._frames += 1
+        await self.topics.log("commands", shard).append([Outgoing(encode_frame(writer, self._frames, commands))])
+
+    async def ask(self, *requests: rq.Request) -> None:
+        await self.topics.log("requests").append([outgoing(request) for request in requests])
+
+    async def order(self, account: int, contract: int, side: Side, qty: int, price: int, client_id: str = "") -> None:
+        shard = next(shard for shard, classes in CLASSES.items() if class_no_of(contract) in classes)
+        valid = self.market_ms + 300_000
+        await self.frame(shard, [PlaceOrder(account, contract, side, qty, price, Tif.GTC, 0, client_id, valid)])
+
+    # --- Who lives it ----------------------------------------------------------------------------------
+
+    async def live(self) -> None:
+        """From the first record to the evening."""
+        pool = await open_pool(self.dsn)
+        await migrate_runtime(pool)
+        await migrate(pool, "settlement", MIGRATIONS)
+        await pool.close()
+        store = PostgresStore(self.dsn)
+        tasks = await self._start(store)
+        try:
+            await self._day()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            store.close()
+
+    async def _start(self, store: PostgresStore) -> list[asyncio.Task[None]]:
+        topics = self.topics
+        logs = Logs(
+            [topics.log("events", shard) for shard in range(SHARDS)],
+            topics.log("requests"),
+            topics.log("delivery"),
+            lambda shard: topics.log("commands", shard),
+            lambda: topics.log("requests"),
+        )
+        self._settlement = Settlement(SHARDS, store, logs, _Clock(topics.now_ms), Status("settlement"))
+        await self._settlement.start()
+        return [
+            asyncio.create_task(self._settlement.settle()),
+            *(asyncio.create_task(self._settlement.send(shard)) for shard in range(SHARDS)),
+            asyncio.create_task(self._settlement.pay(SimulatedPayments())),
+        ]
+
+    async def match(self) -> None:
+        """Each shard answers what it was asked."""
+        for shard, replica in enumerate(self._replicas):
+            commands = self.topics.records["commands", shard]
+            await self._banned[shard].refresh()
+            for record in commands[replica.next_offset :]:
+                sealed = replica.apply(record, self._banned[shard].banned)
+                said = [Outgoing(one.body, [*one.headers, epoch_header(1)]) for one in sealed]
+                await self.topics.log("events", shard).append(said)
+                for one in sealed:
+                    for event in decode_record(one.body).events:
+                        self._members[shard].heard(event)
+
+    async def settle(self) -> None:
+        """Until everything is answered, settled, and confirmed."""
+        for _ in range(20_000):
+            await self.match()
+            if self._is_settled():
+                return
+            await asyncio.sleep(0)
+        raise AssertionError("settlement does not come to an end")
+
+    def _is_settled(self) -> bool:
+        assert self._settlement is not None
+        state = self._settlement.state
+        logs = [("events", shard) for shard in range(SHARDS)] + [("requests", 0), ("delivery", 0)]
+        read = all(state.cursor(*log).next_offset == len(self.topics.records[log]) for log in logs)
+        sent = not any(shard.unconfirmed for shard in state.shards)
+        return read and sent and not state.payouts
+
+    # --- What happens ----------------------------------------------------------------------------------
+
+    async def _day(self) -> None:
+        for shard in range(SHARDS):
+            await self.frame(shard, [StartShard(shard, 1, T0_MS, RATE, sandbox=True)], WRITER_OPERATOR)
+        await self.ask(*self._bank.opening())
+        await self.settle()
+        for morning in range(6):
+            await self._trade(frames=30)
+            await self.settle()
+            if morning == 2:
+                await self._misfortune()
+                await self._take_snapshots()
+            await self.pass_ms(MS_PER_HOUR // 2)
+        await self._story()
+        await self._trade(frames=40)
+        await self.settle()
+        await self._evening()
+
+    async def _trade(self, frames: int) -> None:
+        chance = self._chance
+        for _ in range(frames):
+            self.topics.now_ms[0] += chance.randint(1, 40)
+            shard = chance.randrange(SHARDS)
+            await self.frame(shard, [self._members[shard].draw(self.topics.now_ms[0]) for _ in range(4)])
+            await self.match()
+            if chance.random() < 0.3:
+                await self.ask(self._bank.draw(self.topics.now_ms[0]))
+            if chance.random() < 0.1:
+                await self.topics.log("delivery").append([outgoing(self._bank.delivered(self.topics.now_ms[0]))])
+
+    async def _misfortune(self) -> None:
+        """A record that is no frame is taken out of the market; one that is no request is refused."""
+        commands, events = (self.topics.log(topic, 1) for topic in ("commands", "events"))
+        offset = len(commands.records)
+        await commands.append([Outgoing(b"\xc1")])
+        what = {"reason": "not a frame", "operator": "olga"}
+        digest = record_hash(b"\xc1").hex()
+        await ban(commands, events, self.topics.log("quarantine"), offset=offset, hash_hex=digest, **what)
+        await self.topics.log("requests").append([Outgoing(b"\xc1")])
+        await self.settle()
+
+    async def _take_snapshots(self) -> None:
+        """As a follower does."""
+        for replica in self._replicas:
+            events = self.topics.records["events", replica.shard]
+            stored = Snapshot(
+                SNAPSHOT_FORMAT,
+                replica.shard,
+                replica.next_offset,
+                replica.position.last_hash,
+                len(events),
+                record_hash(events[-1].value),
+                replica.seq,
+                replica.chain,
+                1,
+                replica.engine.time_ms,
+                engine_bytes.state_hash(replica.engine),
+                engine_bytes.dump(replica.engine),
+            )
+            await FileSnapshotStore(self.folder, replica.shard).save(stored)
+
+    async def _open_all(self) -> None:
+        """Every class trades, whatever operators did to it before."""
+        for shard, classes in CLASSES.items():
+            await self.frame(shard, [SetState(OPERATOR, class_no, 0, State.OPEN, "the story") for class_no in classes])
+
+    async def _story(self) -> None:
+        """An hour that ends with all that an auditor must see: promises, resales, titles bought back, delivery in part."""
+        hour = self.hour + 2
+        await self._open_all()
+        await self.ask(
+            rq.Back("story-1", 4, 1, (hour,), Ground.DECLARED, 40, 0, 1_000),
+            rq.Back("story-2", 5, 2, (hour,), Ground.PROMISED, 40, 8_000, 1_000),
+            rq.Back("story-3", 5, 3, (hour,), Ground.PROMISED, 40, 20_000, 1_000),
+            rq.Back("story-3-again", 5, 3, (hour,), Ground.PROMISED, 40, 20_000, 1_000),
+            rq.Withdraw("story-4", 6, 77, "home"),
+            rq.Withdraw("story-5", 6, 78, "simulated:fail"),
+        )
+        await self.settle()
+        for class_no, obligor, price in ((1, 4, 2_000), (2, 5, 4_000), (3, 5, 10_000)):
+            contract = contract_of(class_no, hour)
+            await self._deal(contract, obligor, 6, 6, price)
+            # What account 6 has goes on, dearer to one and cheaper to the other; then the obligor buys some of it back.
+            await self._deal(contract, 6, 7, 2, price + price // 10)
+            await self._deal(contract, 6, 8, 2, price - price // 10)
+            await self._deal(contract, 7, obligor, 2, price + price // 5)
+        await self.settle()
+        await self._declare_what_was_promised(contract_of(2, hour))
+        while self.hour <= hour:
+            await self.pass_ms(MS_PER_HOUR // 2)
+            await self.settle()
+        said = (
+            Delivered(contract_of(1, hour), 0, 0, "simulated", "story-1"),
+            Delivered(contract_of(2, hour), 0, 13, "simulated", "story-2"),
+        )
+        await self.topics.log("delivery").append([outgoing(record) for record in said])
+        await self.settle()
+
+    async def _declare_what_was_promised(self, contract: int) -> None:
+        """Account 5 buys machines: as a provider it declares fewer than it owes, and they stand behind the oldest promises."""
+        class_no, hour = class_no_of(contract), hour_of(contract)
+        await self.ask(
+            rq.SetAccountRole("provider", 5, Role.PROVIDER, 0),
+            rq.Back("story-6", 5, class_no, (hour,), Ground.DECLARED, 2, 0, 1_000),
+            rq.SetAccountRole("maker", 5, Role.MARKET_MAKER, 0),
+        )
+        await self.settle()
+
+    async def _deal(self, contract: int, seller: int, buyer: int, qty: int, price: int, name: str = "") -> None:
+        """An ask, and a bid that takes it."""
+        await self.order(seller, contract, Side.SELL, qty, price)
+        await self.order(buyer, contract, Side.BUY, qty, price, name)
+
+    async def _evening(self) -> None:
+        """Orders rest, titles live, and money is on its way to a shard that has not answered yet."""
+        hour = self.hour + 2
+        contract = contract_of(1, hour)
+        await self._open_all()
+        await self.ask(rq.Back("evening", 4, 1, (hour,), Ground.DECLARED, 40, 0, 2_000))
+        await self.settle()
+        await self._deal(contract, 4, 6, 6, 2_000)
+        await self._deal(contract, 6, 7, 2, 2_200, "evening")
+        await self.order(7, contract, Side.BUY, 2, 2_200, "evening")  # the very same again
+        await self._deal(contract, 6, 8, 2, 1_800)
+        for account, side, qty, price in (
+            (4, Side.SELL, 5, 2_500),
+            (6, Side.SELL, 1, 2_500),
+            (8, Side.BUY, 5, 1_500),
+            (7, Side.BUY, 3, 1_500),
+        ):
+            await self.order(account, contract, side, qty, price)
+        await self.settle()
+        await self.ask(rq.Deposit("late-1", 6, 1_000, "simulated-faucet", "late"), rq.ToTrading("late-2", 6, 0, 1_000))
+        assert self._settlement is not None
+        shard = self._settlement.state.shards[0]
+        for _ in range(2_000):
+            await asyncio.sleep(0.001)
+            if shard.unconfirmed and self._settlement.committed[0] == shard.outbox:
+                return
+        raise AssertionError("the transfer is not on its way")
+
+    def events(self, shard: int) -> list[Event]:
+        """What was said, in order."""
+        return [event for r in self.topics.records["events", shard] for event in decode_record(r.value).events]

@@ -184,7 +184,7 @@ class Market:
                 self.tell(cmd.Credit(self.outbox(), number, parse_usd(self.money.get(name, "1000"))))
             if name in self.promises:
                 self.tell(self.promise(name, self.promises[name]))
-            elif self.backs.get(name, 100):
+            elif self.backs.get(name, 100) and self.engine.contracts[self.contract()].forward:
                 self.tell(self.declare(name, self.backs.get(name, 100)))
             assert not any(isinstance(event, ev.OutboxRejected) for event in self.events), self.said()
             self.events = kept
@@ -331,6 +331,17 @@ class Market:
             money = map(format_usd, (t.proceeds, t.cost, t.escrow))
             who = (self.name(t.obligor), self.name(t.holder), grounds[int(t.ground)])
             table.append((str(t.number), *who, str(t.qty), *money))
+        return table
+
+    def moves(self) -> Table:
+        """What the fills of the last `when` did to titles."""
+        table: Table = [("from", "title", "gpus", "net", "cost", "to seller", "closes", "closed", "to buyer")]
+        for fill in self.events:
+            for m in fill.moves if isinstance(fill, ev.Filled) else ():
+                source = str(m.source) if m.source else {1: "declared", 2: "promised"}[m.ground]
+                closing = (str(m.closes), str(m.closed), format_usd(m.released_buyer)) if m.closes else ("", "", "")
+                money = (format_usd(m.net), format_usd(m.cost), format_usd(m.released_seller))
+                table.append((source, str(m.title), str(m.qty), *money, *closing))
         return table
 
     def free_to_offer(self, name: str) -> int:

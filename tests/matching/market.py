@@ -126,6 +126,13 @@ class Market:
             self.tell(self._command(sentence))
         return self
 
+    def send(self, *commands: Command | Malformed) -> Market:
+        """As `when`, for bodies that no sentence says: each is a record of its own."""
+        self.events = []
+        for command in commands:
+            self.tell(command)
+        return self
+
     def together(self, story: str) -> Market:
         """All sentences in one frame."""
         commands = []

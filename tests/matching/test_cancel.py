@@ -65,7 +65,7 @@ def test_with_both_ids_the_exchange_s_one_counts() -> None:
     """)
     first = market.engine.accounts[market.account("ana")].client_ids["first"].order
 
-    market.events = market.tell(cmd.CancelOrder(market.account("ana"), first, "second", market.engine.time_ms))
+    market.send(cmd.CancelOrder(market.account("ana"), first, "second", market.engine.time_ms))
 
     assert market.book() == rows("""
         bid   | price | ask
@@ -99,7 +99,7 @@ def test_another_account_s_order_is_not_there_either() -> None:
     number = market.engine.accounts[market.account("ana")].client_ids["mine"].order
     market.account("anton")
 
-    market.events = market.tell(cmd.CancelOrder(market.account("anton"), number, "", market.engine.time_ms))
+    market.send(cmd.CancelOrder(market.account("anton"), number, "", market.engine.time_ms))
     market.tell(cmd.CancelOrder(market.account("anton"), 0, "mine", market.engine.time_ms))
 
     assert market.said() == ["anton is refused: unknown_order"] * 2
@@ -122,7 +122,7 @@ def test_a_cancellation_is_good_for_at_most_ten_minutes(late_ms: int, answer: st
     """One that waited somewhere does not come back."""
     market = Market.given().when("ana buys 1 at 1.90 as mine")
 
-    market.events = market.tell(cmd.CancelOrder(market.account("ana"), 0, "mine", market.engine.time_ms + late_ms))
+    market.send(cmd.CancelOrder(market.account("ana"), 0, "mine", market.engine.time_ms + late_ms))
 
     assert market.said()[0] == answer
 
@@ -131,7 +131,7 @@ def test_a_cancellation_is_good_for_at_most_ten_minutes(late_ms: int, answer: st
 def test_a_number_that_is_no_order_of_the_account_is_unknown(order: int) -> None:
     market = Market.given(BOOK)
 
-    market.events = market.tell(cmd.CancelOrder(market.account("ana"), order, "", market.engine.time_ms))
+    market.send(cmd.CancelOrder(market.account("ana"), order, "", market.engine.time_ms))
 
     assert market.said() == ["ana is refused: unknown_order"]
 
@@ -139,7 +139,7 @@ def test_a_number_that_is_no_order_of_the_account_is_unknown(order: int) -> None
 def test_an_account_that_was_never_opened_has_no_orders() -> None:
     market = Market.given(BOOK)
 
-    market.events = market.tell(cmd.CancelOrder(77, 1, "", market.engine.time_ms))
+    market.send(cmd.CancelOrder(77, 1, "", market.engine.time_ms))
 
     assert market.said() == ["77 is refused: unknown_account"]
 
@@ -161,7 +161,7 @@ def test_what_is_cancelled_in_a_frame_is_gone_for_the_next_command_of_it() -> No
     buy = market.order("ana", Side.BUY, 4, "2.10")
     (number,) = (order for order, *_ in market.engine.open_orders())
 
-    market.events = market.tell(cmd.CancelOrder(market.account("carl"), number, "", market.engine.time_ms), buy)
+    market.send().tell(cmd.CancelOrder(market.account("carl"), number, "", market.engine.time_ms), buy)
 
     assert market.said() == lines("""
         carl cancels

@@ -83,7 +83,7 @@ def test_a_repeat_that_comes_too_late_is_not_answered_with_the_order() -> None:
     body = market.order("ana", Side.BUY, 1, "1.90", client="spring-1")
     market.tell(body)
 
-    market.events = market.tell(replace(body, valid_until_ms=market.engine.time_ms - 1))
+    market.send(replace(body, valid_until_ms=market.engine.time_ms - 1))
 
     assert market.said() == ["ana is refused: too_late"]
 

@@ -151,7 +151,7 @@ def test_unsold_backing_ends_at_the_gate() -> None:
         who  | cash    | held | collateral | free
         mike | 1000.00 | 0.00 | 8.00       | 992.00
     """)
-    market.events = market.tell(market.promise("mike", 5))
+    market.send(market.promise("mike", 5))
     assert market.said() == [f"mike is refused: wrong_phase (needs {market.hour})"]
 
 

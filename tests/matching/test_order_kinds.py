@@ -226,7 +226,7 @@ def test_flags_are_bits_and_unknown_ones_are_refused(flags: int, answer: str) ->
     market = Market.given(BOOK)
     market.account("ana")
 
-    market.events = market.tell(market.order("ana", Side.BUY, 1, "2.00", flags=flags))
+    market.send(market.order("ana", Side.BUY, 1, "2.00", flags=flags))
 
     assert market.said() == [answer]
 
@@ -236,7 +236,7 @@ def test_other_times_in_force_are_refused_and_only_a_date_has_a_date(tif: int, e
     market = Market.given(BOOK)
     good = market.order("ana", Side.BUY, 1, "2.00")
 
-    market.events = market.tell(
+    market.send(
         cmd.PlaceOrder(
             *(getattr(good, f) for f in good.__struct_fields__[:5]), tif, 0, "", good.valid_until_ms, expires_ms
         )

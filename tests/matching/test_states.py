@@ -99,7 +99,7 @@ def test_a_halted_hour_leaves_the_others_alone() -> None:
     market = Market.given(BOOK).when("the hour is halted")
     later = market.order("ana", cmd.Side.BUY, 1, "2.00", later=1)
 
-    market.events = market.tell(later)
+    market.send(later)
 
     assert market.said() == ["ana bids 1 at 2.00"]
 
@@ -110,7 +110,7 @@ def test_a_class_that_is_halted_lists_its_next_hour_halted_too() -> None:
     market.wait(to_ms=(HOUR_NOW + 1) * MS_PER_HOUR)
     new = market.order("ana", cmd.Side.BUY, 1, "2.00", later=3)
     assert market.said()[-2:] == ["hour +3: listed", "a tick"]
-    market.events = market.tell(new)
+    market.send(new)
 
     assert market.said() == ["ana is refused: halted"]
 

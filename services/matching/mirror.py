@@ -205,6 +205,6 @@ class Mirror:
         partition, digest = self.commands.partition, record_hash(record.value).hex()
         return (
             f"commands/{partition} offset {record.offset} is not a frame: {error}. Its hash is {digest}. Nothing after it "
-            f"is applied. To go on without it: hourbook admin quarantine --shard {partition} --offset {record.offset} "
-            f"--hash {digest} --reason '...', then start matching again"
+            f"is applied. To go on without it: hourbook quarantine --shard {partition} --offset {record.offset} "
+            f"--hash {digest} --reason '...' --operator '...'; then start matching again"
         )

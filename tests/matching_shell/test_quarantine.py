@@ -57,7 +57,7 @@ def test_it_says_where_and_what_to_do(active: bool) -> None:
     shard, offset, sentence = halted(active=active)
     assert f"commands/0 offset {offset} is not a frame" in sentence
     digest = record_hash(BROKEN).hex()
-    assert f"hourbook admin quarantine --shard 0 --offset {offset} --hash {digest}" in sentence
+    assert f"hourbook quarantine --shard 0 --offset {offset} --hash {digest} --reason '...' --operator '...'" in sentence
     last = max(decode_record(record.value).offset for record in shard.events.records)
     assert last == offset - 1, "everything before it was said, nothing after it"
     assert isinstance(shard.end_of(shard.start("c")), Halt)

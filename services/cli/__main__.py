@@ -1,38 +1,81 @@
-"""`hourbook`: the command line. Exit codes: 0 done, 2 wrong words, 3 refused, 4 unknown outcome, 5 unreachable."""
+"""`hourbook`: the command line. Exit codes: 0 done, 2 wrong words, 3 refused, 4 unknown outcome, 5 unreachable; see `errors`."""
 
 from __future__ import annotations
 
-import asyncio
-import json
+import itertools
 import os
-import subprocess
+import signal
 import sys
 import time
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
-import httpx
-from rich.live import Live
 
-from services.cli import local, output, profile, screen
+from services.cli import output, profile, status, tools
 from services.cli.admin import admin
 from services.cli.client import Client
-from services.cli.errors import Refused, Unusable
+from services.cli.errors import CliError, Refused, Unusable
 from services.cli.member import COMMANDS, Context, pass_context
-from services.cli.stack import SERVICES, Stack
-from services.runtime.infra import Supervisor
-from services.runtime.postgres import open_pool
+from services.cli.rooms import SERVICES
+
+if TYPE_CHECKING:
+    from services.cli.local import Keeper
+
+# What starts exchanges is imported where it is used: the image of production has no servers, and looking needs no Kafka.
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--json", "as_json", is_flag=True, help="One JSON document instead of tables.")
+class Hourbook(click.Group):
+    """Ends every command with an exit code, and a failed one with one line, or one JSON document."""
+
+    def main(  # click's own signature
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,  # noqa: ARG002
+        **extra: Any,  # noqa: ANN401
+    ) -> Any:  # noqa: ANN401
+        """Never returns."""
+        words = list(sys.argv[1:] if args is None else args)
+        as_json = "--json" in itertools.takewhile(lambda word: word.startswith("-"), words)
+        try:
+            code = super().main(words, prog_name, complete_var, standalone_mode=False, **extra)
+        except click.Abort:
+            sys.exit(128 + signal.SIGINT)
+        except click.ClickException as raised:
+            error = raised if isinstance(raised, CliError) else _unusable(raised)
+            if as_json:
+                output.document(error.problem())
+            else:
+                error.show()
+            sys.exit(error.exit_code)
+        sys.exit(code if isinstance(code, int) else 0)
+
+
+def _unusable(error: click.ClickException) -> Unusable:
+    """Click's complaint in one line, with where to look."""
+    where = "hourbook"
+    if isinstance(error, click.UsageError) and error.ctx is not None:
+        where = error.ctx.command_path
+    if isinstance(error, click.NoSuchOption) and error.option_name == "--json":
+        return Unusable("--json goes before the command: hourbook --json balance")
+    return Unusable(f"{error.format_message().rstrip('.')}; see `{where} --help`")
+
+
+@click.group(cls=Hourbook, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--json", "as_json", is_flag=True, help="One JSON document instead of tables; also where it fails.")
 @click.pass_context
 def hourbook(context: click.Context, as_json: bool) -> None:
     """Limit order books for GPU hours."""
     context.obj = Context(as_json=as_json, make_client=lambda name: Client(profile.find(name)))
+    if context.invoked_subcommand is None and as_json:
+        raise Unusable("--json goes before a command: hourbook --json balance")
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
 
 
-for command in (*COMMANDS, admin):
+for command in (*COMMANDS, *tools.COMMANDS, admin):
     hourbook.add_command(command)
 
 
@@ -40,195 +83,105 @@ for command in (*COMMANDS, admin):
 
 
 @hourbook.command()
-@click.option("--port", default=0, help="The gateway's port; default: any free one.")
-@click.option("--check", is_flag=True, help="Start, run the suggested commands, stop; for tests.")
-def sandbox(port: int, check: bool) -> None:
+@click.option("--port", type=click.IntRange(0, 65_535), default=0, help="The gateway's port; default: any free one.")
+@click.option("--only-wheels", is_flag=True, help="Leave aside a Postgres that this machine has of its own.")
+@pass_context
+def sandbox(context: Context, port: int, only_wheels: bool) -> None:
     """An exchange on this machine that lives until Ctrl-C. Needs nothing but Python."""
-    say = output.console.print
+    from services.cli import local, screen
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
+    say = _progress(context)
     try:
-        with local.sandbox(say, port=port) as (stack, supervisor):
+        with local.sandbox(say, port=port, only_wheels=only_wheels) as (stack, keeper):
             client = Client(profile.find("member"))
-            _wait_for_ask(supervisor, client)
-            if check:
-                _check(client)
-                return
-            _watch(stack, supervisor, client)
+            _wait_for_ask(keeper, lambda: screen.best_ask(client) is not None)
+            if context.as_json:
+                output.document({"url": stack.url, "home": str(profile.SANDBOX), "pid": os.getpid()})
+                sys.stdout.flush()
+            screen.watch(stack.url, client, output.program(), keeper.lives, quiet=context.as_json)
     except KeyboardInterrupt:
         say("stopped; nothing is left")
 
 
-def _wait_for_ask(supervisor: Supervisor, client: Client) -> None:
+def _interrupt(number: int, frame: object) -> NoReturn:  # noqa: ARG001 # a signal handler's
+    """A closed terminal or a plain `kill` ends it like Ctrl-C: in order, and once."""
+    for each in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(each, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+def _progress(context: Context) -> Callable[[str], None]:
+    """Says how far it is; with --json on standard error, where it is in nobody's way."""
+    if context.as_json:
+        return lambda line: click.echo(line, err=True)
+    return output.console.print
+
+
+def _wait_for_ask(keeper: Keeper, asked: Callable[[], bool]) -> None:
+    from services.cli import local
+
     deadline = time.monotonic() + local.READY_S
-    while screen.best_ask(client) is None:
-        supervisor.poll()
+    while not asked():
+        keeper.poll()
+        if hopeless := keeper.hopeless():
+            raise Refused(hopeless)
         if time.monotonic() > deadline:
             raise Refused(f"the desk does not ask; see {profile.SANDBOX / 'logs'}")
-        time.sleep(0.3)
-
-
-def _watch(stack: Stack, supervisor: Supervisor, client: Client) -> None:
-    with Live(screen.draw(stack, supervisor, client), console=output.console, auto_refresh=False) as live:
-        while True:
-            supervisor.poll()
-            time.sleep(1)
-            live.update(screen.draw(stack, supervisor, client), refresh=True)
-
-
-def _check(client: Client) -> None:
-    hour = screen.best_ask(client)
-    assert hour is not None, "waited for"
-    for line in screen.suggestions(hour.ask):
-        output.console.print(f"$ {line}")
-        words = [sys.executable, "-m", "services.cli", *line.split()[1:]]
-        done = subprocess.run(words, check=False)
-        if done.returncode:
-            raise Refused(f"`{line}` ended with {done.returncode}")
+        time.sleep(0.1)
 
 
 @hourbook.command()
-def up() -> None:
+@pass_context
+def up(context: Context) -> None:
     """The durable exchange of this folder, in the background: Apache Kafka and Postgres in var/exchange."""
-    output.console.print(local.up(output.console.print))
+    from services.cli import local
+
+    done = local.up(_progress(context))
+    me = output.program()
+    context.show(
+        done,
+        lambda: output.console.print(
+            f"open at {done.url} (process {done.pid}); `{me} status` shows it, `{me} down` stops it and keeps the data"
+        ),
+    )
 
 
 @hourbook.command()
-def down() -> None:
+@pass_context
+def down(context: Context) -> None:
     """Stop it; the data stays."""
-    output.console.print(local.down())
+    from services.cli import local
+
+    owner = local.down()
+    context.show(
+        {"stopped": owner, "home": str(profile.DURABLE)},
+        lambda: output.console.print(f"stopped; the data stays in {profile.DURABLE}" if owner else "nothing runs"),
+    )
 
 
 @hourbook.command()
-@click.argument("service", type=click.Choice(SERVICES))
+@click.argument("service", type=click.Choice(SERVICES), metavar="SERVICE")
 def run(service: str) -> None:
-    """Run one SERVICE in the foreground, with the settings in HOURBOOK_* (production; see docs/operations.md)."""
+    """Run one SERVICE in the foreground: settlement, matching, gateway, supply or market_maker.
+
+    Its settings are in HOURBOOK_* (docs/operations.md). Exit codes are the service's own.
+    """
     os.execv(sys.executable, [sys.executable, "-m", f"services.{service}"])  # noqa: S606 # `service` is one of SERVICES
 
 
 # --- Looking ------------------------------------------------------------------------------------------------
 
 
-@hourbook.command()
+@hourbook.command("status")
 @pass_context
-def status(context: Context) -> None:
-    """Every service: lag, seq, epoch, what it waits for; and who does not answer."""
-    found = []
-    for file in sorted(file for home in _run_folders() for file in home.glob("*.json")):
-        entry = json.loads(file.read_text())
-        try:
-            entry |= httpx.get(f"http://{entry['status']}/status", timeout=2, trust_env=False).json()
-            entry["answers"] = True
-        except (httpx.HTTPError, ValueError):
-            entry["answers"] = False
-        found.append(entry)
-    if not found:
-        raise Unusable("no service runs from this folder; `make run` starts a sandbox, `make up` a durable exchange")
-    context.show(
-        found,
-        lambda: output.table(
-            "Services",
-            ("service", ">pid", "role", ">seq", ">epoch", ">lag", "waits for", "last error"),
-            (
-                (
-                    str(e["name"]),
-                    str(e["pid"]),
-                    str(e.get("role", "")) if e["answers"] else "DOES NOT ANSWER",
-                    str(e.get("seq", "")),
-                    str(e.get("epoch", "")),
-                    str(e.get("lag", e.get("settlement_lag_ms", ""))),
-                    str(e.get("waiting_for", "")),
-                    str(e.get("last_error", ""))[:60],
-                )
-                for e in found
-            ),
-            empty="",
-        ),
-    )
-
-
-def _run_folders() -> list[Path]:
-    named = os.environ.get("HOURBOOK_RUN")
-    return [Path(named)] if named else [home / "run" for home in profile.homes()]
-
-
-def _environment() -> dict[str, str]:
-    """HOURBOOK_* as set, else of the exchange that runs from this folder. Raises Unusable."""
-    if "HOURBOOK_KAFKA" in os.environ:
-        return dict(os.environ)
-    homes = [home for home in profile.homes() if (home / "environment.json").exists()]
-    if not homes:
-        raise Unusable("no exchange runs from this folder, and HOURBOOK_KAFKA is not set")
-    return {**os.environ, **json.loads((homes[0] / "environment.json").read_text())}
-
-
-def _run_tool(environment: dict[str, str], *words: str) -> None:
-    """Another room's tool, as a process of its own; ends with its exit code."""
-    sys.exit(subprocess.run([sys.executable, "-m", *words], env=environment, check=False).returncode)
-
-
-@hourbook.command()
-@click.option("--young", is_flag=True, help="Forgive checks that found nothing to look at yet.")
-@pass_context
-def audit(context: Context, young: bool) -> None:
-    """Check every invariant from the log and from the postings."""
-    _run_tool(
-        _environment(), "services.audit", *(["--young"] if young else []), *(["--json"] if context.as_json else [])
-    )
-
-
-_shard = click.option("--shard", type=int, required=True)
-
-
-@hourbook.command()
-@_shard
-@click.option("--through-seq", type=int, help="Stop after this record of events; default: the end.")
-def replay(shard: int, through_seq: int | None) -> None:
-    """Run a shard's commands through this build and compare with its events."""
-    more = [] if through_seq is None else ["--through-seq", str(through_seq)]
-    _run_tool({**_environment(), "HOURBOOK_SHARD": str(shard)}, "services.matching", "replay", *more)
-
-
-@hourbook.command()
-@_shard
-@click.option("--offset", type=int, required=True)
-@click.option("--hash", "digest", required=True, help="As matching said it when it stopped.")
-@click.option("--reason", required=True)
-@click.option("--operator", required=True, help="Your name, for the record.")
-def quarantine(shard: int, offset: int, digest: str, reason: str, operator: str) -> None:
-    """Take a broken record of commands out of the market, for ever."""
-    _run_tool(
-        {**_environment(), "HOURBOOK_SHARD": str(shard)},
-        "services.matching",
-        "quarantine",
-        "--offset",
-        str(offset),
-        "--hash",
-        digest,
-        "--reason",
-        reason,
-        "--operator",
-        operator,
-    )
-
-
-@hourbook.command()
-@_shard
-def archive(shard: int) -> None:
-    """Copy a shard's logs into files, verify them, and cut what no cursor and no snapshot needs any more."""
-    environment = _environment()
-    cursors = asyncio.run(_cursors(environment["HOURBOOK_POSTGRES"], shard))
-    _run_tool({**environment, "HOURBOOK_SHARD": str(shard)}, "services.matching", "archive", "--cursors", cursors)
-
-
-async def _cursors(dsn: str, shard: int) -> str:
-    """Where settlement stands in the shard's events."""
-    pool = await open_pool(dsn, size_max=1)
-    try:
-        found = await pool.fetchval(
-            "SELECT next_offset FROM settlement.cursors WHERE topic = 'events' AND partition = $1", shard
-        )
-    finally:
-        await pool.close()
-    return str(found or 0)
+def show_status(context: Context) -> None:
+    """Every process: seq, lag, lease, restarts, what it waits for; and who does not answer. Exit 1: not all is well."""
+    found = status.read()
+    context.show(found, lambda: status.show(found))
+    if not found.well:
+        sys.exit(1)
 
 
 def main() -> None:

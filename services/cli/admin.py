@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import uuid
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,24 +13,26 @@ import click
 import msgspec
 
 from schemas import http
+from schemas.ids import format_symbol
 from schemas.specifications import published
-from services.cli import output, profile
+from services.cli import output, profile, times
 from services.cli.errors import Refused, Unusable
-from services.cli.member import Context, contract_of, pass_context
-from services.cli.stack import write_private
-from services.runtime.errors import ServiceEnd
-from services.runtime.kafka import Cluster
-from services.runtime.log import LogError
-from services.runtime.topics import create_topics
+from services.cli.files import write_private
+from services.cli.member import CLASS, Context, pass_context
 
 
-@click.group()
-def admin() -> None:
+@click.group(invoke_without_command=True)
+@click.pass_context
+def admin(context: click.Context) -> None:
     """For operators: the key is `operator.json` of the exchange's home, or HOURBOOK_PROFILE."""
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
 
 
-def _say(context: Context, done: dict[str, Any], sentence: str) -> None:
-    context.show(done, lambda: output.console.print(sentence.format(**done)))
+def _settle(context: Context, method: str, path: str, body: object, sentence: str, **more: object) -> None:
+    """Ask settlement, and say the sentence with the outcome's words in it."""
+    done = context.client("operator").settle(method, path, body)
+    context.show(done, lambda: output.console.print(sentence.format(**{**done.outcome, **more})))
 
 
 @admin.command()
@@ -40,8 +44,8 @@ def _say(context: Context, done: dict[str, Any], sentence: str) -> None:
 def account(context: Context, name: str, role: http.AccountRole, owner: int, desk: bool) -> None:
     """Open an account (a new owner, or one more of an --owner)."""
     body = http.AccountRequest(name=name, owner=owner, role=role, desk=desk)
-    done = context.client("operator").settle("POST", "/v1/admin/accounts", body)
-    _say(context, done, "account {account} of owner {owner} is open")
+    sentence = "account {account} of owner {owner} is open"
+    _settle(context, "POST", "/v1/admin/accounts", body, sentence)
 
 
 @admin.command()
@@ -50,8 +54,9 @@ def account(context: Context, name: str, role: http.AccountRole, owner: int, des
 @pass_context
 def role(context: Context, account: int, role: http.AccountRole) -> None:
     """Change an account's role."""
-    done = context.client("operator").settle("PATCH", f"/v1/admin/accounts/{account}", http.RoleRequest(role=role))
-    _say(context, done, "account {account} has its role")
+    body = http.RoleRequest(role=role)
+    sentence = f"account {account} is a {role.replace('_', ' ')}"
+    _settle(context, "PATCH", f"/v1/admin/accounts/{account}", body, sentence)
 
 
 @admin.command()
@@ -62,8 +67,10 @@ def role(context: Context, account: int, role: http.AccountRole) -> None:
     multiple=True,
     type=click.Choice(["read", "trade", "supply", "operator"]),
     default=("read", "trade"),
+    show_default=True,
+    help="May be given several times.",
 )
-@click.option("--label", default="")
+@click.option("--label", default="", help="For whoever lists keys later.")
 @click.option("--days", default=0, help="Expires after so many days; 0: never.")
 @click.option(
     "--profile", "file", type=click.Path(path_type=Path), help="Write a profile here instead of showing the secret."
@@ -76,7 +83,7 @@ def key(context: Context, account: int, scopes: tuple[Any, ...], label: str, day
     issued = client.write("POST", "/v1/admin/keys", body, http.NewKeyAnswer)
     if file is not None:
         write_private(file, msgspec.json.encode(profile.Profile(client.url, issued)))
-        _say(context, {"file": str(file)}, "profile written to {file}; use it with HOURBOOK_PROFILE")
+        _wrote(context, file)
         return
     context.show(
         issued,
@@ -86,13 +93,20 @@ def key(context: Context, account: int, scopes: tuple[Any, ...], label: str, day
     )
 
 
+def _wrote(context: Context, file: Path) -> None:
+    context.show(
+        {"profile": str(file)},
+        lambda: output.console.print(f"profile written to {file}; HOURBOOK_PROFILE={file} speaks with this key"),
+    )
+
+
 @admin.command("revoke")
 @click.argument("key_id")
 @pass_context
 def revoke(context: Context, key_id: str) -> None:
     """End a key."""
     done = context.client("operator").write("DELETE", f"/v1/keys/{key_id}", None, dict[str, str])
-    _say(context, done, "key {revoked} has ended")
+    context.show(done, lambda: output.console.print(f"key {key_id} has ended"))
 
 
 @admin.command("list-class")
@@ -108,8 +122,9 @@ def list_class(context: Context, class_or_file: str, shard: int) -> None:
             raise Unusable(f"{class_or_file} is neither a file nor one of: {', '.join(published())}")
         text = file.read_bytes()
     body = http.ClassRequest(shard=shard, specification=text.decode())
-    done = context.client("operator").settle("POST", "/v1/admin/classes", body)
-    _say(context, done, "listed as class number {class_no}")
+    _settle(
+        context, "POST", "/v1/admin/classes", body, "listed in shard {shard} as class number {class_no}", shard=shard
+    )
 
 
 @admin.command()
@@ -123,18 +138,14 @@ def deposit(context: Context, account: int, amount: str, provider: str, referenc
     body = http.DepositRequest(
         account=account, amount=amount, provider=provider, provider_ref=reference or uuid.uuid4().hex
     )
-    done = context.client("operator").settle("POST", "/v1/admin/deposits", body)
-    _say(
-        context,
-        {**done, "provider": provider, "account": account, "usd": amount},
-        "{usd} USD into the wallet of account {account} from {provider}",
-    )
+    sentence = "{usd} USD into the wallet of account {account} from {provider}"
+    _settle(context, "POST", "/v1/admin/deposits", body, sentence, usd=amount, account=account, provider=provider)
 
 
 def _state(name: str, state: http.MarketState, sentence: str) -> click.Command:
     @admin.command(name, help=sentence)
-    @click.argument("class_id", metavar="CLASS")
-    @click.option("--reason", required=True)
+    @click.argument("class_id", metavar="CLASS", type=CLASS)
+    @click.option("--reason", required=True, help="Kept in the log.")
     @pass_context
     def command(context: Context, class_id: str, reason: str) -> None:
         body = http.StateRequest(class_id=class_id, state=state, reason=reason)
@@ -145,20 +156,26 @@ def _state(name: str, state: http.MarketState, sentence: str) -> click.Command:
 
 
 _state("halt", "halted", "Stop trading in a class; time, gates and delivery go on, cancels pass.")
+_state("cancel-only", "cancel_only", "Take cancels only: the first step of opening again after a halt.")
+_state("post-only", "post_only", "Take orders that do not trade at once: the second step.")
 _state("open", "open", "Open a class again.")
 
 
 @admin.command()
-@click.argument("class_id", metavar="CLASS|CONTRACT")
-@click.argument("hour", required=False)
+@click.argument("class_id", metavar="CLASS|CONTRACT", type=CLASS)
+@click.option("--hour", help="The hour of a CLASS; it may be over: 'now', '14:00' (today), '2026-11-24T14'.")
 @click.option("--title", default=0, help="One title only; default: all of the contract without a record.")
 @click.option("--undelivered", default=0, type=click.IntRange(0, 60), help="Minutes that were not delivered.")
 @pass_context
 def deliver(context: Context, class_id: str, hour: str | None, title: int, undelivered: int) -> None:
     """SIMULATED delivery record: no machine is looked at. Settlement pays when the hour has ended."""
-    body = http.DeliveryRequest(
-        contract=contract_of(context, class_id, hour), simulated=True, title=title, undelivered_minutes=undelivered
-    )
+    if class_id.endswith("-USD"):
+        contract = class_id
+    elif hour is None:
+        raise Unusable(f"say which hour of {class_id} was delivered, with --hour")
+    else:
+        contract = format_symbol(class_id, times.parse_any_hour(hour, datetime.now().astimezone()))
+    body = http.DeliveryRequest(contract=contract, simulated=True, title=title, undelivered_minutes=undelivered)
     done = context.client("operator").write("POST", "/v1/admin/deliveries", body, http.DeliveryAnswer)
     context.show(
         done,
@@ -176,17 +193,28 @@ def deliver(context: Context, class_id: str, hour: str | None, title: int, undel
 def payout(context: Context, payout: int, state: http.PayoutReport, provider: str) -> None:
     """Report what happened to a payout."""
     body = http.PayoutRequest(state=state, provider=provider)
-    done = context.client("operator").settle("POST", f"/v1/admin/payouts/{payout}", body)
-    _say(context, done, "payout {payout} is {state}")
+    _settle(
+        context, "POST", f"/v1/admin/payouts/{payout}", body, "payout {payout} is {state}", payout=payout, state=state
+    )
+
+
+# --- Before there is a gateway: with the log itself ---------------------------------------------------------
+
+_kafka = click.option("--kafka", required=True, envvar="HOURBOOK_KAFKA", help="host:port; default: $HOURBOOK_KAFKA")
+_prefix = click.option("--prefix", default="", envvar="HOURBOOK_TOPIC_PREFIX", help="default: $HOURBOOK_TOPIC_PREFIX")
 
 
 @admin.command()
-@click.option("--kafka", required=True, envvar="HOURBOOK_KAFKA", help="host:port; default: $HOURBOOK_KAFKA")
+@_kafka
 @click.option("--shards", required=True, type=click.IntRange(1, 256), envvar="HOURBOOK_SHARDS")
-@click.option("--prefix", default="", envvar="HOURBOOK_TOPIC_PREFIX")
+@_prefix
 @pass_context
 def topics(context: Context, kafka: str, shards: int, prefix: str) -> None:
     """Create the topics of a new exchange and start its shards."""
+    from services.runtime.errors import ServiceEnd
+    from services.runtime.kafka import Cluster
+    from services.runtime.log import LogError
+    from services.runtime.topics import create_topics
 
     async def create() -> None:
         async with Cluster(kafka, prefix=prefix) as cluster:
@@ -196,4 +224,31 @@ def topics(context: Context, kafka: str, shards: int, prefix: str) -> None:
         asyncio.run(create())
     except (ServiceEnd, LogError) as error:
         raise Refused(str(error)) from None
-    _say(context, {"shards": shards, "kafka": kafka}, "topics of {shards} shards are there on {kafka}")
+    context.show(
+        {"kafka": kafka, "shards": shards, "prefix": prefix},
+        lambda: output.console.print(f"topics of {output.plural(shards, 'shard')} are there on {kafka}"),
+    )
+
+
+@admin.command("first-key")
+@_kafka
+@_prefix
+@click.option("--url", required=True, help="The gateway's address as this profile will use it: http://host:port.")
+@click.option("--profile", "file", required=True, type=click.Path(path_type=Path), help="Where to write the profile.")
+@pass_context
+def first_key(context: Context, kafka: str, prefix: str, url: str, file: Path) -> None:
+    """The operator's key of a new exchange, which issues all others. Needs HOURBOOK_MASTER_KEY, and writes to the log."""
+    from services.cli.stack import key_answer, write_operator_key
+    from services.runtime.config import Settings
+    from services.runtime.errors import BadSettings
+    from services.runtime.log import LogError
+
+    try:
+        master_key = Settings.from_environment(os.environ, needs=("master_key",)).master_key
+        issued = asyncio.run(write_operator_key(kafka, prefix, master_key))
+    except BadSettings as error:
+        raise Unusable(str(error)) from None
+    except LogError as error:
+        raise Refused(str(error)) from None
+    profile.save(file, profile.Profile(url, key_answer(issued)))
+    _wrote(context, file)

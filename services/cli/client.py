@@ -1,6 +1,6 @@
 """The public API from the command line: requests signed with HMAC-SHA256.
 
-Reads are repeated once. A write is repeated only while its outcome is unknown, and under the same client order id or
+A request that broke off, or whose outcome is unknown, is repeated once: a write under the same client order id or
 Idempotency-Key, so that it happens once.
 """
 
@@ -9,21 +9,30 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import re
 import time
 import uuid
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 from urllib.parse import urlencode
 
 import httpx
 import msgspec
 
 from schemas.http import Problem, RequestAnswer
-from services.cli.errors import Refused, Unknown, Unreachable
-from services.cli.profile import Profile
+from services.cli.errors import CliError, Refused, Unknown, Unreachable
+from services.cli.profile import START, Profile
 
 T = TypeVar("T")
 TIMEOUT_S: Final = 10.0
 _REPEATS: Final = 2
+_COMMANDS: Final = {
+    "classes": "`hourbook book`",
+    "contracts": "`hourbook book CLASS`",
+    "orders": "`hourbook orders`",
+    "positions": "`hourbook positions`",
+    "status": "`hourbook status`",
+}
+"""Where the API's advice names one of its addresses, this is the command for it."""
 
 
 class Client:
@@ -40,23 +49,25 @@ class Client:
         shown = {name.rstrip("_"): value for name, value in query.items() if value not in (None, "")}
         if shown:
             path = f"{path}?{urlencode(shown)}"
-        return msgspec.json.decode(self._send("GET", path, b""), type=kind)
+        return self._decode(self._send("GET", path, b""), kind)
 
-    def write(self, method: str, path: str, body: object, kind: type[T]) -> T:
-        """Raises Refused, Unknown, Unreachable."""
+    def write(self, method: str, path: str, body: object, kind: type[T], *, key: str = "") -> T:
+        """`key`: an Idempotency-Key under which it may be asked again. Raises Refused, Unknown, Unreachable."""
         data = b"" if body is None else msgspec.json.encode(body)
-        return msgspec.json.decode(self._send(method, path, data, idempotency_key=uuid.uuid4().hex), type=kind)
+        return self._decode(self._send(method, path, data, idempotency_key=key or uuid.uuid4().hex), kind)
 
-    def settle(self, method: str, path: str, body: object) -> dict[str, Any]:
-        """A request to settlement, waited for; its outcome. Raises Refused, Unknown, Unreachable."""
-        answer = self.write(method, path, body, RequestAnswer)
+    def settle(self, method: str, path: str, body: object, *, key: str = "") -> RequestAnswer:
+        """A request to settlement, waited for. Raises Refused, Unknown, Unreachable."""
+        answer = self.write(method, path, body, RequestAnswer, key=key)
         deadline = time.monotonic() + TIMEOUT_S
         while answer.state == "pending":
             if time.monotonic() > deadline:
-                raise Unknown(f"still under way; GET /v1/requests/{answer.request_id} tells when it is done")
+                raise Unknown(
+                    f"still under way as request {answer.request_id}; `hourbook status` tells what settlement waits for"
+                )
             time.sleep(0.2)
             answer = self.get(f"/v1/requests/{answer.request_id}", RequestAnswer)
-        return dict(answer.outcome)
+        return answer
 
     def _send(self, method: str, path: str, body: bytes, idempotency_key: str = "") -> bytes:
         for left in reversed(range(_REPEATS)):
@@ -65,23 +76,29 @@ class Client:
                     method, path, content=body, headers=self._headers(method, path, body, idempotency_key)
                 )
             except httpx.ConnectError:
-                raise Unreachable(
-                    f"nobody answers at {self.url}: is the exchange running? `make run` starts one"
-                ) from None
+                raise Unreachable(f"nobody answers at {self.url}; {START}") from None
             except httpx.TransportError as error:
                 if left:
                     continue
-                raise Unknown(
-                    f"{self.url} broke off ({type(error).__name__}); it may have happened: look, then try again"
-                ) from None
+                raise _broken_off(method, f"{self.url} broke off ({type(error).__name__})") from None
             if answer.status_code < 400:
                 return answer.content
             problem = _problem(answer)
+            if problem is None:
+                raise _broken_off(
+                    method, f"{self.url} answered HTTP {answer.status_code}, which is no exchange's answer"
+                )
             if problem.outcome == "rejected":
-                raise Refused(f"{problem.title} ({problem.code}): {problem.detail}")
+                raise Refused(_words(problem), answered=problem)
             if not left:
-                raise Unknown(f"{problem.title} ({problem.code}): {problem.detail}")
+                raise (Unreachable if method == "GET" else Unknown)(_words(problem), answered=problem)
         raise AssertionError("the loop returns or raises")
+
+    def _decode(self, body: bytes, kind: type[T]) -> T:
+        try:
+            return msgspec.json.decode(body, type=kind)
+        except msgspec.DecodeError:
+            raise Unreachable(f"{self.url} is no exchange, or one of another version than this program") from None
 
     def _headers(self, method: str, path: str, body: bytes, idempotency_key: str) -> dict[str, str]:
         stamp = str(time.time_ns() // 1_000_000)
@@ -94,18 +111,20 @@ class Client:
         return headers
 
 
-def _problem(answer: httpx.Response) -> Problem:
+def _problem(answer: httpx.Response) -> Problem | None:
     try:
         return msgspec.json.decode(answer.content, type=Problem)
     except msgspec.DecodeError:
-        outcome = "rejected" if answer.status_code < 500 else "unknown"
-        return Problem(
-            type="",
-            title=f"HTTP {answer.status_code}",
-            status=answer.status_code,
-            detail="not an answer of an exchange",
-            code="foreign_answer",
-            request_id="",
-            retryable=False,
-            outcome=outcome,  # type: ignore[arg-type]  # one of the two literals
-        )
+        return None
+
+
+def _broken_off(method: str, what: str) -> CliError:
+    if method == "GET":
+        return Unreachable(f"{what}; nothing was changed, try again")
+    return Unknown(f"{what}; it may have happened: look, then try again")
+
+
+def _words(problem: Problem) -> str:
+    """The API's sentence, in commands instead of addresses."""
+    advice = re.sub(r"GET /v1/(\w+)\S*", lambda found: _COMMANDS.get(found[1], found[0]), problem.detail)
+    return f"{problem.title} ({problem.code}): {advice}"

@@ -1,7 +1,7 @@
 """Starting an exchange on this machine: `sandbox` (ephemeral) and `up`/`down` (durable).
 
-Both start servers, create what is missing, run every service under a supervisor, and furnish a new exchange with classes, a
-member with simulated money, a desk, and keys. What is simulated says so.
+Both start servers, create what is missing, keep every service running, and furnish a new exchange with classes, a member with
+simulated money, a desk, and keys. What is simulated says so. One service that is halted takes no other with it.
 """
 
 from __future__ import annotations
@@ -14,26 +14,33 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
+import asyncpg
 import httpx
 import msgspec
 
 from schemas import http
 from schemas.specifications import published
-from services.cli import profile
+from services.cli import profile, status
 from services.cli.client import Client
 from services.cli.errors import CliError, Refused, Unusable
-from services.cli.stack import Stack, key_answer, write_private
+from services.cli.files import write_private
+from services.cli.stack import Stack, key_answer
 from services.runtime.errors import Halt
 from services.runtime.infra import (
     ApacheKafka,
+    Life,
     LocalPostgres,
+    Server,
+    ServerFailed,
     Supervisor,
     WheelBroker,
+    WheelPostgres,
     any_postgres,
     free_port,
     open_folder,
@@ -41,30 +48,124 @@ from services.runtime.infra import (
 
 SHARDS: Final = 2
 READY_S: Final = 60.0
+UP_S: Final = 120.0
+"""Apache Kafka and Postgres start first."""
 MEMBER_USD: Final = "10000"
 DESK_USD: Final = "2000000"
-RESTARTS_MAX: Final = 1_000
-"""A service whose server is away for long keeps being started again."""
+DATABASE: Final = "hourbook"
+_SERVER_AGAIN_S: Final = 5.0
+_BEYOND_WAITING: Final = (os.EX_DATAERR, os.EX_CONFIG)
+_FOLDER_PREFIX: Final = "hourbook-"
 
 Say = Callable[[str], None]
 
 
+class Keeper:
+    """Keeps servers and services running, and tells `hourbook status` how they are."""
+
+    def __init__(self, home: Path, *servers: Server, forgetful: Sequence[Server] = ()) -> None:
+        """`forgetful`: those that have lost everything when they end; the exchange ends with them."""
+        self.supervisor = Supervisor(home / "logs", always=True)
+        self._home = home
+        self._servers = servers
+        self._forgetful = forgetful
+        self._server_due_s = 0.0
+        self._told: list[status.Kept] = []
+
+    def poll(self) -> None:
+        """Call it often. Raises Refused when it cannot go on."""
+        self.supervisor.poll()
+        for server in self._forgetful:
+            if not server.is_running:
+                raise Refused(f"the {server.name} has ended, and with it all that it had in memory: start again")
+        for server in self._servers:
+            if not server.is_running and time.monotonic() >= self._server_due_s:
+                self._start_again(server)
+        kept = [
+            *(
+                status.Kept(name=server.name, pid=server.pid, running=server.is_running, server=True)
+                for server in (*self._forgetful, *self._servers)
+            ),
+            *(status.Kept(**life._asdict()) for life in self.supervisor.lives()),
+        ]
+        if kept != self._told:
+            self._told = kept
+            with contextlib.suppress(OSError):  # a full disk: the exchange needs no file that only `status` reads
+                status.keep(self._home, kept)
+
+    def lives(self) -> list[Life]:
+        """After a poll, how every service is."""
+        self.poll()
+        return self.supervisor.lives()
+
+    def _start_again(self, server: Server) -> None:
+        _log(f"{server.name} has ended: starting it again")
+        try:
+            server.start()
+        except (ServerFailed, OSError) as error:
+            _log(f"{server.name} does not start: {error}")
+            self._server_due_s = time.monotonic() + _SERVER_AGAIN_S
+
+    def hopeless(self) -> str:
+        """Who cannot start, and why; empty: nobody."""
+        return next(
+            (
+                f"{life.name} ended with {life.exit_code}: {status.last_words(life.last_words)}"
+                for life in self.supervisor.lives()
+                if life.failing and life.exit_code in _BEYOND_WAITING
+            ),
+            "",
+        )
+
+
+def _log(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
+
+
+# --- A new exchange -----------------------------------------------------------------------------------------
+
+
+def begin(stack: Stack, keeper: Keeper, say: Say, *, sandbox: bool) -> None:
+    """Topics, services, the first key, and on a new exchange its furniture. Raises CliError.
+
+    Interrupted anywhere, it completes what is missing when called again.
+    """
+    try:
+        asyncio.run(stack.create(sandbox=sandbox))
+        say(f"{stack.shards} shards are started")
+    except Halt as error:
+        say(f"the log is as it was left ({error})")
+    stack.start(keeper.supervisor)
+    file = stack.home / "operator.json"
+    if not file.exists():
+        issued = asyncio.run(stack.first_operator_key())
+        profile.save(file, profile.Profile(stack.url, key_answer(issued)))
+    desk_key = stack.home / "desk.key"
+    if not (stack.home / "member.json").exists() or not desk_key.exists():
+        wait_until_open(stack, keeper)
+        say(f"the gateway answers at {stack.url}")
+        furnish(stack, Client(msgspec.json.decode(file.read_bytes(), type=profile.Profile)), say)
+    keeper.supervisor.start(stack.supply())
+    keeper.supervisor.start(stack.desk(desk_key))
+
+
 def furnish(stack: Stack, operator: Client, say: Say) -> None:
-    """A new exchange's classes, accounts and keys. Repeating it lists the same classes and opens nothing twice."""
+    """A new exchange's classes, accounts and keys. Called again, it opens and books nothing twice."""
     for number, (class_id, text) in enumerate(published().items()):
         body = http.ClassRequest(shard=number % stack.shards, specification=text.decode())
-        operator.settle("POST", "/v1/admin/classes", body)
+        operator.settle("POST", "/v1/admin/classes", body, key=f"start-{class_id}")
         say(f"listed {class_id} in shard {number % stack.shards}")
     for name, role, usd, scopes, desk in (
         ("member", "member", MEMBER_USD, ("read", "trade"), False),
         ("desk", "market_maker", DESK_USD, ("read", "trade", "supply"), True),
     ):
         opened = http.AccountRequest(name=name, role=role, desk=desk)  # type: ignore[arg-type]  # one of the literals
-        account = operator.settle("POST", "/v1/admin/accounts", opened)["account"]
+        answer = operator.settle("POST", "/v1/admin/accounts", opened, key=f"start-{name}")
+        account = int(answer.outcome["account"])
         deposit = http.DepositRequest(
             account=account, amount=usd, provider="simulated-faucet", provider_ref=f"start-{name}"
         )
-        operator.settle("POST", "/v1/admin/deposits", deposit)
+        operator.settle("POST", "/v1/admin/deposits", deposit, key=f"start-money-{name}")
         body_of_key = http.OperatorKeyRequest(account=account, scopes=scopes, label=name)  # type: ignore[arg-type]  # likewise
         issued = operator.write("POST", "/v1/admin/keys", body_of_key, http.NewKeyAnswer)
         if desk:
@@ -74,172 +175,172 @@ def furnish(stack: Stack, operator: Client, say: Say) -> None:
         say(f"account {account} ({name}) has {usd} USD from the simulated faucet")
 
 
-def open_exchange(stack: Stack, supervisor: Supervisor, say: Say, *, sandbox: bool) -> None:
-    """Topics, services, and on a new exchange its furniture. Raises CliError, GaveUp."""
-    try:
-        asyncio.run(stack.create(sandbox=sandbox))
-        say(f"{stack.shards} shards are started")
-    except Halt as error:
-        say(f"the log is as it was left ({error})")
-    stack.start(supervisor)
-    file = stack.home / "operator.json"
-    if not file.exists():
-        issued = asyncio.run(stack.first_operator_key())
-        profile.save(file, profile.Profile(stack.url, key_answer(issued)))
-    wait_ready(stack, supervisor)
-    say(f"the gateway answers at {stack.url}")
-    if not (stack.home / "member.json").exists() or not (stack.home / "desk.key").exists():
-        furnish(stack, Client(msgspec.json.decode(file.read_bytes(), type=profile.Profile)), say)
-    supervisor.start(stack.supply())
-    supervisor.start(stack.desk(stack.home / "desk.key"))
-
-
-def wait_ready(stack: Stack, supervisor: Supervisor) -> None:
-    """Until the gateway takes orders. Raises Refused, GaveUp."""
+def wait_until_open(stack: Stack, keeper: Keeper) -> None:
+    """Until the gateway takes orders. Raises Refused."""
     deadline = time.monotonic() + READY_S
-    while time.monotonic() < deadline:
-        supervisor.poll()
-        with contextlib.suppress(httpx.HTTPError):
-            answer = httpx.get(f"{stack.url}/v1/status", timeout=2, trust_env=False)
-            if answer.status_code == 200 and answer.json()["accepting_orders"]:
-                return
+    while not is_open(stack.url):
+        keeper.poll()
+        if hopeless := keeper.hopeless():
+            raise Refused(hopeless)
+        if time.monotonic() > deadline:
+            raise Refused(f"the gateway did not open within {READY_S:.0f} s; see {stack.home / 'logs'}")
         time.sleep(0.1)
-    raise Refused(f"the gateway did not answer within {READY_S:.0f} s; see {stack.home / 'logs'}")
+
+
+def is_open(url: str) -> bool:
+    """Whether the gateway takes orders."""
+    try:
+        answer = httpx.get(f"{url}/v1/status", timeout=2, trust_env=False)
+        return answer.status_code == 200 and bool(answer.json()["accepting_orders"])
+    except httpx.HTTPError:
+        return False
 
 
 # --- Ephemeral ----------------------------------------------------------------------------------------------
 
 
 @contextlib.contextmanager
-def sandbox(say: Say, *, port: int = 0) -> Iterator[tuple[Stack, Supervisor]]:
-    """An exchange that is gone when the block ends."""
+def sandbox(say: Say, *, port: int = 0, only_wheels: bool = False) -> Iterator[tuple[Stack, Keeper]]:
+    """An exchange that is gone when the block ends. Raises CliError."""
     home = profile.SANDBOX.resolve()
-    _claim(home)
-    try:
-        with open_folder() as servers:
-            say("starting broker (from a wheel, memory only) and database")
-            with (
-                WheelBroker(servers / "broker") as broker,
-                any_postgres()(servers / "postgres", fsync=False) as postgres,
-            ):
-                dsn = postgres.create_database("hourbook")
+    with profile.claimed(home):
+        _clear(home)
+        home.mkdir(parents=True)
+        try:
+            with open_folder() as folder, contextlib.ExitStack() as servers:
+                (home / "servers").write_text(str(folder))
+                say("starting broker (from a wheel, memory only) and database")
+                broker = servers.enter_context(WheelBroker(folder / "broker"))
+                kind = WheelPostgres if only_wheels else any_postgres()
+                postgres = servers.enter_context(kind(folder / "postgres", fsync=False))
+                dsn = postgres.create_database(DATABASE)
                 stack = Stack(broker.bootstrap, dsn, home, shards=SHARDS, http_port=port or free_port())
-                with Supervisor(home / "logs", restarts_in_a_row_max=RESTARTS_MAX) as supervisor:
-                    open_exchange(stack, supervisor, say, sandbox=True)
-                    yield stack, supervisor
-    finally:
-        shutil.rmtree(home, ignore_errors=True)  # keys and logs of an exchange that is gone
+                keeper = Keeper(home, postgres, forgetful=[broker])
+                with keeper.supervisor:
+                    begin(stack, keeper, say, sandbox=True)
+                    yield stack, keeper
+        except ServerFailed as error:
+            raise Refused(str(error)) from None
+        finally:
+            shutil.rmtree(home, ignore_errors=True)  # keys and logs of an exchange that is gone
 
 
-def _claim(home: Path) -> None:
-    """Raises Unusable when another sandbox runs from this folder."""
-    owner = _owner(home)
-    if owner:
-        raise Unusable(f"a sandbox runs here already (process {owner}); stop it first")
-    shutil.rmtree(home, ignore_errors=True)  # left by one that was killed
-    home.mkdir(parents=True)
-    (home / "pid").write_text(str(os.getpid()))
-
-
-def _owner(home: Path) -> int:
-    """The process that runs the exchange of `home`; 0: none."""
-    try:
-        pid = int((home / "pid").read_text())
-        os.kill(pid, 0)
-    except (OSError, ValueError):
-        return 0
-    command = Path(f"/proc/{pid}/cmdline")
-    if command.exists() and b"services.cli" not in command.read_bytes() and b"hourbook" not in command.read_bytes():
-        return 0  # the number is another program's by now
-    return pid
+def _clear(home: Path) -> None:
+    """Removes what a killed sandbox has left."""
+    with contextlib.suppress(FileNotFoundError):
+        left = Path((home / "servers").read_text())
+        if left.parent == Path(tempfile.gettempdir()) and left.name.startswith(_FOLDER_PREFIX):
+            shutil.rmtree(left, ignore_errors=True)
+    shutil.rmtree(home, ignore_errors=True)
 
 
 # --- Durable ------------------------------------------------------------------------------------------------
 
 
-def up(say: Say) -> str:
-    """Start the durable exchange in the background, or find it running; its address. Raises CliError."""
+class Up(msgspec.Struct, frozen=True):
+    """`hourbook --json up`."""
+
+    url: str
+    home: str
+    pid: int
+
+
+def up(say: Say) -> Up:
+    """Start the durable exchange in the background, or find it running. Raises CliError."""
     home = profile.DURABLE.resolve()
-    missing = ApacheKafka.missing()
-    if missing:
-        raise Unusable(f"{missing}; `make run` needs neither")
-    if owner := _owner(home):
-        return f"it runs already (process {owner})"
-    home.mkdir(parents=True, exist_ok=True)
-    (home / "ready").unlink(missing_ok=True)
-    with (home / "up.log").open("ab") as log:
-        daemon = subprocess.Popen(
-            [sys.executable, "-m", "services.cli.local", str(home)],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
-    say(f"starting Apache Kafka, Postgres and {SHARDS} shards in {profile.DURABLE} (process {daemon.pid})")
-    deadline = time.monotonic() + 2 * READY_S
+    if missing := ApacheKafka.missing():
+        raise Unusable(f"{missing}; `make run` starts a sandbox, which does without")
+    if not profile.owner(home):
+        home.mkdir(parents=True, exist_ok=True)
+        (home / "ready").unlink(missing_ok=True)
+        with (home / "up.log").open("ab") as log:
+            daemon = subprocess.Popen(
+                [sys.executable, "-m", "services.cli.local", str(home)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        say(f"starting Apache Kafka, Postgres and {SHARDS} shards in {profile.DURABLE} (process {daemon.pid})")
+    else:
+        daemon = None
+    deadline = time.monotonic() + UP_S
     while time.monotonic() < deadline:
-        if (home / "ready").exists():
-            return f"open at {(home / 'ready').read_text()}"
-        if daemon.poll() is not None:
-            raise Refused(f"it ended with {daemon.returncode}; see {profile.DURABLE / 'up.log'}")
+        if (home / "ready").exists() and (pid := profile.owner(home)):
+            return Up((home / "ready").read_text(), str(profile.DURABLE), pid)
+        if daemon is not None and daemon.poll() is not None:
+            last = (home / "up.log").read_text(errors="replace").strip().rpartition("\n")[2]
+            raise Refused(f"it ended with {daemon.returncode}: {last}; see {profile.DURABLE / 'up.log'}")
         time.sleep(0.2)
-    raise Refused(f"it is not ready after {2 * READY_S:.0f} s; see {profile.DURABLE / 'up.log'}")
+    raise Refused(f"it runs, and is not open after {UP_S:.0f} s: `hourbook status` says what it waits for")
 
 
-def down() -> str:
-    """Stop the durable exchange; its data stays. Raises CliError."""
+def down() -> int:
+    """Stop the durable exchange; its data stays. The process that ran it; 0: none did. Raises CliError."""
     home = profile.DURABLE.resolve()
-    owner = _owner(home)
-    if not owner:
-        return "nothing runs"
-    os.kill(owner, signal.SIGTERM)
+    owner = profile.owner(home)
+    if owner:
+        os.kill(owner, signal.SIGTERM)
     deadline = time.monotonic() + READY_S
-    while _owner(home):
+    while owner and profile.owner(home) == owner:
         if time.monotonic() > deadline:
             raise Refused(f"process {owner} does not stop; see {profile.DURABLE / 'up.log'}")
         time.sleep(0.2)
-    return f"stopped; the data stays in {profile.DURABLE}"
+    return owner
 
 
 def _ports(home: Path) -> dict[str, int]:
     """The same after every start, since data and profiles name them."""
     file = home / "ports.json"
     if not file.exists():
-        file.write_text(json.dumps({name: free_port() for name in ("kafka", "postgres", "http")}))
-    ports: dict[str, int] = json.loads(file.read_text())
+        write_private(file, json.dumps({name: free_port() for name in ("kafka", "postgres", "http")}).encode())
+    ports: dict[str, int] = json.loads(file.read_bytes())
     return ports
 
 
-def _run_durable(home: Path) -> int:
-    """The background process: owns servers and services until SIGTERM."""
-    (home / "pid").write_text(str(os.getpid()))
+def _database(postgres: LocalPostgres) -> str:
+    """The exchange's database, created when it is not there; its connection string."""
+
+    async def exists() -> bool:
+        connection = await asyncpg.connect(postgres.dsn)
+        try:
+            return bool(await connection.fetchval("SELECT 1 FROM pg_database WHERE datname = $1", DATABASE))
+        finally:
+            await connection.close()
+
+    return postgres.dsn_of(DATABASE) if asyncio.run(exists()) else postgres.create_database(DATABASE)
+
+
+def _run_durable(home: Path) -> None:
+    """The background process: owns servers and services until SIGTERM. Raises CliError, ServerFailed."""
     stopping: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda signum, _frame: stopping.append(signum))
     ports = _ports(home)
     kafka = ApacheKafka(home / "kafka", port=ports["kafka"], flush_each=True)
-    postgres: LocalPostgres = any_postgres()(home / "postgres", port=ports["postgres"])
-    with kafka, postgres:
-        dsn = postgres.dsn_of("hourbook") if (home / "database").exists() else postgres.create_database("hourbook")
-        (home / "database").touch()
-        stack = Stack(kafka.bootstrap, dsn, home, shards=SHARDS, http_port=ports["http"])
-        with Supervisor(home / "logs", restarts_in_a_row_max=RESTARTS_MAX) as supervisor:
-            open_exchange(stack, supervisor, lambda line: print(line, flush=True), sandbox=False)
-            (home / "ready").write_text(stack.url)
-            while not stopping:
-                supervisor.poll()
-                for server in (kafka, postgres):
-                    if not server.is_running:
-                        print(f"{server.name} has ended: starting it again", flush=True)
-                        server.start()
-                time.sleep(0.2)
-    (home / "ready").unlink(missing_ok=True)
-    (home / "pid").unlink(missing_ok=True)
-    return 0
+    postgres = any_postgres()(home / "postgres", port=ports["postgres"])
+    ready = home / "ready"
+    with profile.claimed(home), kafka, postgres:
+        stack = Stack(kafka.bootstrap, _database(postgres), home, shards=SHARDS, http_port=ports["http"])
+        keeper = Keeper(home, kafka, postgres)
+        try:
+            with keeper.supervisor:
+                begin(stack, keeper, _log, sandbox=False)
+                while not stopping:
+                    keeper.poll()
+                    if not ready.exists() and is_open(stack.url):
+                        ready.write_text(stack.url)
+                        _log(f"open at {stack.url}")
+                    time.sleep(0.2)
+        finally:
+            ready.unlink(missing_ok=True)
+            (home / "processes.json").unlink(missing_ok=True)
 
 
 if __name__ == "__main__":
     try:
-        sys.exit(_run_durable(Path(sys.argv[1])))
+        _run_durable(Path(sys.argv[1]))
     except CliError as error:
         sys.exit(error.message)
+    except ServerFailed as error:
+        sys.exit(str(error))

@@ -5,15 +5,19 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import click
+import msgspec
 
 from schemas import http
-from schemas.ids import format_symbol
+from schemas.ids import format_symbol, parse_symbol
 from services.cli import output, times
 from services.cli.client import Client
-from services.cli.errors import Unusable
+from services.cli.errors import Refused, Unknown, Unusable
+
+_RANDOM: Final = "cli-"
+"""How an order id begins that nobody has chosen."""
 
 
 class Context:
@@ -41,16 +45,32 @@ class Context:
 pass_context = click.make_pass_decorator(Context)
 
 
+class ClassId(click.ParamType[str]):
+    """A class, or one of its contracts by symbol; both are upper case however they are typed."""
+
+    name = "class"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:  # noqa: ARG002 # click's
+        """Upper case."""
+        return str(value).strip().upper()
+
+
+CLASS = ClassId()
+hour_option = click.option("--hour", help=f"Delivery hour, local time: {times.EXAMPLES}. Default: the next open one.")
+
+
 def contract_of(context: Context, class_id: str, hour: str | None) -> str:
     """The symbol of a class and an hour in people's words; no hour: the next one whose gate is open. Raises Unusable."""
     if class_id.endswith("-USD"):
+        if hour is not None:
+            raise Unusable(f"{class_id} names its hour already: leave --hour out, or name the class only")
         return class_id
     if hour is not None and hour.strip().lower() not in ("now", "next"):
         return format_symbol(class_id, times.parse_hour(hour, datetime.now().astimezone()))
-    open_ones = [c for c in contracts(context, class_id) if c.phase == "forward"]
-    if not open_ones:
-        raise Unusable(f"no hour of {class_id} is open")
-    return open_ones[0].contract
+    open_one = next_open(contracts(context, class_id))
+    if open_one is None:
+        raise Refused(f"no hour of {class_id} is open; `hourbook book` shows where one is")
+    return open_one.contract
 
 
 def contracts(context: Context, class_id: str) -> list[http.ContractAnswer]:
@@ -58,50 +78,56 @@ def contracts(context: Context, class_id: str) -> list[http.ContractAnswer]:
     return context.client().get("/v1/contracts", list[http.ContractAnswer], class_=class_id)
 
 
+def next_open(hours: list[http.ContractAnswer]) -> http.ContractAnswer | None:
+    """The first whose gate is open."""
+    return next((hour for hour in hours if hour.phase == "forward"), None)
+
+
+def _when(symbol: str) -> tuple[str, str]:
+    """Class, and hour for people."""
+    class_id, hour = parse_symbol(symbol)
+    return class_id, times.shown(hour)
+
+
 # --- Market -------------------------------------------------------------------------------------------------
 
 
 @click.command()
-@click.argument("class_id", metavar="[CLASS|CONTRACT]", required=False)
-@click.argument("hour", required=False)
-@click.option("--hours", default=12, show_default=True, help="How many hours of a class to show.")
+@click.argument("class_id", metavar="[CLASS|CONTRACT]", type=CLASS, required=False)
+@click.option("--hour", help=f"One hour in depth, local time: {times.EXAMPLES}.")
+@click.option("--hours", type=click.IntRange(min=1), default=12, show_default=True, help="How many hours to show.")
 @pass_context
 def book(context: Context, class_id: str | None, hour: str | None, hours: int) -> None:
     """Prices: of all classes, of a class hour by hour, or of one hour in depth."""
     if class_id is None:
-        _classes(context)
+        if hour is not None:
+            raise Unusable("--hour goes with a class: hourbook book CLASS --hour ...")
+        _next_hours(context)
     elif hour is None and not class_id.endswith("-USD"):
         _grid(context, class_id, hours)
     else:
         _depth(context, contract_of(context, class_id, hour))
 
 
-def _classes(context: Context) -> None:
-    classes = context.client().get("/v1/classes", list[http.ClassAnswer])
-    rows = []
-    for each in classes:
-        best = next((c for c in contracts(context, each.class_id) if c.phase == "forward"), None)
-        rows.append((each, best))
+def _next_hours(context: Context) -> None:
+    listed = context.client().get("/v1/classes", list[http.ClassAnswer])
+    found = [each for each in (next_open(contracts(context, row.class_id)) for row in listed) if each is not None]
     context.show(
-        [each for each, _ in rows],
+        found,
         lambda: output.table(
-            "Classes, next open hour",
-            ("class", "hour", ">bid", ">ask", ">GPUs", ">tick", "title"),
-            (
-                (
-                    each.class_id,
-                    times.shown_iso(best.hour) if best else "-",
-                    best.bid if best and best.bid else "-",
-                    best.ask if best and best.ask else "-",
-                    str(best.ask_qty) if best and best.ask else "-",
-                    each.tick,
-                    each.title,
-                )
-                for each, best in rows
-            ),
-            empty="no class is listed; an operator lists them with `hourbook admin classes list`",
+            "Next open hour of each class, USD per GPU-hour",
+            ("class", "hour", "state", ">bid", ">GPUs", ">ask", ">GPUs"),
+            ((c.class_id, times.shown_iso(c.hour), *_best(c)) for c in found),
+            empty="no hour is open; an operator lists classes with `hourbook admin list-class`",
         ),
     )
+
+
+def _best(hour: http.ContractAnswer) -> tuple[str, ...]:
+    """State, bid with its GPUs, ask with its GPUs."""
+    bid = (hour.bid, str(hour.bid_qty)) if hour.bid else ("-", "")
+    ask = (hour.ask, str(hour.ask_qty)) if hour.ask else ("-", "")
+    return (hour.state if hour.phase == "forward" else f"{hour.phase}", *bid, *ask)
 
 
 def _grid(context: Context, class_id: str, hours: int) -> None:
@@ -110,18 +136,8 @@ def _grid(context: Context, class_id: str, hours: int) -> None:
         found,
         lambda: output.table(
             f"{class_id}, USD per GPU-hour",
-            ("hour", "phase", ">bid", ">GPUs", ">ask", ">GPUs"),
-            (
-                (
-                    times.shown_iso(c.hour),
-                    c.phase if c.state == "open" else c.state,
-                    c.bid or "-",
-                    str(c.bid_qty) if c.bid else "",
-                    c.ask or "-",
-                    str(c.ask_qty) if c.ask else "",
-                )
-                for c in found
-            ),
+            ("hour", "state", ">bid", ">GPUs", ">ask", ">GPUs"),
+            ((times.shown_iso(c.hour), *_best(c)) for c in found),
             empty="no hour is listed",
         ),
     )
@@ -131,17 +147,57 @@ def _depth(context: Context, symbol: str) -> None:
     found = context.client().get(f"/v1/contracts/{symbol}/book", http.BookAnswer)
 
     def human() -> None:
-        rows = [("", level.price, f"{level.qty} GPUs", f"{level.orders} orders") for level in reversed(found.asks)]
-        rows += [(f"{level.qty} GPUs", level.price, "", f"{level.orders} orders") for level in found.bids]
-        output.table(
-            f"{symbol}, as of seq {found.seq}", (">bid", ">USD/GPU-h", "ask", ""), rows, empty="nobody bids or asks"
-        )
+        class_id, hour = _when(found.contract)
+        rows = [
+            ("", level.price, output.plural(level.qty, "GPU"), output.plural(level.orders, "order"))
+            for level in reversed(found.asks)
+        ]
+        rows += [
+            (output.plural(level.qty, "GPU"), level.price, "", output.plural(level.orders, "order"))
+            for level in found.bids
+        ]
+        output.console.print(f"{class_id}, {hour}: {found.contract}, as of seq {found.seq}")
+        output.table("", (">bid", ">USD/GPU-h", "ask", ""), rows, empty="nobody bids or asks")
 
     context.show(found, human)
 
 
 @click.command()
-@click.argument("class_id", metavar="[CLASS]", default="")
+@click.argument("class_id", metavar="[CLASS]", type=CLASS, required=False)
+@pass_context
+def classes(context: Context, class_id: str | None) -> None:
+    """What is traded: lot, tick, collar and fees of all classes, or the contract specification of one."""
+    if class_id is not None:
+        one = context.client().get(f"/v1/classes/{class_id}", http.ClassAnswer)
+        context.show(one, lambda: output.console.print(one.specification.rstrip()))
+        return
+    found = context.client().get("/v1/classes", list[http.ClassAnswer])
+    context.show(
+        found,
+        lambda: output.table(
+            "Classes",
+            ("class", "what", "state", ">lot", ">tick", ">lowest", ">highest", ">buyer bp", ">seller bp"),
+            (
+                (
+                    c.class_id,
+                    c.title,
+                    c.state,
+                    str(c.lot),
+                    c.tick,
+                    c.collar_low,
+                    c.collar_high,
+                    f"{c.buyer_maker_bp}/{c.buyer_taker_bp}",
+                    f"{c.seller_maker_bp}/{c.seller_taker_bp}",
+                )
+                for c in found
+            ),
+            empty="none is listed; an operator lists them with `hourbook admin list-class`",
+        ),
+    )
+
+
+@click.command()
+@click.argument("class_id", metavar="[CLASS]", type=CLASS, default="")
 @pass_context
 def supply(context: Context, class_id: str) -> None:
     """What clouds list, and the references made of it. Listed is not available."""
@@ -156,9 +212,9 @@ def supply(context: Context, class_id: str) -> None:
         )
         output.table(
             "Offers",
-            ("class", "cloud", "region", "instance", "kind", ">GPUs", ">USD/GPU-h", "source"),
+            ("class", ">USD/GPU-h", ">GPUs", "cloud", "region", "instance", "kind", "as of", "source"),
             (
-                (o.class_id, o.cloud, o.region, o.instance_type, o.kind, str(o.gpus), o.price, o.source)
+                (o.class_id, o.price, str(o.gpus), o.cloud, o.region, o.instance_type, o.kind, o.as_of[:10], o.source)
                 for o in found.offers
             ),
             empty="none yet",
@@ -179,8 +235,8 @@ def _order_options(command: Callable[..., None]) -> Callable[..., None]:
     for option in reversed(
         (
             click.argument("qty", type=click.IntRange(min=1)),
-            click.argument("class_id", metavar="CLASS|CONTRACT"),
-            click.option("--hour", help=f"Delivery hour, local time: {times.EXAMPLES}. Default: the next open one."),
+            click.argument("class_id", metavar="CLASS|CONTRACT", type=CLASS),
+            hour_option,
             click.option("--price", required=True, help="USD per GPU-hour, e.g. 2.49."),
             click.option("--tif", type=click.Choice(["gtc", "ioc", "fok"]), default="gtc", show_default=True),
             click.option("--post-only", is_flag=True, help="Refuse rather than trade at once."),
@@ -227,23 +283,32 @@ def _place(
         price=price,
         tif=tif,
         post_only=post_only,
-        client_order_id=client_id or f"cli-{uuid.uuid4().hex[:20]}",
+        client_order_id=client_id or f"{_RANDOM}{uuid.uuid4().hex[:20]}",
     )
-    order = context.client().write("POST", "/v1/orders", body, http.OrderAnswer)
+    try:
+        order = context.client().write("POST", "/v1/orders", body, http.OrderAnswer)
+    except Unknown as error:
+        words = f"{side} {qty} {body.contract} --price {price} --tif {tif}{' --post-only' if post_only else ''}"
+        again = f"hourbook {words} --id {body.client_order_id}"
+        sentence = f"{error.message}; without a second order: {again}"
+        answered = error.answered and msgspec.structs.replace(error.answered, detail=sentence)
+        raise Unknown(sentence, answered=answered) from None
     context.show(order, lambda: _say_order(order))
 
 
 def _say_order(order: http.OrderAnswer) -> None:
     say = output.console.print
+    class_id, hour = _when(order.contract)
     say(
-        f"order {order.order_id}: {order.side} {order.qty} × {order.contract} at {order.price}"
+        f"order {order.order_id}: {order.side} {order.qty} × {class_id} at {order.price}, {hour}"
         + (" (a repeat: as it stands)" if order.repeated else "")
     )
     for fill in order.fills:
-        done = "bought" if fill.side == "buy" else "sold"
-        say(f"  {done} {fill.qty} at {fill.price} = {fill.notional} USD, fee {fill.fee}, from {fill.counterparty}")
+        done, whom = ("bought", "from") if fill.side == "buy" else ("sold", "to")
+        say(f"  {done} {fill.qty} at {fill.price} = {fill.notional} USD, fee {fill.fee}, {whom} {fill.counterparty}")
     if order.leaves:
-        say(f"  {order.leaves} wait in the book; cancel with: hourbook cancel {order.order_id}")
+        verb = "waits" if order.leaves == 1 else "wait"
+        say(f"  {order.leaves} {verb} in the book; cancel with: {output.program()} cancel {order.order_id}")
     if order.cancelled:
         say(f"  {order.cancelled} cancelled ({order.reason})")
 
@@ -257,7 +322,10 @@ def cancel(context: Context, order: str) -> None:
     path = f"/v1/orders/client/{order}" if own else f"/v1/orders/{order}"
     done = context.client().write("DELETE", path, None, http.CancelAnswer)
     context.show(
-        done, lambda: output.console.print(f"order {done.order_id}: {done.cancelled} GPUs of {done.contract} cancelled")
+        done,
+        lambda: output.console.print(
+            f"order {done.order_id}: {output.plural(done.cancelled, 'GPU')} of {', '.join(_when(done.contract))} cancelled"
+        ),
     )
 
 
@@ -271,18 +339,18 @@ def orders(context: Context, every: bool) -> None:
         found,
         lambda: output.table(
             "Orders",
-            ("order", "contract", "side", ">qty", ">price", ">open", ">filled", "state", "your id"),
+            ("order", "class", "hour", "side", ">qty", ">price", ">open", ">filled", "state", "?your id"),
             (
                 (
                     o.order_id,
-                    o.contract,
+                    *_when(o.contract),
                     o.side,
                     str(o.qty),
                     o.price,
                     str(o.leaves),
                     str(o.filled),
                     o.state + (f" ({o.reason})" if o.reason else ""),
-                    o.client_order_id,
+                    "" if o.client_order_id.startswith(_RANDOM) else o.client_order_id,
                 )
                 for o in found
             ),
@@ -300,12 +368,12 @@ def fills(context: Context) -> None:
         found,
         lambda: output.table(
             "Fills",
-            ("trade", "when", "contract", "side", ">qty", ">price", ">USD", ">fee", "role", "from"),
+            ("trade", "when", "class", "hour", "side", ">qty", ">price", ">USD", ">fee", "role", "with"),
             (
                 (
                     f.trade,
                     times.shown_moment(f.at),
-                    f.contract,
+                    *_when(f.contract),
                     f.side,
                     str(f.qty),
                     f.price,
@@ -333,11 +401,8 @@ def positions(context: Context) -> None:
         found,
         lambda: output.table(
             "Positions",
-            ("contract", "hour", "phase", ">held", ">cost", ">owed", ">proceeds"),
-            (
-                (p.contract, times.shown_iso(p.hour), p.phase, str(p.held), p.cost, str(p.owed), p.proceeds)
-                for p in found
-            ),
+            ("class", "hour", "phase", ">held", ">cost", ">owed", ">proceeds"),
+            ((*_when(p.contract), p.phase, str(p.held), p.cost, str(p.owed), p.proceeds) for p in found),
             empty="none; buy an hour with `hourbook buy 1 CLASS --price ...`",
         ),
     )
@@ -371,7 +436,7 @@ def balance(context: Context) -> None:
 
 
 @click.command()
-@click.option("--limit", default=30, show_default=True)
+@click.option("--limit", type=click.IntRange(1, 500), default=30, show_default=True)
 @pass_context
 def ledger(context: Context, limit: int) -> None:
     """Your ledger lines, newest first."""
@@ -395,7 +460,7 @@ def withdraw(context: Context, amount: str, destination: str) -> None:
     """Take money out of the wallet."""
     body = http.WithdrawalRequest(amount=amount, destination=destination)
     done = context.client().settle("POST", "/v1/withdrawals", body)
-    context.show(done, lambda: output.console.print(f"payout {done['payout']} of {amount} USD is requested"))
+    context.show(done, lambda: output.console.print(f"payout {done.outcome['payout']} of {amount} USD is requested"))
 
 
-COMMANDS = (book, supply, buy, sell, cancel, orders, fills, positions, balance, ledger, withdraw)
+COMMANDS = (book, classes, supply, buy, sell, cancel, orders, fills, positions, balance, ledger, withdraw)

@@ -1,13 +1,22 @@
 """Whom the command line speaks for, and where.
 
-A home is a folder of an exchange started from here: `var/sandbox` (ephemeral) or `var/exchange` (`hourbook up`). It
-holds `member.json` and `operator.json`, each an address and a key, readable by their owner only. $HOURBOOK_PROFILE
-names another such file; ~/.config/hourbook/profile.json is looked for last.
+A home is a folder of an exchange started from here: `var/sandbox` (ephemeral) or `var/exchange` (`hourbook up`). It holds
+`member.json` and `operator.json`, each an address and a key, readable by their owner only. The process that runs it holds a
+lock beside it for as long as it lives, so that what a killed one has left behind is not taken for an exchange.
+
+HOURBOOK_HOME      another home; default: of those above the one that runs, the sandbox first
+HOURBOOK_PROFILE   a file like member.json; default: the home's, else ~/.config/hourbook/profile.json
 """
 
 from __future__ import annotations
 
+import base64
+import binascii
+import fcntl
 import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -15,11 +24,15 @@ import msgspec
 from msgspec import Struct
 
 from schemas.http import NewKeyAnswer
-from services.cli.errors import Unusable
-from services.cli.stack import write_private
+from services.cli.errors import Unreachable, Unusable
+from services.cli.files import write_private
 
 SANDBOX: Final = Path("var/sandbox")
 DURABLE: Final = Path("var/exchange")
+START: Final = "`make run` starts a sandbox, `make up` a durable exchange"
+
+
+_CLAIM_TRIES: Final = 20
 
 
 class Profile(Struct):
@@ -34,24 +47,85 @@ def save(file: Path, profile: Profile) -> None:
     write_private(file, msgspec.json.encode(profile))
 
 
-def homes() -> list[Path]:
-    """Exchanges started from this folder, the sandbox first."""
-    return [home for home in (SANDBOX, DURABLE) if home.is_dir()]
+# --- Homes --------------------------------------------------------------------------------------------------
+
+
+def _lock_file(home: Path) -> Path:
+    return home.with_name(f"{home.name}.lock")
+
+
+@contextmanager
+def claimed(home: Path) -> Iterator[None]:
+    """The exchange of `home` is ours while the block runs. Raises Unusable when it is another process's."""
+    file = _lock_file(home)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("a+") as lock:
+        for left in reversed(range(_CLAIM_TRIES)):
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                # Held for a moment only by whoever asks `owner`.
+                if left == 0 or owner(home):
+                    raise Unusable(f"the exchange of {home} runs already, as process {owner(home)}") from None
+                time.sleep(0.05)
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        # The file stays afterwards: whoever removes it while another waits for it makes two locks of one.
+        yield
+
+
+def owner(home: Path) -> int:
+    """The process that runs the exchange of `home`; 0: none."""
+    try:
+        with _lock_file(home).open() as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return int(lock.read() or 0)
+    except FileNotFoundError:
+        pass
+    return 0
+
+
+def home() -> Path | None:
+    """The exchange that commands are about; None: none runs from this folder."""
+    if named := os.environ.get("HOURBOOK_HOME"):
+        return Path(named)
+    return next((each for each in (SANDBOX, DURABLE) if owner(each)), None)
+
+
+def nothing_runs() -> Unreachable:
+    """What to say where an exchange is needed and none runs."""
+    if (DURABLE / "member.json").exists():
+        return Unreachable(f"the exchange in {DURABLE} is stopped; `make up` starts it")
+    return Unreachable(f"no exchange runs from this folder; {START}, in the project's folder")
+
+
+# --- Profiles -----------------------------------------------------------------------------------------------
 
 
 def find(name: str) -> Profile:
-    """`member` or `operator`. Raises Unusable with what to do."""
-    named = os.environ.get("HOURBOOK_PROFILE")
-    files = [Path(named)] if named else [home / f"{name}.json" for home in homes()]
-    if not named:
-        files.append(Path.home() / ".config" / "hourbook" / "profile.json")
-    for file in files:
-        if file.exists():
-            try:
-                return msgspec.json.decode(file.read_bytes(), type=Profile)
-            except msgspec.DecodeError:
-                raise Unusable(f"{file} is not a profile; HOURBOOK_PROFILE may name another file") from None
-    raise Unusable(
-        "there is no exchange here: start one with `make run` in another terminal and stay in the project's folder, "
-        "or name a profile in HOURBOOK_PROFILE"
-    )
+    """`member` or `operator`. Raises Unusable, Unreachable, with what to do."""
+    if named := os.environ.get("HOURBOOK_PROFILE"):
+        return _read(Path(named))
+    if (here := home()) is not None:
+        return _read(here / f"{name}.json")
+    own = Path.home() / ".config" / "hourbook" / "profile.json"
+    if not own.exists():
+        raise nothing_runs()
+    return _read(own)
+
+
+def _read(file: Path) -> Profile:
+    try:
+        profile = msgspec.json.decode(file.read_bytes(), type=Profile)
+        base64.b64decode(profile.key.secret, validate=True)
+    except OSError as error:
+        raise Unusable(f"profile {file} cannot be read: {error.strerror}; HOURBOOK_PROFILE names another") from None
+    except (msgspec.DecodeError, binascii.Error):
+        raise Unusable(f"{file} is not a profile; HOURBOOK_PROFILE names another") from None
+    if not profile.url.startswith(("http://", "https://")):
+        raise Unusable(f"{file} says that the exchange is at {profile.url!r}, which is not an address")
+    return profile

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import secrets
 import sys
 from collections.abc import Mapping
@@ -22,14 +21,13 @@ from typing import Final
 import msgspec
 
 from schemas.http import KeyAnswer, NewKeyAnswer
-from schemas.keys import KeyIssued
+from services.cli.files import write_private
 from services.runtime.infra import Program, Supervisor
 from services.runtime.kafka import Cluster
 from services.runtime.keys import Issued, issue_key
 from services.runtime.log import Outgoing
 from services.runtime.topics import create_topics
 
-SERVICES: Final = ("settlement", "matching", "gateway", "supply", "market_maker")
 _MASTER_KEY_FILE: Final = "master.key"
 
 
@@ -106,16 +104,16 @@ class Stack:
             await create_topics(cluster, self.shards, sandbox=sandbox, rate=rate)
 
     async def first_operator_key(self) -> Issued:
-        """The key that can make all others, written to the log directly: whoever holds log and master key may."""
-        issued = issue_key(
-            self.master_key, account=0, owner=1 << 40, scopes=("read", "operator"), label="first operator"
-        )
-        await self._write_key(issued.record)
-        return issued
+        """Of `write_operator_key`."""
+        return await write_operator_key(self.bootstrap, self.topic_prefix, self.master_key)
 
-    async def _write_key(self, record: KeyIssued) -> None:
-        async with Cluster(self.bootstrap, prefix=self.topic_prefix) as cluster:
-            await cluster.log("keys").append([Outgoing(msgspec.msgpack.encode(record))])
+
+async def write_operator_key(bootstrap: str, topic_prefix: str, master_key: bytes) -> Issued:
+    """The key that can make all others, written to the log directly: whoever holds log and master key may."""
+    issued = issue_key(master_key, account=0, owner=1 << 40, scopes=("read", "operator"), label="first operator")
+    async with Cluster(bootstrap, prefix=topic_prefix) as cluster:
+        await cluster.log("keys").append([Outgoing(msgspec.msgpack.encode(issued.record))])
+    return issued
 
 
 def _module(room: str) -> list[str]:
@@ -133,15 +131,6 @@ def _master_key(home: Path) -> bytes:
         home.mkdir(parents=True, exist_ok=True)
         write_private(file, secrets.token_bytes(32))
     return file.read_bytes()
-
-
-def write_private(file: Path, data: bytes) -> None:
-    """A file that only its owner may read, whole or not there."""
-    temporary = file.with_suffix(".tmp")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as out:
-        out.write(data)
-    temporary.replace(file)
 
 
 def key_answer(issued: Issued) -> NewKeyAnswer:

@@ -10,26 +10,74 @@ from bisect import bisect_left, insort
 from collections import deque
 from collections.abc import Iterator
 
-from msgspec import Struct
-
 from schemas.commands import Side
-from schemas.units import BasisPoints, Gpus, Micros, Price
+from schemas.units import BasisPoints, Gpus, Micros, Millis, Price
 
 
-class Order(Struct, gc=False):
-    """A resting order."""
+class ClientId:
+    """A client order id of an account, and the order that it stands for."""
 
-    order: int
-    account: int
-    contract: int
-    side: int
-    price: Price
-    leaves: Gpus
-    maker_bp: BasisPoints
-    taker_bp: BasisPoints
-    client_id: str
-    hold: Micros
-    """Of a bid's leaves; 0 for an ask."""
+    __slots__ = (
+        "accepted_ms", "account", "client_id", "contract", "flags", "order", "price", "qty", "side", "tif",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        order: int,
+        accepted_ms: Millis,
+        account: int,
+        client_id: str,
+        contract: int,
+        side: int,
+        qty: Gpus,
+        price: Price,
+        tif: int,
+        flags: int,
+    ) -> None:
+        self.order = order
+        self.accepted_ms = accepted_ms
+        self.account = account
+        self.client_id = client_id
+        self.contract = contract
+        self.side = side
+        self.qty = qty
+        self.price = price
+        self.tif = tif
+        self.flags = flags
+
+
+class Order:
+    """An order in a book, or on its way into it."""
+
+    __slots__ = (
+        "account", "contract", "hold", "known", "leaves", "maker_bp", "order", "price", "side", "taker_bp",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        order: int,
+        account: int,
+        contract: int,
+        side: int,
+        price: Price,
+        leaves: Gpus,
+        maker_bp: BasisPoints,
+        taker_bp: BasisPoints,
+        known: ClientId | None,
+        hold: Micros,
+    ) -> None:
+        self.order = order
+        self.account = account
+        self.contract = contract
+        self.side = side
+        self.price = price
+        self.leaves = leaves
+        self.maker_bp = maker_bp
+        self.taker_bp = taker_bp
+        self.known = known
+        """None: it came without a client id."""
+        self.hold = hold
+        """Cash held for a bid's leaves; 0 for an ask."""
 
 
 class HalfBook:
@@ -48,28 +96,35 @@ class HalfBook:
         """Queue it last at its price."""
         key = order.price * self.sign
         level = self.levels.get(key)
-        if level is None:
-            keys = self.keys
-            if not keys or key > keys[-1]:
-                keys.append(key)
-            else:
-                insort(keys, key)
-            self.levels[key] = deque((order,))
-            self.live[key] = 1
-        else:
+        if level is not None:
             level.append(order)
             self.live[key] += 1
+            return
+        keys = self.keys
+        if not keys or key > keys[-1]:
+            keys.append(key)
+        else:
+            insort(keys, key)
+        self.levels[key] = deque((order,))
+        self.live[key] = 1
 
     def best(self) -> Price:
         """Best price; 0 when empty."""
         return self.keys[-1] * self.sign if self.keys else 0
 
+    def reached_by(self, limit: Price) -> bool:
+        """Whether somebody waits here at `limit` or at a price that is better for the newcomer."""
+        keys = self.keys
+        return len(keys) > 0 and keys[-1] >= limit * self.sign
+
     def first(self) -> Order:
         """The order that is next in priority."""
         level = self.levels[self.keys[-1]]
-        while not level[0].leaves:
+        order = level[0]
+        while not order.leaves:
             level.popleft()
-        return level[0]
+            order = level[0]
+        return order
 
     def remove(self, order: Order) -> None:
         """Its leaves are 0 now: it leaves the count, and its level when it was the last."""

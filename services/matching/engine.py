@@ -12,8 +12,6 @@ from collections.abc import Iterator, Sequence
 from heapq import heappop, heappush
 from typing import Any, Final, assert_never
 
-from msgspec import Struct
-
 from schemas import commands as cmd
 from schemas import events as ev
 from schemas.codec import Malformed
@@ -30,7 +28,7 @@ from schemas.ids import (
     order_id,
 )
 from schemas.units import AMOUNT_MAX, BP, MS_PER_HOUR, PRICE_MAX, QTY_MAX, Gpus, Hour, Micros, Millis, Price
-from services.matching.book import HalfBook, Order
+from services.matching.book import ClientId, HalfBook, Order
 from services.matching.invariants import check
 from services.matching.titles import FORWARD_GROUNDS, Register
 
@@ -47,24 +45,12 @@ HOUR_ENDED, RUNNING_CLOSED, GATE_CLOSED, LISTED = range(4)
 """Kinds of moments, in the order of those due at the same time."""
 
 BUY, SELL, GTC, GTD, IOC, FOK = int(Side.BUY), int(Side.SELL), int(Tif.GTC), int(Tif.GTD), int(Tif.IOC), int(Tif.FOK)
-POST_ONLY, CANCEL_OLDEST = int(Flag.POST_ONLY), int(Flag.CANCEL_OLDEST)
+POST_ONLY, CANCEL_OLDEST, RUNNING = int(Flag.POST_ONLY), int(Flag.CANCEL_OLDEST), int(Flag.RUNNING)
+OPEN, OPENING, CANCEL_ONLY = int(State.OPEN), int(State.POST_ONLY), int(State.CANCEL_ONLY)
 
 
 class WrongStart(Exception):
     """The first record of the shard is not `StartShard`, alone, at offset 0."""
-
-
-class ClientId(Struct, gc=False):
-    """The order that an account's client id stands for."""
-
-    order: int
-    accepted_ms: Millis
-    contract: int
-    side: int
-    qty: Gpus
-    price: Price
-    tif: int
-    flags: int
 
 
 class Account:
@@ -92,14 +78,17 @@ class Account:
 class Listed:
     """A class as listed here, with what follows from its specification."""
 
-    __slots__ = ("ask_bp", "bid_bp", "high", "hours_from", "low", "spec", "state")
+    __slots__ = ("ask_bp", "bid_bp", "bid_bp_max", "high", "lot", "low", "spec", "state", "tick")
 
     def __init__(self, spec: ev.ClassSet) -> None:
         self.spec = spec
         self.state = int(State.OPEN)
         self.low: Price = -(-spec.list_price * spec.collar_low_bp // BP)
         self.high: Price = spec.list_price * spec.collar_high_bp // BP
+        self.lot: Gpus = spec.lot
+        self.tick: Price = spec.tick
         self.bid_bp = (spec.fees.buyer_maker, spec.fees.buyer_taker)
+        self.bid_bp_max = max(self.bid_bp)
         self.ask_bp = (spec.fees.seller_maker, spec.fees.seller_taker)
 
 
@@ -139,8 +128,8 @@ class Engine:
         """Resting orders by id."""
         self.due: list[tuple[Millis, int, int, Hour]] = []
         """Heap of (when, kind, class number, hour)."""
-        self.ids_by_age: deque[tuple[Millis, int, str, int]] = deque()
-        """(accepted, account, client id, order), oldest first: who may be forgotten."""
+        self.ids_by_age: deque[ClientId] = deque()
+        """Oldest first: what may be forgotten next."""
         self._out: list[Event] = []
 
     # --- one record ------------------------------------------------------------------------------------
@@ -161,6 +150,8 @@ class Engine:
         for index, command in enumerate(commands):
             if type(command) is cmd.PlaceOrder:
                 self._place(index, command)
+            elif type(command) is cmd.CancelOrder:
+                self._cancel(index, command)
             else:
                 self._other(index, command, stamp_ms)
         return out
@@ -224,7 +215,7 @@ class Engine:
             case _:
                 assert_never(command)
 
-    def _reject(self, index: int, account: int, code: Code, client_id: str = "", need: int = 0, have: int = 0) -> None:
+    def _reject(self, index: int, account: int, code: int, client_id: str = "", need: int = 0, have: int = 0) -> None:
         self._out.append(ev.Rejected(index, account, int(code), client_id, need, have))
 
     # --- orders ----------------------------------------------------------------------------------------
@@ -232,52 +223,51 @@ class Engine:
     def _place(self, index: int, order: cmd.PlaceOrder) -> None:
         refusal = self._refusal(order)
         if refusal is not None:
-            if refusal[0] == _REPEATED:
-                self._out.append(ev.OrderRepeated(index, order.account, refusal[1], order.client_id))
+            code, need, have = refusal
+            if code == _REPEATED:
+                self._out.append(ev.OrderRepeated(index, order.account, need, order.client_id))
             else:
-                self._reject(index, order.account, Code(refusal[0]), order.client_id, refusal[1], refusal[2])
+                self._reject(index, order.account, code, order.client_id, need, have)
             return
         # From here on it cannot be refused: a fill is already somebody's money.
+        side, qty, price, tif, flags, client_id = (
+            order.side, order.qty, order.price, order.tif, order.flags, order.client_id
+        )  # fmt: skip
         contract = self.contracts[order.contract]
         account = self.accounts[order.account]
         number = order_id(self.shard, self.offset, index)
-        maker_bp, taker_bp = contract.listed.bid_bp if order.side == BUY else contract.listed.ask_bp
+        maker_bp, taker_bp = contract.listed.bid_bp if side == BUY else contract.listed.ask_bp
         self._out.append(
             ev.OrderAccepted(
                 index,
                 number,
-                order.account,
-                order.contract,
-                order.side,
-                order.qty,
-                order.price,
-                order.tif,
-                order.flags,
-                order.client_id,
+                account.account,
+                contract.contract,
+                side,
+                qty,
+                price,
+                tif,
+                flags,
+                client_id,
                 maker_bp,
                 taker_bp,
             )
         )
-        if order.client_id:
-            account.client_ids[order.client_id] = ClientId(
-                number, self.time_ms, order.contract, order.side, order.qty, order.price, order.tif, order.flags
+        known = None
+        if client_id:
+            known = ClientId(
+                number, self.time_ms, account.account, client_id, contract.contract, side, qty, price, tif, flags
             )
-            self.ids_by_age.append((self.time_ms, order.account, order.client_id, number))
+            account.client_ids[client_id] = known
+            self.ids_by_age.append(known)
         incoming = Order(
-            number,
-            order.account,
-            order.contract,
-            order.side,
-            order.price,
-            order.qty,
-            maker_bp,
-            taker_bp,
-            order.client_id,
-            0,
-        )
-        stopped = self._match(contract, account, incoming, order.flags)
-        if incoming.leaves and not stopped:
-            if order.tif == GTC:
+            number, account.account, contract.contract, side, price, qty, maker_bp, taker_bp, known, 0
+        )  # fmt: skip
+        half = contract.asks if side == BUY else contract.bids
+        if half.reached_by(price) and self._match(contract, account, incoming, flags):
+            return
+        if incoming.leaves:
+            if tif == GTC:
                 self._rest(contract, account, incoming)
             else:
                 self._cancelled(incoming, incoming.leaves, Reason.IOC)
@@ -285,10 +275,8 @@ class Engine:
     def _refusal(self, order: cmd.PlaceOrder) -> tuple[int, int, int] | None:
         """(code, need, have) of the first check that fails."""
         time_ms = self.time_ms
-        if time_ms > order.valid_until_ms:
-            return Code.TOO_LATE, 0, 0
-        if order.valid_until_ms > time_ms + VALIDITY_MS_MAX:
-            return Code.WRONG_VALIDITY, 0, 0
+        if not time_ms <= order.valid_until_ms <= time_ms + VALIDITY_MS_MAX:
+            return (Code.TOO_LATE if time_ms > order.valid_until_ms else Code.WRONG_VALIDITY), 0, 0
         account = self.accounts.get(order.account)
         if account is None:
             return Code.UNKNOWN_ACCOUNT, 0, 0
@@ -305,67 +293,56 @@ class Engine:
             return (Code.UNKNOWN_CONTRACT if known_class else Code.UNKNOWN_CLASS), 0, 0
         if not contract.forward:
             return Code.WRONG_PHASE, 0, 0
-        return self._refusal_of_values(order, contract) or self._refusal_of_means(order, contract, account)
-
-    def _refusal_of_values(self, order: cmd.PlaceOrder, contract: Contract) -> tuple[int, int, int] | None:
         listed = contract.listed
-        state = max(listed.state, contract.state)
-        if state >= State.CANCEL_ONLY:
-            return Code.HALTED, 0, 0
-        side, tif, flags = order.side, order.tif, order.flags
-        if side != BUY and side != SELL:
-            return Code.WRONG_SIDE, 0, 0
-        if not GTC <= tif <= FOK:
-            return Code.WRONG_TIF, 0, 0
-        if tif == GTD or (flags > 0 and flags & Flag.RUNNING):
-            return Code.NOT_OFFERED_YET, 0, 0
-        if order.expires_ms or (state == State.POST_ONLY and tif != GTC):
-            return Code.WRONG_TIF, 0, 0
-        if flags and (flags < 0 or flags & ~(POST_ONLY | CANCEL_OLDEST) or (flags & POST_ONLY and tif != GTC)):
-            return Code.WRONG_FLAGS, 0, 0
-        spec = listed.spec
-        if not 0 < order.qty <= QTY_MAX or order.qty % spec.lot:
-            return Code.WRONG_QTY, spec.lot, 0
-        price = order.price
-        if price <= 0 or price % spec.tick:
-            return Code.WRONG_PRICE, spec.tick, 0
+        side, qty, price = order.side, order.qty, order.price
+        plain = (
+            order.tif == GTC
+            and order.flags == 0
+            and order.expires_ms == 0
+            and listed.state == OPEN
+            and contract.state == OPEN
+        )
+        if not plain or (side != BUY and side != SELL):
+            refusal = _refusal_of_kind(order, contract)
+            if refusal is not None:
+                return refusal
+        if not 0 < qty <= QTY_MAX or qty % listed.lot:
+            return Code.WRONG_QTY, listed.lot, 0
+        if price <= 0 or price % listed.tick:
+            return Code.WRONG_PRICE, listed.tick, 0
         if not listed.low <= price <= listed.high:
             return Code.OUTSIDE_COLLAR, listed.low if price < listed.low else listed.high, 0
-        return None
-
-    def _refusal_of_means(
-        self, order: cmd.PlaceOrder, contract: Contract, account: Account
-    ) -> tuple[int, int, int] | None:
         if account.open_orders >= OPEN_ORDERS_MAX:
             return Code.TOO_MANY_ORDERS, OPEN_ORDERS_MAX, 0
-        if order.side == BUY:
-            need = self.hold_of(contract, order.price, order.qty)
-            if need > account.available:
-                return Code.INSUFFICIENT_FUNDS, need, account.available
+        if side == BUY:
+            need = hold_of(listed, price, qty)
+            have = account.cash - account.holds - account.collateral
+            if need > have:
+                return Code.INSUFFICIENT_FUNDS, need, have
         else:
             position = contract.register.positions.get(order.account)
-            free = position.capacity - position.open_asks if position else 0
-            if order.qty > free:
-                return Code.INSUFFICIENT_BACKING, order.qty, max(0, free)
-        return self._refusal_of_book(order, contract, account)
+            free = position.capacity() - position.open_asks if position is not None else 0
+            if qty > free:
+                return Code.INSUFFICIENT_BACKING, qty, max(0, free)
+        return None if plain else self._refusal_of_book(order, contract, account)
 
     def _refusal_of_book(
         self, order: cmd.PlaceOrder, contract: Contract, account: Account
     ) -> tuple[int, int, int] | None:
-        if order.flags & POST_ONLY or max(contract.state, contract.listed.state) == State.POST_ONLY:
-            best = (contract.asks if order.side == BUY else contract.bids).best()
-            if best and (best <= order.price if order.side == BUY else best >= order.price):
-                return Code.WOULD_TRADE, 0, 0
+        half = contract.asks if order.side == BUY else contract.bids
+        post_only = order.flags & POST_ONLY or OPENING in (contract.state, contract.listed.state)
+        if post_only and half.reached_by(order.price):
+            return Code.WOULD_TRADE, 0, 0
         if order.tif == FOK:
-            fillable = self._fillable(order, contract, account.owner)
+            fillable = self._fillable(order, half, account.owner)
             if fillable < order.qty:
                 return Code.CANNOT_FILL, order.qty, fillable
         return None
 
-    def _fillable(self, order: cmd.PlaceOrder, contract: Contract, owner: int) -> Gpus:
+    def _fillable(self, order: cmd.PlaceOrder, half: HalfBook, owner: int) -> Gpus:
         found = 0
-        for maker in contract.asks if order.side == BUY else contract.bids:
-            if found >= order.qty or (maker.price > order.price if order.side == BUY else maker.price < order.price):
+        for maker in half:
+            if found >= order.qty or (maker.price - order.price) * half.sign < 0:
                 break
             if self.accounts[maker.account].owner != owner:
                 found += maker.leaves
@@ -373,20 +350,10 @@ class Engine:
                 break
         return found
 
-    def hold_of(self, contract: Contract, price: Price, leaves: Gpus) -> Micros:
-        """`units.bid_hold`, written out: the hottest line of the engine."""
-        cash = price * leaves
-        maker_bp, taker_bp = contract.listed.bid_bp
-        rate = maker_bp if maker_bp > taker_bp else taker_bp
-        return cash + cash * rate // BP + leaves // contract.listed.spec.lot
-
     def _match(self, contract: Contract, account: Account, taker: Order, flags: int) -> bool:
         """Fill against the other side; True when self-trade prevention ended the newcomer."""
-        buying = taker.side == BUY
-        half = contract.asks if buying else contract.bids
-        limit = taker.price if buying else -taker.price
-        keys = half.keys
-        while taker.leaves and keys and (-keys[-1] if buying else keys[-1] * -1) <= limit:
+        half = contract.asks if taker.side == BUY else contract.bids
+        while taker.leaves and half.reached_by(taker.price):
             maker = half.first()
             maker_account = self.accounts[maker.account]
             if maker_account.owner == account.owner:
@@ -396,6 +363,9 @@ class Engine:
                 self._cancel_resting(maker, Reason.SELF_TRADE_OLDEST)
                 continue
             self._fill(contract, maker, maker_account, taker, account)
+            if not maker.leaves:
+                half.remove(maker)
+                self._gone(maker, maker_account)
         return False
 
     def _fill(
@@ -403,27 +373,28 @@ class Engine:
     ) -> None:
         qty = taker.leaves if taker.leaves < maker.leaves else maker.leaves
         price = maker.price
-        buying = taker.side == BUY
         notional = price * qty
-        buyer, seller = (taker_account, maker_account) if buying else (maker_account, taker_account)
-        buyer_bp, seller_bp = (taker.taker_bp, maker.maker_bp) if buying else (maker.maker_bp, taker.taker_bp)
-        buyer_fee = -(-notional * buyer_bp // BP)
-        seller_fee = -(-notional * seller_bp // BP)
-        taker.leaves -= qty
-        maker.leaves -= qty
         register = contract.register
-        if buying:
+        maker_leaves = maker.leaves = maker.leaves - qty
+        taker.leaves -= qty
+        if taker.side == BUY:
+            buyer, seller = taker_account, maker_account
+            buyer_fee = -(-notional * taker.taker_bp // BP)
+            seller_fee = -(-notional * maker.maker_bp // BP)
             register.positions[maker.account].open_asks -= qty
         else:
-            hold = self.hold_of(contract, price, maker.leaves) if maker.leaves else 0
-            maker_account.holds += hold - maker.hold
+            buyer, seller = maker_account, taker_account
+            buyer_fee = -(-notional * maker.maker_bp // BP)
+            seller_fee = -(-notional * taker.taker_bp // BP)
+            hold = hold_of(contract.listed, price, maker_leaves) if maker_leaves else 0
+            buyer.holds += hold - maker.hold
             maker.hold = hold
-        moves, self.title_last = register.trade(
+        moves = register.trade(
             buyer.account, seller.account, qty, 60, notional - seller_fee, seller_fee + buyer_fee, self.title_last
         )
-        for move in moves:
-            buyer.cash += move.released_buyer - move.cost
-            seller.cash += move.released_seller
+        self.title_last = register.title_last
+        buyer.cash -= register.paid
+        seller.cash += register.received
         self._recollateral(contract, buyer)
         assert buyer.cash >= buyer.holds + buyer.collateral, f"M3: account {buyer.account} pays more than it has"
         self.trade_last += 1
@@ -437,7 +408,7 @@ class Engine:
                 taker.side,
                 maker.order,
                 taker.order,
-                maker.leaves,
+                maker_leaves,
                 taker.leaves,
                 buyer.account,
                 seller.account,
@@ -447,20 +418,17 @@ class Engine:
                 moves,
             )
         )
-        if not maker.leaves:
-            (contract.asks if buying else contract.bids).remove(maker)
-            self._gone(maker, maker_account)
 
     def _rest(self, contract: Contract, account: Account, order: Order) -> None:
         if order.side == BUY:
-            order.hold = self.hold_of(contract, order.price, order.leaves)
+            order.hold = hold_of(contract.listed, order.price, order.leaves)
             account.holds += order.hold
             assert account.holds + account.collateral <= account.cash, f"M3: hold of account {order.account}"
             contract.bids.add(order)
         else:
             position = contract.register.positions[order.account]
             position.open_asks += order.leaves
-            assert position.open_asks <= position.capacity, f"C2: asks of account {order.account}"
+            assert position.open_asks <= position.capacity(), f"C2: asks of account {order.account}"
             contract.asks.add(order)
         self.orders[order.order] = order
         account.open_orders += 1
@@ -487,10 +455,9 @@ class Engine:
         """It rests no more; its client id too goes, when its window is over."""
         del self.orders[order.order]
         account.open_orders -= 1
-        if order.client_id:
-            known = account.client_ids.get(order.client_id)
-            if known is not None and known.order == order.order and not self._young(known):
-                del account.client_ids[order.client_id]
+        known = order.known
+        if known is not None and not self._young(known):
+            del account.client_ids[known.client_id]
 
     def _young(self, known: ClientId) -> bool:
         return self.time_ms - known.accepted_ms < CLIENT_ID_MS
@@ -500,11 +467,11 @@ class Engine:
 
     def _forget_ids(self) -> None:
         ids = self.ids_by_age
-        while ids and self.time_ms - ids[0][0] >= CLIENT_ID_MS:
-            _, account, client_id, order = ids.popleft()
-            known = self.accounts[account].client_ids.get(client_id)
-            if known is not None and known.order == order and order not in self.orders:
-                del self.accounts[account].client_ids[client_id]
+        while ids and not self._young(ids[0]):
+            known = ids.popleft()
+            if known.order not in self.orders:
+                # It may be away already: what is due comes first and ends orders older than the window (`_gone`).
+                self.accounts[known.account].client_ids.pop(known.client_id, None)
 
     def _cancel(self, index: int, command: cmd.CancelOrder) -> None:
         if self.time_ms > command.valid_until_ms:
@@ -517,12 +484,12 @@ class Engine:
         number = command.order
         if number == 0:
             known = account.client_ids.get(command.client_id)
-            number = known.order if known else 0
+            number = known.order if known is not None else 0
         order = self.orders.get(number)
         if order is None or order.account != command.account:
             return self._reject(index, command.account, Code.UNKNOWN_ORDER, command.client_id)
         # From here on it cannot be refused.
-        self._out.append(ev.CancelAccepted(index, command.account, order.order))
+        self._out.append(ev.CancelAccepted(index, command.account, number))
         self._cancel_resting(order, Reason.ASKED)
         return None
 
@@ -685,17 +652,18 @@ class Engine:
 
     def _cover(self, contract: Contract, account: int) -> None:
         """Declared backing takes over titles owed as promised, oldest first."""
-        covered, self.title_last = contract.register.cover(account, self.title_last)
+        covered = contract.register.cover(account, self.title_last)
+        self.title_last = contract.register.title_last
         for source, title, qty in covered:
             self._out.append(ev.TitleCovered(contract.contract, source, title, qty, int(Ground.DECLARED)))
 
     def _cut_asks(self, contract: Contract, account: int) -> None:
         position = contract.register.positions[account]
-        if position.open_asks <= position.capacity:
+        if position.open_asks <= position.capacity():
             return
         for order in reversed([order for order in contract.asks if order.account == account]):
             self._cancel_resting(order, Reason.BACKING_LOWERED)
-            if position.open_asks <= position.capacity:
+            if position.open_asks <= position.capacity():
                 return
 
     def _set_class(self, index: int, c: cmd.SetClass) -> tuple[int, int, int] | None:
@@ -813,14 +781,13 @@ class Engine:
     def _end_hour(self, contract: Contract) -> None:
         register = contract.register
         ended = escrow = collateral = 0
-        for number in sorted(register.titles):
-            t = register.titles[number]
+        for t in register.titles():
             ended += 1
             escrow += t.escrow
             self._out.append(
                 ev.TitleEnded(
                     contract.contract,
-                    number,
+                    t.number,
                     t.obligor,
                     t.holder,
                     t.ground,
@@ -865,10 +832,10 @@ class Engine:
     def positions(self) -> dict[tuple[int, int], tuple[Gpus, Gpus]]:
         """(account, contract) -> (held, owed), where either is not 0."""
         return {
-            (account, number): (position.held.qty, position.owed_qty)
+            (account, number): (position.held.qty, position.owed_qty())
             for number, contract in self.contracts.items()
             for account, position in contract.register.positions.items()
-            if position.held.qty or position.owed_qty
+            if position.held.qty or position.owed_qty()
         }
 
     def open_orders(self) -> Iterator[tuple[int, int, int, int, Gpus, Price]]:
@@ -886,6 +853,31 @@ class Engine:
 
 
 _REPEATED: Final = -1
+
+
+def hold_of(listed: Listed, price: Price, leaves: Gpus) -> Micros:
+    """`units.bid_hold`, written out: the hottest line of the engine."""
+    cash = price * leaves
+    return cash + cash * listed.bid_bp_max // BP + leaves // listed.lot
+
+
+def _refusal_of_kind(order: cmd.PlaceOrder, contract: Contract) -> tuple[int, int, int] | None:
+    """States, sides, kinds: all that is no question for a plain order in an open book."""
+    state = max(contract.listed.state, contract.state)
+    if state >= CANCEL_ONLY:
+        return Code.HALTED, 0, 0
+    tif, flags = order.tif, order.flags
+    if order.side != BUY and order.side != SELL:
+        return Code.WRONG_SIDE, 0, 0
+    if not GTC <= tif <= FOK:
+        return Code.WRONG_TIF, 0, 0
+    if tif == GTD or (flags > 0 and flags & RUNNING):
+        return Code.NOT_OFFERED_YET, 0, 0
+    if order.expires_ms or (state == OPENING and tif != GTC):
+        return Code.WRONG_TIF, 0, 0
+    if flags and (flags < 0 or flags & ~(POST_ONLY | CANCEL_OLDEST) or (flags & POST_ONLY and tif != GTC)):
+        return Code.WRONG_FLAGS, 0, 0
+    return None
 
 
 def _same(known: ClientId, o: cmd.PlaceOrder) -> tuple[int, int, int]:

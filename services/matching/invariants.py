@@ -48,33 +48,35 @@ def _check_book(engine: Engine, half: HalfBook) -> int:
 
 def _check_register(register: Register) -> None:
     held = sum(position.held.qty for position in register.positions.values())
-    owed = sum(position.owed_qty for position in register.positions.values())
+    owed = sum(position.owed_qty() for position in register.positions.values())
     assert held == owed, f"C1: held {held}, owed {owed}"
-    assert held == sum(title.qty for title in register.titles.values()), "C1: titles do not add up to what is held"
-    escrow = sum(title.escrow for title in register.titles.values()) + register.closed_escrow
+    titles = register.titles()
+    assert len({title.number for title in titles}) == len(titles), "C6: two titles have one number"
+    assert held == sum(title.qty for title in titles), "C1: titles do not add up to what is held"
+    escrow = sum(title.escrow for title in titles) + register.closed_escrow
     assert escrow == register.escrow, f"C6: escrow {register.escrow}, titles {escrow}"
     for account, position in register.positions.items():
-        _check_position(register, account, position)
-    for number, title in register.titles.items():
-        assert title.number == number, f"C6: title {number}"
+        _check_position(account, position)
+    all_owed = {title.number for p in register.positions.values() for b in (p.declared, p.promised) for title in b}
+    assert all_owed == {title.number for title in titles}, "C1: a title is held and not owed, or owed and not held"
+    for title in titles:
+        number = title.number
         assert title.qty > 0, f"C6: title {number}"
         assert min(title.escrow - title.proceeds, title.escrow - title.cost, title.proceeds, title.cost) >= 0, (
             f"C6: title {number}: escrow {title.escrow} < proceeds {title.proceeds} or cost {title.cost}"
         )
 
 
-def _check_position(register: Register, account: int, position: Position) -> None:
+def _check_position(account: int, position: Position) -> None:
     assert sum(title.qty for title in position.held) == position.held.qty, f"C1: held by {account}"
-    assert not (position.held.qty and position.owed_qty), f"C1: account {account} holds and owes at once"
+    assert not (position.held.qty and position.owed_qty()), f"C1: account {account} holds and owes at once"
     for title in position.held:
-        assert register.titles.get(title.number) is title, f"C1: title {title.number} held"
-        assert title.holder == account, f"C1: title {title.number} held"
+        assert title.holding is position.held, f"C1: title {title.number} held"
     for backing in (position.declared, position.promised):
-        assert sum(title.qty for title in backing.owed()) == backing.owed_qty, f"C1: owed by {account}"
-        for title in backing.owed():
-            assert register.titles.get(title.number) is title, f"C1: title {title.number} owed"
-            assert title.obligor == account, f"C1: title {title.number} owed"
-            assert position.on(title.ground) is backing, f"C1: title {title.number} owed"
+        assert sum(title.qty for title in backing) == backing.owed_qty, f"C1: owed by {account}"
+        assert backing.account == account, f"C1: owed by {account}"
+        for title in backing:
+            assert title.owing is backing, f"C1: title {title.number} owed"
 
 
 def _check_asks(contract: Contract) -> None:
@@ -83,7 +85,7 @@ def _check_asks(contract: Contract) -> None:
         asks[order.account] += order.leaves
     for account, position in contract.register.positions.items():
         assert asks[account] == position.open_asks, f"C2: open asks of {account}"
-        assert position.open_asks <= position.capacity or not contract.forward, f"C2: account {account}"
+        assert position.open_asks <= position.capacity() or not contract.forward, f"C2: account {account}"
         due = position.collateral_due(contract.listed.spec.fees.buyer_taker)
         assert position.collateral == due, f"C5: collateral of {account}: {position.collateral}, {due} due"
 

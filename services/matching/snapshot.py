@@ -15,8 +15,8 @@ import msgspec
 
 from schemas.commands import Side
 from schemas.events import ClassSet
-from services.matching.book import Order
-from services.matching.engine import Account, ClientId, Contract, Engine, Listed
+from services.matching.book import ClientId, Order
+from services.matching.engine import Account, Contract, Engine, Listed, hold_of
 from services.matching.titles import Backing, Title
 
 SNAPSHOT_FORMAT: Final = 1
@@ -35,6 +35,7 @@ _SCALARS = (
     "trade_last",
     "title_last",
 )
+_CLIENT_ID = ("order", "accepted_ms", "account", "client_id", "contract", "side", "qty", "price", "tif", "flags")
 _TITLE = ("number", "obligor", "holder", "ground", "qty", "minutes", "escrow", "proceeds", "cost")
 
 
@@ -55,33 +56,21 @@ def dump(engine: Engine) -> bytes:
 
 def _dump_ids(engine: Engine) -> list[tuple[Any, ...]]:
     """Oldest order first."""
-    rows = [
-        (
-            known.order,
-            known.accepted_ms,
-            account.account,
-            client_id,
-            known.contract,
-            known.side,
-            known.qty,
-            known.price,
-            known.tif,
-            known.flags,
-        )
+    return sorted(
+        tuple(getattr(known, name) for name in _CLIENT_ID)
         for account in engine.accounts.values()
-        for client_id, known in account.client_ids.items()
-    ]
-    return sorted(rows)
+        for known in account.client_ids.values()
+    )
 
 
 def _dump_contract(contract: Contract) -> tuple[Any, ...]:
     register = contract.register
     orders = [
-        (o.order, o.account, o.side, o.price, o.leaves, o.maker_bp, o.taker_bp, o.client_id)
+        (o.order, o.account, o.side, o.price, o.leaves, o.maker_bp, o.taker_bp, o.known.client_id if o.known else "")
         for half in (contract.bids, contract.asks)
         for o in half
     ]
-    titles = [tuple(getattr(title, name) for name in _TITLE) for _, title in sorted(register.titles.items())]
+    titles = [tuple(getattr(title, name) for name in _TITLE) for title in register.titles()]
     positions = [
         (account, [title.number for title in p.held], _dump_backing(p.declared), _dump_backing(p.promised))
         for account, p in sorted(register.positions.items())
@@ -99,10 +88,10 @@ def _dump_contract(contract: Contract) -> tuple[Any, ...]:
 
 
 def _dump_backing(backing: Backing) -> tuple[Any, ...]:
-    return backing.qty, backing.collateral_price, backing.version, [title.number for title in backing.owed()]
+    return backing.qty, backing.collateral_price, backing.version, [title.number for title in backing]
 
 
-_EMPTY = _dump_backing(Backing(0))
+_EMPTY = _dump_backing(Backing(0, 0))
 
 
 def load(snapshot: bytes) -> Engine:
@@ -129,11 +118,12 @@ def _load(
     for number, owner, role, fee_plan, cash in accounts:
         account = engine.accounts[number] = Account(number, owner, role, fee_plan)
         account.cash = cash
+    known_ids = [ClientId(*row) for row in ids]
+    for known in known_ids:
+        engine.accounts[known.account].client_ids[known.client_id] = known
+    engine.ids_by_age = deque(sorted(known_ids, key=lambda known: (known.accepted_ms, known.account, known.client_id)))
     for row in contracts:
         _load_contract(engine, row)
-    for order, accepted_ms, number, client_id, *terms in ids:
-        engine.accounts[number].client_ids[client_id] = ClientId(order, accepted_ms, *terms)
-    engine.ids_by_age = deque(sorted((row[1], row[2], row[3], row[0]) for row in ids))
     engine.due = [(when, kind, class_no, hour) for when, kind, class_no, hour in due]
     heapify(engine.due)
     return engine
@@ -144,19 +134,20 @@ def _load_contract(engine: Engine, row: list[Any]) -> None:
     contract = engine.contracts[number] = Contract(number, engine.classes[number >> 24])
     contract.forward, contract.state = forward, state
     register = contract.register
-    for values in titles:
-        title = Title(*values)
-        register.titles[title.number] = title
+    by_number: dict[int, Title] = {}
+    for title_number, obligor, holder, ground, *values in titles:
+        owing, holding = register.of(obligor).on(ground), register.of(holder).held
+        by_number[title_number] = Title(title_number, owing, holding, *values)
     register.closed_escrow = closed_escrow
-    register.escrow = closed_escrow + sum(title.escrow for title in register.titles.values())
+    register.escrow = closed_escrow + sum(title.escrow for title in by_number.values())
     for account, held, declared, promised in positions:
         position = register.of(account)
         for title_number in held:
-            position.held.append(register.titles[title_number])
+            position.held.append(by_number[title_number])
         for backing, (qty, price, version, owed) in ((position.declared, declared), (position.promised, promised)):
             backing.qty, backing.collateral_price, backing.version = qty, price, version
             for title_number in owed:
-                backing.append(register.titles[title_number])
+                backing.append(by_number[title_number])
         position.collateral = position.collateral_due(contract.listed.spec.fees.buyer_taker)
         engine.accounts[account].collateral += position.collateral
     _load_orders(engine, contract, orders)
@@ -164,10 +155,11 @@ def _load_contract(engine: Engine, row: list[Any]) -> None:
 
 def _load_orders(engine: Engine, contract: Contract, orders: list[Any]) -> None:
     for number, account, side, price, leaves, maker_bp, taker_bp, client_id in orders:
-        order = Order(number, account, contract.contract, side, price, leaves, maker_bp, taker_bp, client_id, 0)
         owner = engine.accounts[account]
+        known = owner.client_ids[client_id] if client_id else None
+        order = Order(number, account, contract.contract, side, price, leaves, maker_bp, taker_bp, known, 0)
         if side == Side.BUY:
-            order.hold = engine.hold_of(contract, price, leaves)
+            order.hold = hold_of(contract.listed, price, leaves)
             owner.holds += order.hold
             contract.bids.add(order)
         else:

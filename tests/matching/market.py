@@ -333,7 +333,7 @@ class Market:
         """Titles of the hour, by number."""
         register = self.engine.contracts[self.contract()].register
         table: Table = [("title", "obligor", "holder", "ground", "gpus", "proceeds", "cost", "escrow")]
-        for _, t in sorted(register.titles.items()):
+        for t in register.titles():
             grounds = {int(Ground.DECLARED): "declared", int(Ground.PROMISED): "promised"}
             money = map(format_usd, (t.proceeds, t.cost, t.escrow))
             who = (self.name(t.obligor), self.name(t.holder), grounds[int(t.ground)])
@@ -354,7 +354,7 @@ class Market:
     def free_to_offer(self, name: str) -> int:
         """GPUs that may still be put into asks of the hour."""
         position = self.engine.contracts[self.contract()].register.positions[self.account(name)]
-        return position.capacity - position.open_asks
+        return position.capacity() - position.open_asks
 
     def name(self, account: int) -> str:
         """Whose account it is."""

@@ -7,10 +7,15 @@ Requests with a field that is not known are refused: a misspelt option must not 
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
+
+Whole = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+"""A whole number of a request: what a record can hold. Which of them mean something is said by whoever judges the request."""
+LIFE_S_MAX = 100 * 366 * 86_400
+"""Of a key that expires."""
 
 AccountRole = Literal["member", "provider", "market_maker"]
 MarketState = Literal["open", "post_only", "cancel_only", "halted"]
@@ -50,7 +55,7 @@ class OrderRequest(_Request, frozen=True):
 
     contract: str
     side: Literal["buy", "sell"]
-    qty: int
+    qty: Whole
     price: str
     """USD per GPU-hour."""
     tif: Literal["gtc", "gtd", "ioc", "fok"] = "gtc"
@@ -58,7 +63,7 @@ class OrderRequest(_Request, frozen=True):
     self_trade: Literal["cancel_newest", "cancel_oldest"] = "cancel_newest"
     client_order_id: str = ""
     """The account's own, 1-36 printable ASCII. Repeating a request with it is harmless."""
-    valid_for_ms: int = 30_000
+    valid_for_ms: Whole = 30_000
     """How long the order may be on its way before it is refused; at most 600000."""
 
 
@@ -318,11 +323,11 @@ class LineAnswer(_Answer, frozen=True):
 
 
 class TransferRequest(_Request, frozen=True):
-    """POST /v1/transfers. Name the shard, or a class that trades there."""
+    """POST /v1/transfers. Name the shard, or a class that trades there, and not both."""
 
     direction: Literal["to_trading", "to_wallet"]
     amount: str
-    shard: int | None = None
+    shard: Whole | None = None
     class_id: str = msgspec.field(name="class", default="")
 
 
@@ -342,6 +347,8 @@ class WithdrawalAnswer(_Answer, frozen=True):
     state: Literal["requested", "sent", "paid", "returned"]
     created_at: str
     updated_at: str
+    simulated: bool = False
+    """A sandbox's payout: no money moves."""
 
 
 class CapacityRequest(_Request, frozen=True):
@@ -349,10 +356,10 @@ class CapacityRequest(_Request, frozen=True):
 
     class_id: str = msgspec.field(name="class")
     from_hour: str = msgspec.field(name="from")
-    hours: int
+    hours: Whole
     ground: Literal["declared", "promised"]
-    qty: int
-    version: int
+    qty: Whole
+    version: Whole
     collateral_price: str = "0"
     """`promised`: at least the collar's upper bound."""
 
@@ -383,8 +390,8 @@ class KeyRequest(_Request, frozen=True):
     """POST /v1/keys: a further key of the same account, with no more scopes than the one that asks."""
 
     scopes: tuple[Literal["read", "trade", "supply", "operator"], ...]
-    label: str = ""
-    expires_in_s: int = 0
+    label: Annotated[str, Meta(max_length=100)] = ""
+    expires_in_s: Annotated[int, Meta(ge=0, le=LIFE_S_MAX)] = 0
     """0: never."""
     networks: tuple[str, ...] = ()
     """CIDR notation; none: any."""
@@ -393,8 +400,8 @@ class KeyRequest(_Request, frozen=True):
 class OperatorKeyRequest(KeyRequest, frozen=True, kw_only=True):
     """POST /v1/admin/keys: a key of any account; account 0: an operator without one."""
 
-    account: int
-    owner: int = 0
+    account: Whole
+    owner: Whole = 0
 
 
 class KeyAnswer(_Answer, frozen=True):
@@ -424,7 +431,7 @@ class AccountRequest(_Request, frozen=True):
     """POST /v1/admin/accounts."""
 
     name: str
-    owner: int = 0
+    owner: Whole = 0
     """0: a new owner."""
     role: AccountRole = "member"
     desk: bool = False
@@ -439,14 +446,14 @@ class RoleRequest(_Request, frozen=True):
 class ClassRequest(_Request, frozen=True):
     """POST /v1/admin/classes: the specification file's text."""
 
-    shard: int
+    shard: Whole
     specification: str
 
 
 class DepositRequest(_Request, frozen=True):
     """POST /v1/admin/deposits: money that has arrived; unique by (provider, provider_ref)."""
 
-    account: int
+    account: Whole
     amount: str
     provider: str
     provider_ref: str
@@ -457,7 +464,7 @@ class StateRequest(_Request, frozen=True):
 
     class_id: str = msgspec.field(name="class")
     state: MarketState
-    reason: str
+    reason: Annotated[str, Meta(max_length=200)]
     hour: str = ""
 
 
@@ -474,9 +481,9 @@ class DeliveryRequest(_Request, frozen=True):
 
     contract: str
     simulated: Literal[True]
-    title: int = 0
+    title: Whole = 0
     """0: every title of the contract without a record of its own."""
-    undelivered_minutes: int = 0
+    undelivered_minutes: Whole = 0
 
 
 class DeliveryAnswer(_Answer, frozen=True):

@@ -11,6 +11,7 @@ import asyncio
 import secrets
 import sys
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any, Final
 
 import asyncpg
@@ -21,17 +22,21 @@ from granian.server.embed import Server
 from schemas.codec import WRITER_GATEWAY_MIN
 from services.gateway.app import Gateway, build
 from services.gateway.asks import Asks
+from services.gateway.database import Database
 from services.gateway.door import Door
+from services.gateway.errors import ApiError
+from services.gateway.idle import Idle
 from services.gateway.keyring import Keyring
 from services.gateway.limits import Limits
 from services.gateway.offers import Offers
 from services.gateway.orders import Orders
-from services.gateway.reads import Classes, Progress, Reads
+from services.gateway.progress import Progress
+from services.gateway.reads import Classes, Reads
 from services.gateway.times import MarketClock
 from services.runtime.errors import Halt
 from services.runtime.kafka import Cluster
 from services.runtime.postgres import open_pool
-from services.runtime.supervise import AWAY, Service, run
+from services.runtime.supervise import Service, run
 from services.runtime.topics import check_topics, read_start
 
 NEEDS: Final = ("kafka", "postgres", "shards", "master_key")
@@ -72,22 +77,25 @@ async def _wire(service: Service, cluster: Cluster) -> tuple[Gateway, list[Calla
     start = await read_start(cluster, 0)
     market = MarketClock(start.t0_ms, start.rate, start.sandbox)
     writer = WRITER_GATEWAY_MIN + secrets.randbits(62)
+    database = Database(pool)
+    progress = Progress(database, settings.shards)
     doors = [
-        Door(shard, writer, lambda shard=shard: cluster.log("commands", shard), cluster.log("events", shard))  # type: ignore[misc]
+        Door(shard, writer, partial(cluster.log, "commands", shard), cluster.log("events", shard), progress)
         for shard in range(settings.shards)
     ]
     keyring = Keyring(cluster.log("keys"), settings.master_key)
-    classes, progress, limits = Classes(pool), Progress(pool, settings.shards), Limits()
+    classes, limits = Classes(database), Limits()
     reads, asks, offers = (
-        Reads(pool, classes),
-        Asks(pool, cluster.log),
+        Reads(database, classes),
+        Asks(database, cluster.log),
         Offers(cluster.log("offers")),
     )
+    idle = Idle(database, asks, service.clock, market)
     orders = Orders(doors, classes, reads, progress, asks, service.clock, market)
     for door in doors:
         await door.start()
     await keyring.load()
-    await service.wait_for("settlement's tables", classes.refresh, errors=(*AWAY, asyncpg.UndefinedTableError))
+    await service.wait_for("settlement's tables", classes.refresh, errors=(ApiError, asyncpg.UndefinedTableError))
 
     async def follow_keys() -> None:
         while True:
@@ -95,7 +103,7 @@ async def _wire(service: Service, cluster: Cluster) -> tuple[Gateway, list[Calla
 
     async def follow_settlement() -> None:
         while True:
-            await service.wait_for("postgres", lambda: progress.refresh([door.seq for door in doors]))
+            await service.wait_for("postgres", progress.refresh, errors=(ApiError,))
             lag_ms = max(progress.lag_ms(door.shard) for door in doors)
             service.status.set(settlement_lag_ms=lag_ms, keys=len(keyring.keys), seq=max(door.seq for door in doors))
             await asyncio.sleep(_REFRESH_S)
@@ -114,7 +122,7 @@ async def _wire(service: Service, cluster: Cluster) -> tuple[Gateway, list[Calla
         clock=service.clock,
         master_key=settings.master_key,
     )
-    loops = [follow_keys, follow_settlement, offers.follow]
+    loops = [follow_keys, follow_settlement, offers.follow, idle.sweep]
     return gateway, [*loops, *(door.write for door in doors), *(door.read for door in doors)]
 
 

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import logging
-import secrets
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from typing import Annotated, Any, Final, Literal
 
-import msgspec
-from litestar import Litestar, MediaType, Request, Response, delete, get, patch, post, put
+from litestar import Litestar, Request, Response, delete, get, patch, post, put
 from litestar.config.app import AppConfig
-from litestar.connection import ASGIConnection
-from litestar.datastructures import State as AppState
 from litestar.di import Provide
-from litestar.exceptions import HTTPException, ValidationException
 from litestar.openapi.config import OpenAPIConfig
 from litestar.params import Parameter
 
 from schemas import http
 from schemas.commands import Ground, Role, State
 from schemas.delivery import Delivered
-from schemas.ids import parse_order
+from schemas.ids import is_client_id, parse_order
 from schemas.keys import KeyIssued, KeyRevoked
 from schemas.requests import (
     Back,
@@ -34,22 +28,26 @@ from schemas.requests import (
 )
 from schemas.requests import Request as SettlementRequest
 from schemas.specifications import BadSpecification, list_class
-from services.gateway.asks import Asks, Outcome, refuse, request_id
+from schemas.units import format_usd
+from services.gateway.asks import Asks, Outcome, refusal_of, refuse, request_id
 from services.gateway.auth import Caller, authenticate, check_networks
 from services.gateway.auth import Request as Judged
 from services.gateway.door import Door
+from services.gateway.edge import BODY_MAX, JsonRequest, last_part, problem, rate_limit_headers
 from services.gateway.errors import ApiError
 from services.gateway.keyring import Keyring
 from services.gateway.limits import Limits
 from services.gateway.offers import Offers
 from services.gateway.orders import Orders, decimal
-from services.gateway.reads import LAG_MS_MAX, Classes, Progress, Reads, class_answer
+from services.gateway.progress import LAG_MS_MAX, Progress
+from services.gateway.reads import Classes, Reads, class_answer
 from services.gateway.times import MarketClock, iso, iso_hour, parse_hour
 from services.runtime.keys import issue_key
 from services.runtime.log import Clock
 
-BODY_MAX: Final = 64 * 1024
-_log = logging.getLogger("hourbook.gateway")
+_MONEY: Final = ("amount", "balance")
+"""Of the outcomes of requests: µUSD inside, decimal strings at the edge."""
+_INT64_MAX: Final = 2**63 - 1
 
 
 class Gateway:
@@ -84,14 +82,21 @@ class Gateway:
         self.clock = clock
         self.master_key = master_key
 
-    async def caller(self, request: Request[Any, Any, AppState]) -> Caller:
-        """Whoever asks. Raises ApiError."""
-        path = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+    async def admit(self, request: Request[Any, Any, Any]) -> None:
+        """Before anything else of a request is looked at: whoever asks privately is known. Raises ApiError."""
+        assert isinstance(request, JsonRequest), "the application's request class"
+        handler = request.route_handler
+        if "caller" in handler.parsed_fn_signature.parameters:
+            request.state.caller = await self._caller(request)
+        if handler.parsed_data_field is not None and not await request.body():
+            raise ApiError("malformed", "a body is missing")
+
+    async def _caller(self, request: JsonRequest) -> Caller:
         address = request.client.host if request.client else ""
-        judged = Judged(request.method, path, await request.body(), request.headers, address)
-        caller = authenticate(self.keyring.keys, judged, self.clock.now_ms())
-        verdict = self.limits.take(caller.key_id, self.clock.now_ms())
-        request.state.verdict = verdict
+        judged = Judged(request.method, request.target, await request.body(), request.headers, address)
+        now_ms = self.clock.now_ms()
+        caller = authenticate(self.keyring.keys, judged, now_ms)
+        verdict = request.state.verdict = self.limits.take(caller.key_id, now_ms)
         if verdict.wait_ms:
             raise ApiError("rate_limited", f"wait {verdict.wait_ms} ms")
         return caller
@@ -103,7 +108,12 @@ class Gateway:
 
 
 def _answer(outcome: Outcome) -> http.RequestAnswer:
-    return http.RequestAnswer(request_id=outcome.request_id, state=outcome.state, outcome=outcome.outcome)  # type: ignore[arg-type]  # the table's CHECK has the same words
+    """Of a refused one: its code and sentence."""
+    shown = {name: format_usd(v) if name in _MONEY else v for name, v in outcome.outcome.items()}
+    if outcome.state == "refused":
+        refusal = refusal_of(outcome)
+        shown = {"code": refusal.code, "detail": str(refusal), **refusal.numbers()}
+    return http.RequestAnswer(request_id=outcome.request_id, state=outcome.state, outcome=shown)  # type: ignore[arg-type]  # the table's CHECK has the same words
 
 
 def _member(caller: Caller, scope: str) -> int:
@@ -115,6 +125,8 @@ def _member(caller: Caller, scope: str) -> int:
 
 
 IdempotencyKey = Annotated[str, Parameter(header="Idempotency-Key", default="")]
+Number = Annotated[int, Parameter(ge=1, le=_INT64_MAX)]
+"""In a path."""
 
 # --- Market, open to all ------------------------------------------------------------------------------------
 
@@ -152,6 +164,7 @@ async def get_classes(gateway: Gateway) -> list[http.ClassAnswer]:
 @get("/v1/classes/{class_id:str}")
 async def get_class(gateway: Gateway, class_id: str) -> http.ClassAnswer:
     """One class with its contract specification."""
+    await gateway.classes.refresh()
     return class_answer(await gateway.classes.get(class_id), specification=True)
 
 
@@ -224,10 +237,13 @@ async def get_order(gateway: Gateway, caller: Caller, order_id: str) -> http.Ord
     return await gateway.reads.order_answer(row)
 
 
-@get("/v1/orders/client/{client_id:str}")
-async def get_order_by_client_id(gateway: Gateway, caller: Caller, client_id: str) -> http.OrderAnswer:
+@get("/v1/orders/client/{client_id:path}")
+async def get_order_by_client_id(gateway: Gateway, caller: Caller, request: JsonRequest) -> http.OrderAnswer:
     """The newest order with this client order id."""
     account = _member(caller, "read")
+    client_id = last_part(request, "/v1/orders/client/")
+    if not is_client_id(client_id):
+        raise ApiError("wrong_client_id")
     await gateway.progress.wait_for(account)
     row = await gateway.reads.order_by_client_id(account, client_id)
     if row is None:
@@ -242,11 +258,11 @@ async def delete_order(gateway: Gateway, caller: Caller, order_id: str) -> http.
     return await gateway.orders.cancel(caller, _order(order_id))
 
 
-@delete("/v1/orders/client/{client_id:str}", status_code=200)
-async def delete_order_by_client_id(gateway: Gateway, caller: Caller, client_id: str) -> http.CancelAnswer:
+@delete("/v1/orders/client/{client_id:path}", status_code=200)
+async def delete_order_by_client_id(gateway: Gateway, caller: Caller, request: JsonRequest) -> http.CancelAnswer:
     """Cancel by client order id."""
     _member(caller, "trade")
-    return await gateway.orders.cancel_client_id(caller, client_id)
+    return await gateway.orders.cancel_client_id(caller, last_part(request, "/v1/orders/client/"))
 
 
 def _order(text: str) -> int:
@@ -312,14 +328,15 @@ async def get_capacity(gateway: Gateway, caller: Caller) -> list[http.CapacityAn
 @get("/v1/withdrawals")
 async def get_withdrawals(gateway: Gateway, caller: Caller) -> list[http.WithdrawalAnswer]:
     """The account's payouts."""
-    return await gateway.reads.withdrawals(_member(caller, "read"))
+    return await gateway.reads.withdrawals(_member(caller, "read"), simulated=gateway.market.sandbox)
 
 
-@get("/v1/requests/{key:str}")
-async def get_request(gateway: Gateway, caller: Caller, key: str) -> http.RequestAnswer:
+@get("/v1/requests/{key:path}")
+async def get_request(gateway: Gateway, caller: Caller, request: JsonRequest) -> http.RequestAnswer:
     """Outcome of an own request, by its Idempotency-Key or its request id."""
     prefix = request_id(caller, "-")[:-1]
-    return _answer(await gateway.asks.outcome(key if key.startswith(prefix) else f"{prefix}{key}"))
+    key = last_part(request, "/v1/requests/").removeprefix(prefix)
+    return _answer(await gateway.asks.outcome(request_id(caller, key)))
 
 
 @post("/v1/transfers")
@@ -328,7 +345,9 @@ async def post_transfer(
 ) -> Response[http.RequestAnswer]:
     """Between wallet and trading balance."""
     account = _member(caller, "trade")
-    shard = (await gateway.classes.get(data.class_id))["shard"] if data.class_id else data.shard or 0
+    if (data.shard is None) == (not data.class_id):
+        raise ApiError("malformed", "name the shard, or a class that trades there")
+    shard = data.shard if data.shard is not None else (await gateway.classes.get(data.class_id))["shard"]
     kind = ToTrading if data.direction == "to_trading" else FromTrading
     return await gateway.settle(kind(request_id(caller, key), account, shard, decimal(data.amount)))
 
@@ -391,6 +410,8 @@ async def post_key(gateway: Gateway, caller: Caller, data: http.KeyRequest) -> h
 @delete("/v1/keys/{key_id:str}", status_code=200)
 async def delete_key(gateway: Gateway, caller: Caller, key_id: str) -> dict[str, str]:
     """End an own key, or as an operator any."""
+    if "operator" not in caller.scopes:
+        caller.require("trade")
     key = gateway.keyring.keys.get(key_id)
     own = key is not None and (key.record.account, key.record.owner) == (caller.account, caller.owner)
     if key is None or not (own or "operator" in caller.scopes):
@@ -441,7 +462,7 @@ async def post_account(
 
 @patch("/v1/admin/accounts/{account:int}")
 async def patch_account(
-    gateway: Gateway, caller: Caller, account: int, data: http.RoleRequest, key: IdempotencyKey
+    gateway: Gateway, caller: Caller, account: Number, data: http.RoleRequest, key: IdempotencyKey
 ) -> Response[http.RequestAnswer]:
     """Change an account's role."""
     caller.require("operator")
@@ -473,7 +494,7 @@ async def post_deposit(
 
 @post("/v1/admin/payouts/{payout:int}")
 async def post_payout(
-    gateway: Gateway, caller: Caller, payout: int, data: http.PayoutRequest, key: IdempotencyKey
+    gateway: Gateway, caller: Caller, payout: Number, data: http.PayoutRequest, key: IdempotencyKey
 ) -> Response[http.RequestAnswer]:
     """What the payment adapter reports."""
     caller.require("operator")
@@ -566,11 +587,17 @@ def build(gateway: Gateway) -> Litestar:
     async def provide_gateway() -> Gateway:
         return gateway
 
+    async def provide_caller(request: JsonRequest) -> Caller:
+        caller: Caller = request.state.caller
+        return caller
+
     return Litestar(
         route_handlers=ROUTES,
-        dependencies={"gateway": Provide(provide_gateway), "caller": Provide(gateway.caller)},
-        exception_handlers={Exception: _problem},  # every refusal leaves in one form
-        after_request=_limits_shown(gateway),
+        request_class=JsonRequest,
+        dependencies={"gateway": Provide(provide_gateway), "caller": Provide(provide_caller)},
+        before_request=gateway.admit,
+        before_send=[rate_limit_headers(gateway.limits)],
+        exception_handlers={Exception: problem},  # every refusal leaves in one form
         request_max_body_size=BODY_MAX,
         openapi_config=OpenAPIConfig(title="Hourbook", version="1", path="/v1/openapi"),
         on_app_init=[_quiet],
@@ -581,52 +608,3 @@ def _quiet(config: AppConfig) -> AppConfig:
     """Litestar's own logging would print bodies of failed requests."""
     config.logging_config = None
     return config
-
-
-def _limits_shown(gateway: Gateway) -> Callable[[Response[Any]], Awaitable[Response[Any]]]:
-    async def show(response: Response[Any]) -> Response[Any]:
-        response.headers["RateLimit-Policy"] = f'"key";q={gateway.limits.burst};w=2'
-        return response
-
-    return show
-
-
-def _problem(
-    request: Request[Any, Any, AppState] | ASGIConnection[Any, Any, Any, Any], error: Exception
-) -> Response[bytes]:
-    """Any error → application/problem+json."""
-    request_id_shown = secrets.token_hex(8)
-    refusal = _refusal(error)
-    if refusal.code == "internal":
-        _log.error("fault in %s, request %s", request.url.path, request_id_shown, exc_info=error)
-    headers = {"Content-Type": "application/problem+json", "Request-Id": request_id_shown}
-    if refusal.row.status in (429, 503):
-        verdict = getattr(request.state, "verdict", None)
-        wait_ms = verdict.wait_ms if verdict is not None and refusal.code == "rate_limited" else 1_000
-        headers["Retry-After"] = str(max(1, -(-wait_ms // 1000)))
-    if refusal.row.status == 401:
-        headers["WWW-Authenticate"] = "Bearer"
-    return Response(
-        msgspec.json.encode(refusal.problem(request_id_shown)),
-        status_code=refusal.row.status,
-        headers=headers,
-        media_type=MediaType.JSON,
-    )
-
-
-def _refusal(error: Exception) -> ApiError:
-    if isinstance(error, ApiError):
-        return error
-    if isinstance(error, ValidationException):
-        faults = error.extra if isinstance(error.extra, list) else []
-        said = "; ".join(
-            f"{fault.get('key', '')}: {fault.get('message', '')}" for fault in faults if isinstance(fault, dict)
-        )
-        return ApiError("malformed", said or str(error.detail))
-    if isinstance(error, HTTPException):
-        code = {404: "not_found", 405: "method_not_allowed", 413: "too_large"}.get(error.status_code)
-        if code is None and 400 <= error.status_code < 500:
-            return ApiError("malformed", str(error.detail))
-        if code is not None:
-            return ApiError(code)
-    return ApiError("internal", "the fault is logged under this request_id")

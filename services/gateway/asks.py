@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import time
 from collections.abc import Callable
 from typing import Any, Final
 
-import asyncpg
 import msgspec
 
 from schemas.requests import Request
 from services.gateway.auth import Caller
+from services.gateway.database import Database, Row
 from services.gateway.errors import CODES, ApiError
 from services.runtime.log import Log, LogError, Outgoing, WriteRefused
 
@@ -38,8 +39,8 @@ class Outcome(msgspec.Struct, frozen=True):
 class Asks:
     """Writes single records to `requests`, `delivery` and `keys`, one append in flight each."""
 
-    def __init__(self, pool: asyncpg.Pool, open_log: Callable[[str], Log]) -> None:
-        self._pool = pool
+    def __init__(self, database: Database, open_log: Callable[[str], Log]) -> None:
+        self._database = database
         self._open_log = open_log
         self._logs: dict[str, Log] = {}
         self._locks: dict[str, asyncio.Lock] = {}
@@ -67,17 +68,25 @@ class Asks:
             await self.append("requests", request)
         elif bytes(known["digest"]) != digest:
             raise ApiError("request_reused")
-        pause_s, waited_s = _FIRST_POLL_S, 0.0
-        while waited_s < wait_s:
-            row = await self._find(request.request_id)
+        pause_s, deadline_s = _FIRST_POLL_S, time.monotonic() + wait_s
+        while time.monotonic() < deadline_s:
+            row = await self._look(request.request_id)
             if row is not None and bytes(row["digest"]) != digest:
                 raise ApiError("request_reused")
             if row is not None and row["state"] != "pending":
                 return _outcome(row)
             await asyncio.sleep(pause_s)
-            waited_s += pause_s
             pause_s = min(pause_s * 1.5, _POLL_S_MAX)
         return Outcome(request.request_id, "pending")
+
+    async def _look(self, request_id: str) -> Row | None:
+        """None also while the database is away: the request is in the log, and will be settled."""
+        try:
+            return await self._find(request_id)
+        except ApiError as error:
+            if error.code != "not_ready":
+                raise
+            return None
 
     async def outcome(self, request_id: str) -> Outcome:
         """Raises ApiError unknown_request."""
@@ -86,24 +95,29 @@ class Asks:
             raise ApiError("unknown_request")
         return _outcome(row)
 
-    async def _find(self, request_id: str) -> asyncpg.Record | None:
-        return await self._pool.fetchrow(
+    async def _find(self, request_id: str) -> Row | None:
+        return await self._database.fetchrow(
             "SELECT request_id, digest, state, code, need, have, outcome FROM settlement.requests WHERE request_id = $1",
             request_id,
         )
 
 
-def _outcome(row: asyncpg.Record) -> Outcome:
+def _outcome(row: Row) -> Outcome:
     outcome = row["outcome"]
     document = msgspec.json.decode(outcome) if isinstance(outcome, str | bytes) else outcome
     return Outcome(row["request_id"], row["state"], row["code"], row["need"], row["have"], document)
 
 
+def refusal_of(outcome: Outcome) -> ApiError:
+    """Of a refused request."""
+    assert outcome.code in CODES, f"settlement refuses with {outcome.code}, which has no answer"
+    return ApiError(outcome.code, need=outcome.need, have=outcome.have)
+
+
 def refuse(outcome: Outcome) -> Outcome:
     """Raises the ApiError of a refused request; gives back any other."""
     if outcome.state == "refused":
-        code = outcome.code if outcome.code in CODES else "internal"
-        raise ApiError(code, "" if code != "internal" else outcome.code, need=outcome.need, have=outcome.have)
+        raise refusal_of(outcome)
     return outcome
 
 

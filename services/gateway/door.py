@@ -20,6 +20,7 @@ from schemas.codec import EventsRecord, decode_record, encode_frame, read_header
 from schemas.commands import Command
 from schemas.events import Event
 from services.gateway.errors import ApiError
+from services.gateway.progress import Progress
 from services.runtime.log import Log, LogError, Outgoing, WriteRefused
 
 FRAME_MAX: Final = 64
@@ -56,13 +57,15 @@ def answers_of(record: EventsRecord) -> dict[int, Answer]:
 class Door:
     """See the module. `open_log` gives a fresh connection to `commands` after one has failed."""
 
-    def __init__(self, shard: int, writer: int, open_log: Callable[[], Log], events: Log) -> None:
+    def __init__(self, shard: int, writer: int, open_log: Callable[[], Log], events: Log, progress: Progress) -> None:
+        """`progress` is told of every record before anybody is answered from it."""
         self.shard = shard
         self.seq = 0
         """Of the newest record of `events` seen."""
         self._writer = writer
         self._open_log = open_log
         self._events = events
+        self._progress = progress
         self._position = 0
         self._frame_no = 0
         self._queue: deque[tuple[Command, asyncio.Future[Answer]]] = deque()
@@ -75,6 +78,7 @@ class Door:
         if self._position > first:
             for record in await self._events.read(self._position - 1, count=1, wait_ms=1_000):
                 self.seq = read_headers(record.headers).seq
+        self._progress.begin(self.shard, self.seq)
 
     async def submit(self, command: Command) -> Answer:
         """One command's answer. Raises ApiError: overloaded, not_ready (no effect), outcome_unknown."""
@@ -131,6 +135,7 @@ class Door:
                 self._position = record.offset + 1
                 envelope = read_headers(record.headers)
                 self.seq = max(self.seq, envelope.seq)
+                self._progress.saw(self.shard, envelope.seq, envelope.accounts)
                 if envelope.writer == self._writer and envelope.frame_no in self._pending:
                     self._resolve(decode_record(record.value))
 

@@ -10,6 +10,7 @@ Every code of the engine and of settlement has its row in CODES; a test walks th
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Final, Literal, NamedTuple
 
 from schemas.http import Problem
@@ -22,27 +23,57 @@ class Row(NamedTuple):
     status: int
     title: str
     advice: str
-    money: bool = False
-    """Whether `need` and `have` are µUSD."""
+    numbers: str = ""
+    """Sentence of the engine's or settlement's numbers, with {need} and {have}; which of them it names the answer has as well."""
+    unit: Literal["plain", "usd", "hour"] = "plain"
     retryable: bool = False
 
 
 CODES: Final[dict[str, Row]] = {
     # The engine: schemas.events.Code, lower case.
-    "not_offered_yet": Row(422, "This is declared and not offered yet", "docs/rules say what is"),
+    "not_offered_yet": Row(422, "This is declared and not offered yet", "the README lists what is not"),
     "unknown_account": Row(404, "There is no such account", "check the account's number"),
     "unknown_class": Row(404, "There is no such class", "GET /v1/classes lists them"),
-    "unknown_contract": Row(404, "This hour is not listed", "GET /v1/contracts?class=... lists those that are"),
-    "wrong_phase": Row(422, "The gate of this hour is closed", "choose a later hour"),
+    "unknown_contract": Row(
+        404,
+        "This hour is not listed",
+        "GET /v1/contracts?class=... lists those that are",
+        numbers="the hour from {need}",
+        unit="hour",
+    ),
+    "wrong_phase": Row(
+        422, "The gate of this hour is closed", "choose a later hour", numbers="the hour from {need}", unit="hour"
+    ),
     "halted": Row(422, "Trading is halted or cancel-only", "wait until it opens; cancels are accepted", retryable=True),
     "wrong_side": Row(422, "The side is not buy or sell", "say buy or sell"),
     "wrong_tif": Row(422, "This time in force does not fit here", "use gtc, ioc or fok; only gtc while post-only"),
     "wrong_flags": Row(422, "These options do not fit together", "post_only goes with gtc only"),
-    "wrong_qty": Row(422, "The quantity is not tradable", "use a positive multiple of the lot, at most 1000000"),
-    "wrong_price": Row(422, "The price is not on the tick", "use a positive multiple of the tick", money=True),
-    "outside_collar": Row(422, "The price is outside the collar", "stay within the bound given", money=True),
-    "insufficient_funds": Row(422, "The account cannot cover this", "deposit, or ask for less", money=True),
-    "insufficient_backing": Row(422, "More than may be sold", "declare capacity, or sell what you hold"),
+    "wrong_qty": Row(
+        422,
+        "The quantity is not tradable",
+        "use a positive multiple of the lot, at most 1000000",
+        numbers="the lot is {need}",
+    ),
+    "wrong_price": Row(
+        422,
+        "The price is not on the tick",
+        "use a positive multiple of the tick",
+        numbers="the tick is {need}",
+        unit="usd",
+    ),
+    "outside_collar": Row(
+        422, "The price is outside the collar", "stay within it", numbers="its bound is {need}", unit="usd"
+    ),
+    "insufficient_funds": Row(
+        422,
+        "The account cannot cover this",
+        "deposit, or ask for less",
+        numbers="needs {need}, {have} there",
+        unit="usd",
+    ),
+    "insufficient_backing": Row(
+        422, "More than may be sold", "declare capacity, or sell what you hold", numbers="needs {need}, {have} there"
+    ),
     "duplicate_client_id": Row(409, "This client order id stands for another order", "use a new id"),
     "wrong_client_id": Row(
         422, "The client order id is not usable", "use 1 to 36 printable ASCII characters without space"
@@ -52,14 +83,28 @@ CODES: Final[dict[str, Row]] = {
     ),
     "wrong_validity": Row(422, "valid_for_ms is out of range", "use 1 to 600000"),
     "would_trade": Row(422, "Post-only, and it would trade at once", "lower the bid or raise the ask"),
-    "cannot_fill": Row(422, "Fill-or-kill, and the book cannot fill it", "ask for less, or use ioc"),
+    "cannot_fill": Row(
+        422,
+        "Fill-or-kill, and the book cannot fill it",
+        "ask for less, or use ioc",
+        numbers="{have} of {need} could be filled",
+    ),
     "unknown_order": Row(404, "No open order has this id", "GET /v1/orders shows the open ones"),
-    "too_many_orders": Row(422, "Too many open orders", "cancel some first"),
-    "stale_version": Row(409, "A newer version of this backing is in force", "use a higher version"),
+    "too_many_orders": Row(422, "Too many open orders", "cancel some first", numbers="{need} are allowed"),
+    "stale_version": Row(
+        409,
+        "A newer version of this backing is in force",
+        "use a higher version",
+        numbers="version {have} is in force",
+    ),
     "wrong_role": Row(403, "The account's role does not permit this", "ask an operator for the role"),
     "wrong_ground": Row(422, "There is no such ground", "use declared or promised"),
     "wrong_collateral": Row(
-        422, "The collateral price does not fit", "use at least the collar's upper bound", money=True
+        422,
+        "The collateral price does not fit",
+        "use at least the collar's upper bound, and 0 where nothing is promised",
+        numbers="the bound is {need}",
+        unit="usd",
     ),
     "wrong_class": Row(422, "The class contradicts itself or the one listed", "list a new version as a new class"),
     "wrong_amount": Row(422, "The amount is not usable", "use a positive amount"),
@@ -98,6 +143,7 @@ CODES: Final[dict[str, Row]] = {
     "unknown_request": Row(404, "There is no such request", "it may not have been settled yet", retryable=True),
     "method_not_allowed": Row(405, "This address does not take this method", "docs/api.md lists the methods"),
     "too_large": Row(413, "The body is too large", "send at most 64 KiB"),
+    "wrong_content_type": Row(415, "The body is not JSON", "send Content-Type: application/json"),
     "rate_limited": Row(429, "Too many requests", "wait as Retry-After says", retryable=True),
     "overloaded": Row(503, "Settlement lags behind", "wait a moment; cancels are accepted", retryable=True),
     "not_ready": Row(503, "The gateway does not reach its log or database", "try again in a moment", retryable=True),
@@ -110,7 +156,7 @@ CODES: Final[dict[str, Row]] = {
 
 
 class ApiError(Exception):
-    """A refusal with its code. `need` and `have`: the numbers of its sentence."""
+    """A refusal with its code. `need` and `have`: the numbers of its sentence, in the row's unit."""
 
     def __init__(self, code: str, detail: str = "", *, need: int = 0, have: int = 0) -> None:
         self.code = code
@@ -124,26 +170,29 @@ class ApiError(Exception):
         """`rejected`: nothing has changed; `unknown`: something may have."""
         return "unknown" if self.code in ("outcome_unknown", "internal") else "rejected"
 
-    def _sentence(self) -> str:
-        numbers = ""
-        if self.need or self.have:
-            need, have = (self._shown(number) for number in (self.need, self.have))
-            numbers = (
-                f"needs {need}, {have} there: " if self.have or self.code.startswith("insufficient") else f"{need}: "
-            )
-        return f"{numbers}{self.row.advice}"
+    def numbers(self) -> dict[str, str | int]:
+        """`need` and `have`, where there are numbers and the sentence names them."""
+        if not self.need and not self.have:
+            return {}
+        both = {"need": self.need, "have": self.have}
+        return {name: self._shown(number) for name, number in both.items() if f"{{{name}}}" in self.row.numbers}
 
-    def _shown(self, number: int) -> str:
-        return f"{format_usd(number)} USD" if self.row.money else str(number)
+    def _sentence(self) -> str:
+        usd = " USD" if self.row.unit == "usd" else ""
+        shown = {name: f"{number}{usd}" for name, number in self.numbers().items()}
+        return f"{self.row.numbers.format(**shown)}: {self.row.advice}" if shown else self.row.advice
+
+    def _shown(self, number: int) -> str | int:
+        match self.row.unit:
+            case "usd":
+                return format_usd(number)
+            case "hour":
+                return f"{datetime.fromtimestamp(number * 3600, UTC):%Y-%m-%dT%H:%MZ}"
+            case "plain":
+                return number
 
     def problem(self, request_id: str) -> Problem:
         """Body of the answer."""
-        shown = {}
-        if self.need or self.have:
-            shown = {
-                name: format_usd(number) if self.row.money else number
-                for name, number in (("need", self.need), ("have", self.have))
-            }
         return Problem(
             type=f"/problems/{self.code}",
             title=self.row.title,
@@ -153,5 +202,5 @@ class ApiError(Exception):
             request_id=request_id,
             retryable=self.row.retryable,
             outcome=self.outcome,
-            **shown,
+            **self.numbers(),
         )

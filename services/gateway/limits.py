@@ -15,6 +15,8 @@ class Verdict(NamedTuple):
 
     remaining: int
     wait_ms: int
+    full_ms: int
+    """Until the bucket is full again, if nothing more is asked."""
 
 
 class Limits:
@@ -35,4 +37,16 @@ class Limits:
         self._buckets[key] = (tokens, now_ms)
         if len(self._buckets) > KEYS_MAX:
             del self._buckets[next(iter(self._buckets))]
-        return Verdict(tokens // 1000, 0 if allowed else -(-(1000 - tokens) // self.rate_per_s))
+        return Verdict(
+            remaining=tokens // 1000,
+            wait_ms=0 if allowed else -(-(1000 - tokens) // self.rate_per_s),
+            full_ms=-(-(self.burst * 1000 - tokens) // self.rate_per_s),
+        )
+
+    def headers(self, verdict: Verdict | None) -> dict[str, str]:
+        """RateLimit fields: the policy, and to a caller that is known what is left of it."""
+        window_s = -(-self.burst // self.rate_per_s)
+        shown = {"ratelimit-policy": f'"key";q={self.burst};w={window_s}'}
+        if verdict is not None:
+            shown["ratelimit"] = f'"key";r={verdict.remaining};t={-(-verdict.full_ms // 1000)}'
+        return shown

@@ -1,14 +1,20 @@
 """Placing and cancelling: from a body to a command, through the door, to an answer.
 
+A client order id that settlement knows is answered from its projection: the same body with the order as it stands, another body
+with a refusal, however long ago it was (the engine itself remembers for 15 minutes). Only an id that is not known goes on.
+
 A bid that lacks cash is tried first (docs/decisions/004-try-first.md): the engine alone judges; when it says what is
 missing and the wallet has it, the money is moved and the order sent again. A refusal does not use up a client order id.
 """
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
+from weakref import WeakValueDictionary
 
 from schemas import http
 from schemas.commands import CancelOrder, Flag, PlaceOrder, SetState, Side, Tif
@@ -24,20 +30,23 @@ from schemas.events import (
     StateSet,
 )
 from schemas.ids import format_order, is_client_id, shard_of_order
-from schemas.requests import ToTrading
-from schemas.units import format_usd, parse_usd
-from services.gateway.asks import Asks, refuse
+from schemas.requests import FromTrading, ToTrading
+from schemas.units import Micros, format_usd, parse_usd
+from services.gateway.asks import WAIT_S, Asks, refuse
 from services.gateway.auth import Caller
+from services.gateway.database import Row
 from services.gateway.door import Answer, Door
 from services.gateway.errors import ApiError
-from services.gateway.reads import LAG_MS_MAX, TIFS, Classes, Progress, Reads, Row, reason_name
+from services.gateway.progress import LAG_MS_MAX, Progress
+from services.gateway.reads import TIFS, Classes, Reads, reason_name
 from services.gateway.times import MarketClock, iso
 from services.runtime.log import Clock
 
 VALID_MS_MAX: Final = 600_000
-ENGINE_WINDOW_MS: Final = 900_000
-"""How long the engine itself knows a client order id; with a minute to spare the door looks further back."""
+CANCEL_VALID_MS: Final = 30_000
 QTY_MAX: Final = 2**31
+FUNDINGS_MAX: Final = 4
+"""Transfers for one bid: more than one is needed only when another gateway's bids take the money on its way."""
 
 
 def decimal(text: str) -> int:
@@ -68,6 +77,8 @@ class Orders:
         self._asks = asks
         self._clock = clock
         self._market = market
+        self._purses: WeakValueDictionary[tuple[int, int], asyncio.Lock] = WeakValueDictionary()
+        """(account, shard) → whoever moves money there for a bid; gone with the last who waits."""
 
     # --- Place -----------------------------------------------------------------------------------------
 
@@ -75,25 +86,20 @@ class Orders:
         """Raises ApiError."""
         of_class, contract = await self._classes.contract(body.contract)
         price = decimal(body.price)
-        client_id = body.client_order_id
-        if client_id and not is_client_id(client_id):
+        if body.client_order_id and not is_client_id(body.client_order_id):
             raise ApiError("wrong_client_id")
         if not 0 < body.valid_for_ms <= VALID_MS_MAX:
             raise ApiError("wrong_validity")
         if not 0 < body.qty < QTY_MAX:
             raise ApiError("wrong_qty", need=of_class["lot"])
-        known = await self._reads.order_by_client_id(caller.account, client_id) if client_id else None
-        if known is None and self._progress.lag_ms(of_class["shard"]) > LAG_MS_MAX:
+        known = await self._known(caller, body.client_order_id)
+        if known is not None:
+            return await self._again(caller, known, self._command(caller, contract, body, price))
+        if self._progress.lag_ms(of_class["shard"]) > LAG_MS_MAX:
             raise ApiError("overloaded")
-        if known is not None and self._is_forgotten(known):
-            return await self._old(known, contract, body, price)
         door = self._doors[of_class["shard"]]
-        answer = await door.submit(self._command(caller, contract, body, price))
-        outcome = answer.outcome
-        if isinstance(outcome, Rejected) and outcome.code == Code.INSUFFICIENT_FUNDS:
-            await self._fund(caller, door.shard, outcome)
-            answer = await door.submit(self._command(caller, contract, body, price))
-        return await self._placed(caller, door.shard, answer)
+        answer = await self._submit_funded(caller, door, lambda: self._command(caller, contract, body, price))
+        return await self._placed(caller, answer)
 
     def _command(self, caller: Caller, contract: int, body: http.OrderRequest, price: int) -> PlaceOrder:
         flags = (Flag.POST_ONLY if body.post_only else 0) | (
@@ -116,10 +122,70 @@ class Orders:
         ahead_ms = min(valid_for_ms * self._market.rate, VALID_MS_MAX)
         return self._market.market_ms(self._clock.now_ms()) + ahead_ms
 
-    async def _fund(self, caller: Caller, shard: int, refusal: Rejected) -> None:
-        """Move what is missing from the wallet. Raises ApiError insufficient_funds with what there is in all."""
+    # --- Known client order ids --------------------------------------------------------------------------
+
+    async def _known(self, caller: Caller, client_id: str) -> Row | None:
+        return await self._reads.order_by_client_id(caller.account, client_id) if client_id else None
+
+    async def _again(self, caller: Caller, known: Row, command: PlaceOrder) -> http.OrderAnswer:
+        """Of a known id: a repeat passes however far settlement lags, with the order as it is settled so far."""
+        first = tuple(known[name] for name in ("contract", "side", "qty", "price", "tif", "flags"))
+        if first != (command.contract, command.side, command.qty, command.price, command.tif, command.flags):
+            raise _duplicate(known["order_id"])
+        row = known
+        with contextlib.suppress(ApiError):
+            await self._progress.wait_for(caller.account)
+            row = await self._reads.order(caller.account, known["order_id"]) or known
+        return await self._reads.order_answer(row, repeated=True)
+
+    # --- Money for a bid ---------------------------------------------------------------------------------
+
+    async def _submit_funded(self, caller: Caller, door: Door, command: Callable[[], PlaceOrder]) -> Answer:
+        """Submit; while money is missing, and the wallet has it, move it and submit again.
+
+        One bid of an account at a time: two would both count on the same free balance, and one would find it gone.
+        """
+        answer = await door.submit(command())
+        if not _is_short(answer):
+            return answer
+        purse = self._purses.setdefault((caller.account, door.shard), asyncio.Lock())
+        others = purse.locked()
+        try:
+            async with asyncio.timeout(WAIT_S):
+                await purse.acquire()
+        except TimeoutError:
+            raise ApiError("not_ready", "other bids of yours wait for their money: send it again in a moment") from None
+        try:
+            return await self._fund_and_submit(
+                caller, door, command, await door.submit(command()) if others else answer
+            )
+        finally:
+            purse.release()
+
+    async def _fund_and_submit(
+        self, caller: Caller, door: Door, command: Callable[[], PlaceOrder], answer: Answer
+    ) -> Answer:
+        moved, refused = 0, False
+        try:
+            for _ in range(FUNDINGS_MAX):
+                if not _is_short(answer):
+                    break
+                moved += await self._fund(caller, door.shard, answer.outcome)
+                answer = await door.submit(command())
+            refused = isinstance(answer.outcome, Rejected)
+        except ApiError as error:
+            refused = error.outcome == "rejected"
+            raise
+        finally:
+            if moved and refused:
+                await self._give_back(caller, door.shard, moved)
+        return answer
+
+    async def _fund(self, caller: Caller, shard: int, refusal: Event) -> Micros:
+        """Move what is missing from the wallet; how much. Raises ApiError insufficient_funds with what there is in all."""
+        assert isinstance(refusal, Rejected)
         missing = refusal.need - refusal.have
-        request = ToTrading(f"{caller.account}:auto-{secrets.token_hex(12)}", caller.account, shard, missing)
+        request = ToTrading(_own_request(caller), caller.account, shard, missing)
         outcome = await self._asks.ask(request)
         if outcome.state == "pending":
             raise ApiError(
@@ -134,33 +200,28 @@ class Orders:
                 have=refusal.have + outcome.have,
             )
         refuse(outcome)
+        return missing
 
-    def _is_forgotten(self, known: Row) -> bool:
-        """Whether the engine may no longer know this client id."""
-        age_ms = self._market.market_ms(self._clock.now_ms()) - int(known["accepted_ms"])
-        return known["state"] != "open" and age_ms >= ENGINE_WINDOW_MS - 60_000 * self._market.rate
+    async def _give_back(self, caller: Caller, shard: int, moved: Micros) -> None:
+        """The order that it was moved for is refused, and a refusal leaves everything as it was."""
+        # What does not get through now is swept back when it has been idle for a while.
+        with contextlib.suppress(ApiError):
+            await self._asks.ask(FromTrading(_own_request(caller), caller.account, shard, moved))
 
-    async def _old(self, known: Row, contract: int, body: http.OrderRequest, price: int) -> http.OrderAnswer:
-        first = (known["contract"], known["side"], known["qty"], known["price"], known["tif"])
-        again = (contract, Side.BUY if body.side == "buy" else Side.SELL, body.qty, price, Tif[body.tif.upper()])
-        if first != again:
-            raise ApiError(
-                "duplicate_client_id", f"it stands for order {format_order(known['order_id'])}: use a new id"
-            )
-        return await self._reads.order_answer(known, repeated=True)
+    # --- Answers -----------------------------------------------------------------------------------------
 
-    async def _placed(self, caller: Caller, shard: int, answer: Answer) -> http.OrderAnswer:
+    async def _placed(self, caller: Caller, answer: Answer) -> http.OrderAnswer:
         outcome = answer.outcome
-        self._progress.wrote(caller.account, shard, answer.seq)
-        if isinstance(outcome, OrderAccepted):
-            return await self._accepted(outcome, answer)
-        if isinstance(outcome, OrderRepeated):
+        if isinstance(outcome, Rejected):
+            raise refusal_of(outcome)
+        with _after_the_fact():
+            if isinstance(outcome, OrderAccepted):
+                return await self._accepted(outcome, answer)
+            assert isinstance(outcome, OrderRepeated), f"{outcome!r} answers something else"
             await self._progress.wait_for(caller.account)
             row = await self._reads.order(caller.account, outcome.order)
-            if row is None:
-                raise ApiError("not_settled_yet")
+            assert row is not None, f"order {outcome.order} is settled and not there"
             return await self._reads.order_answer(row, repeated=True)
-        raise refusal_of(outcome)
 
     async def _accepted(self, order: OrderAccepted, answer: Answer) -> http.OrderAnswer:
         fills = [event for event in answer.effects if isinstance(event, Filled) and event.taker_order == order.order]
@@ -211,32 +272,35 @@ class Orders:
         shard = shard_of_order(order)
         if shard >= len(self._doors):
             raise ApiError("unknown_order")
-        return await self._cancelled(caller, shard, CancelOrder(caller.account, order, "", self._valid_until(30_000)))
+        return await self._cancelled(shard, CancelOrder(caller.account, order, "", self._valid_until(CANCEL_VALID_MS)))
 
     async def cancel_client_id(self, caller: Caller, client_id: str) -> http.CancelAnswer:
-        """By the account's own id: every shard is asked, since only the engines know what is open."""
+        """By the account's own id: in the order's shard, or where that is not known yet in every one."""
         if not is_client_id(client_id):
             raise ApiError("wrong_client_id")
-        command = CancelOrder(caller.account, 0, client_id, self._valid_until(30_000))
+        known = None
+        with contextlib.suppress(ApiError):  # a cancel passes without the database, too
+            known = await self._known(caller, client_id)
+        shards = range(len(self._doors)) if known is None else [known["shard"]]
         refusal = ApiError("unknown_order")
-        for shard in range(len(self._doors)):
+        for shard in shards:
+            command = CancelOrder(caller.account, 0, client_id, self._valid_until(CANCEL_VALID_MS))
             try:
-                return await self._cancelled(caller, shard, command)
+                return await self._cancelled(shard, command)
             except ApiError as error:
                 if error.code not in ("unknown_order", "unknown_account"):
-                    raise
-                refusal = error
+                    refusal = error
         raise refusal
 
-    async def _cancelled(self, caller: Caller, shard: int, command: CancelOrder) -> http.CancelAnswer:
+    async def _cancelled(self, shard: int, command: CancelOrder) -> http.CancelAnswer:
         answer = await self._doors[shard].submit(command)
-        self._progress.wrote(caller.account, shard, answer.seq)
         if not isinstance(answer.outcome, CancelAccepted):
             raise refusal_of(answer.outcome)
         (end,) = [event for event in answer.effects if isinstance(event, OrderCancelled)]
-        return http.CancelAnswer(
-            order_id=format_order(end.order), contract=await self._classes.symbol(end.contract), cancelled=end.qty
-        )
+        with _after_the_fact():
+            return http.CancelAnswer(
+                order_id=format_order(end.order), contract=await self._classes.symbol(end.contract), cancelled=end.qty
+            )
 
     # --- Operators -------------------------------------------------------------------------------------
 
@@ -246,14 +310,36 @@ class Orders:
         answer = await self._doors[row["shard"]].submit(SetState(caller.owner, class_no, hour, state, reason))
         if not isinstance(answer.outcome, StateSet):
             raise refusal_of(answer.outcome)
-        self._progress.wrote(caller.account, row["shard"], answer.seq)
         return answer.outcome
 
 
 def refusal_of(outcome: Event) -> ApiError:
     """A rejection of the engine → what the caller is told."""
     assert isinstance(outcome, Rejected), f"{outcome!r} answers something else"
-    code = Code(outcome.code).name.lower()
     if outcome.code == Code.DUPLICATE_CLIENT_ID:
-        return ApiError(code, f"it stands for order {format_order(outcome.have)}: use a new id")
-    return ApiError(code, need=outcome.need, have=outcome.have)
+        return _duplicate(outcome.have)
+    return ApiError(Code(outcome.code).name.lower(), need=outcome.need, have=outcome.have)
+
+
+def _duplicate(order: int) -> ApiError:
+    return ApiError("duplicate_client_id", f"it stands for order {format_order(order)}: use a new id")
+
+
+def _is_short(answer: Answer) -> bool:
+    return isinstance(answer.outcome, Rejected) and answer.outcome.code == Code.INSUFFICIENT_FUNDS
+
+
+def _own_request(caller: Caller) -> str:
+    """Id of a request that the door makes for a caller: it has none of his keys' form."""
+    return f"{caller.account}:auto-{secrets.token_hex(12)}"
+
+
+@contextlib.contextmanager
+def _after_the_fact() -> Iterator[None]:
+    """What fails while an answer is being written down does not undo what it is about."""
+    try:
+        yield
+    except ApiError as error:
+        raise ApiError(
+            "outcome_unknown", "it has happened, and cannot be shown yet: send the same again with the same id"
+        ) from error

@@ -1,28 +1,23 @@
 """What members and the public read: settlement's projections in Postgres, turned into the answers of `schemas.http`.
 
-Read-only. A caller's reads wait until settlement has passed his last acknowledged write (`Progress.wait_for`).
+Read-only. A caller's reads wait until settlement has passed what concerns him (`progress.Progress.wait_for`).
 """
 
 from __future__ import annotations
 
-import asyncio
-import time
 import tomllib
-from collections import defaultdict, deque
+from collections import defaultdict
 from typing import Any, Final, Literal
-
-import asyncpg
 
 from schemas import http
 from schemas.commands import Flag, Ground, Side
 from schemas.events import Reason
 from schemas.ids import class_no_of, contract_of, format_order, format_symbol, hour_of, parse_symbol
 from schemas.units import BP, MS_PER_MINUTE, bid_hold, format_usd, promise_collateral
+from services.gateway.database import Database, Row
 from services.gateway.errors import ApiError
 from services.gateway.times import iso, iso_hour
 
-READ_WAIT_S: Final = 1.0
-LAG_MS_MAX: Final = 2_000
 ROWS_MAX: Final = 500
 _KINDS: Final = {2: "wallet", 3: "payout", 4: "transit", 5: "trading", 8: "collateral"}
 _SIDES: Final[dict[int, Literal["buy", "sell"]]] = {int(Side.BUY): "buy", int(Side.SELL): "sell"}
@@ -37,65 +32,18 @@ ROLES: Final[dict[int, Literal["member", "provider", "market_maker"]]] = {0: "me
 GROUNDS: Final[dict[int, Literal["declared", "promised", "ready"]]] = {1: "declared", 2: "promised", 3: "ready"}
 """Names at the edge; a test holds them against the enums."""
 
-Row = asyncpg.Record
-
-
-class Progress:
-    """How far settlement has come, and each account's last acknowledged write at this gateway."""
-
-    def __init__(self, pool: asyncpg.Pool, shards: int) -> None:
-        self._pool = pool
-        self.settled = [0] * shards
-        self._seen: list[deque[tuple[float, int]]] = [deque() for _ in range(shards)]
-        """(when, seq seen in events then) of what is not settled yet."""
-        self._written: dict[int, dict[int, int]] = defaultdict(dict)
-        """account -> shard -> seq."""
-
-    async def refresh(self, seqs: list[int]) -> None:
-        """Read the cursors; `seqs`: newest seq seen per shard."""
-        for row in await self._pool.fetch("SELECT partition, seq FROM settlement.cursors WHERE topic = $1", "events"):
-            if row["partition"] < len(self.settled):
-                self.settled[row["partition"]] = row["seq"]
-        now = time.monotonic()
-        for shard, seq in enumerate(seqs):
-            seen = self._seen[shard]
-            if not seen or seen[-1][1] < seq:
-                seen.append((now, seq))
-            while seen and seen[0][1] <= self.settled[shard]:
-                seen.popleft()
-
-    def lag_ms(self, shard: int) -> int:
-        """For how long settlement has owed the oldest record that it has not settled."""
-        seen = self._seen[shard]
-        return int((time.monotonic() - seen[0][0]) * 1000) if seen else 0
-
-    def wrote(self, account: int, shard: int, seq: int) -> None:
-        """An acknowledged write of the account."""
-        self._written[account][shard] = seq
-
-    async def wait_for(self, account: int) -> None:
-        """Until settlement has passed the account's writes. Raises ApiError not_settled_yet."""
-        waited = 0.0
-        while any(self.settled[shard] < seq for shard, seq in self._written.get(account, {}).items()):
-            if waited >= READ_WAIT_S:
-                raise ApiError("not_settled_yet")
-            await asyncio.sleep(0.005)
-            waited += 0.005
-            await self.refresh([0] * len(self.settled))
-        self._written.pop(account, None)
-
 
 class Classes:
     """Listed classes, by id and number; read again when one is asked for that is not known."""
 
-    def __init__(self, pool: asyncpg.Pool) -> None:
-        self._pool = pool
+    def __init__(self, database: Database) -> None:
+        self._database = database
         self.by_id: dict[str, Row] = {}
         self.by_no: dict[int, Row] = {}
 
     async def refresh(self) -> None:
         """Read all."""
-        rows = await self._pool.fetch("SELECT * FROM settlement.classes WHERE listed ORDER BY class_id")
+        rows = await self._database.fetch("SELECT * FROM settlement.classes WHERE listed ORDER BY class_id")
         self.by_id = {row["class_id"]: row for row in rows}
         self.by_no = {row["class_no"]: row for row in rows}
 
@@ -114,7 +62,7 @@ class Classes:
         return self.by_no[class_no]
 
     async def contract(self, symbol: str) -> tuple[Row, int]:
-        """Symbol → (class, contract). Raises ApiError."""
+        """Symbol → (class, contract). Whether the hour is listed is not looked at. Raises ApiError."""
         try:
             class_id, hour = parse_symbol(symbol)
         except ValueError as error:
@@ -153,15 +101,17 @@ def class_answer(row: Row, *, specification: bool = False) -> http.ClassAnswer:
 class Reads:
     """Queries. Amounts leave as decimal strings."""
 
-    def __init__(self, pool: asyncpg.Pool, classes: Classes) -> None:
-        self._pool = pool
+    def __init__(self, database: Database, classes: Classes) -> None:
+        self._database = database
         self._classes = classes
+        self._desks: dict[int, bool] = {}
+        """account -> whether it is the aggregator's own, which never changes."""
 
     # --- Market ----------------------------------------------------------------------------------------
 
     async def contracts(self, row: Row) -> list[http.ContractAnswer]:
         """Hours of a class that have not ended, with the best of each book."""
-        rows = await self._pool.fetch(
+        rows = await self._database.fetch(
             "SELECT c.contract, c.phase, c.state, o.side, o.price, sum(o.leaves) AS qty FROM settlement.contracts c"
             " LEFT JOIN settlement.orders o ON o.contract = c.contract AND o.state = 'open'"
             " WHERE c.class_no = $1 AND c.phase <> 'ended' GROUP BY c.contract, c.phase, c.state, o.side, o.price"
@@ -194,7 +144,7 @@ class Reads:
 
     async def book(self, symbol: str, contract: int, shard: int, depth: int) -> http.BookAnswer:
         """Both sides, best first. Raises ApiError unknown_contract."""
-        async with self._pool.acquire() as db, db.transaction(isolation="repeatable_read", readonly=True):
+        async with self._database.snapshot() as db:
             if await db.fetchval("SELECT 1 FROM settlement.contracts WHERE contract = $1", contract) is None:
                 raise ApiError("unknown_contract")
             rows = await db.fetch(
@@ -214,7 +164,7 @@ class Reads:
 
     async def trades(self, symbol: str, contract: int, limit: int) -> list[http.TradeAnswer]:
         """Newest first, without names."""
-        rows = await self._pool.fetch(
+        rows = await self._database.fetch(
             "SELECT shard, trade, price, qty, taker_side, time_ms FROM settlement.fills WHERE contract = $1"
             " ORDER BY trade DESC LIMIT $2",
             contract,
@@ -236,7 +186,7 @@ class Reads:
 
     async def orders(self, account: int, state: str, contract: int, limit: int) -> list[http.OrderAnswer]:
         """The account's, newest first. `state` and `contract` empty: all."""
-        rows = await self._pool.fetch(
+        rows = await self._database.fetch(
             "SELECT * FROM settlement.orders WHERE account = $1 AND ($2 = '' OR state = $2) AND ($3 = 0 OR contract = $3)"
             " ORDER BY accepted_ms DESC, order_id DESC LIMIT $4",
             account,
@@ -248,13 +198,13 @@ class Reads:
 
     async def order(self, account: int, order: int) -> Row | None:
         """One of the account's, by id."""
-        return await self._pool.fetchrow(
+        return await self._database.fetchrow(
             "SELECT * FROM settlement.orders WHERE order_id = $1 AND account = $2", order, account
         )
 
     async def order_by_client_id(self, account: int, client_id: str) -> Row | None:
         """The newest with this client id."""
-        return await self._pool.fetchrow(
+        return await self._database.fetchrow(
             "SELECT * FROM settlement.orders WHERE account = $1 AND client_id = $2 ORDER BY accepted_ms DESC, order_id DESC"
             " LIMIT 1",
             account,
@@ -283,7 +233,7 @@ class Reads:
 
     async def fills(self, account: int, limit: int) -> list[http.FillAnswer]:
         """The account's, newest first."""
-        rows = await self._pool.fetch(
+        rows = await self._database.fetch(
             "SELECT f.*, b.desk AS buyer_desk, s.desk AS seller_desk FROM settlement.fills f"
             " JOIN settlement.accounts b ON b.account = f.buyer JOIN settlement.accounts s ON s.account = f.seller"
             " WHERE f.buyer = $1 OR f.seller = $1 ORDER BY f.time_ms DESC, f.trade DESC LIMIT $2",
@@ -312,13 +262,16 @@ class Reads:
 
     async def is_desk(self, account: int) -> bool:
         """Whether the account is the aggregator's own."""
-        return bool(await self._pool.fetchval("SELECT desk FROM settlement.accounts WHERE account = $1", account))
+        if account not in self._desks:
+            desk = await self._database.fetchval("SELECT desk FROM settlement.accounts WHERE account = $1", account)
+            self._desks[account] = bool(desk)
+        return self._desks[account]
 
     # --- Money and hours -------------------------------------------------------------------------------
 
     async def account(self, account: int, scopes: tuple[str, ...]) -> http.AccountAnswer:
         """Raises ApiError unknown_account."""
-        row = await self._pool.fetchrow("SELECT * FROM settlement.accounts WHERE account = $1", account)
+        row = await self._database.fetchrow("SELECT * FROM settlement.accounts WHERE account = $1", account)
         if row is None:
             raise ApiError("unknown_account")
         return http.AccountAnswer(
@@ -327,7 +280,7 @@ class Reads:
 
     async def balance(self, account: int, shards: int) -> http.BalanceAnswer:
         """At one moment of settlement."""
-        async with self._pool.acquire() as db, db.transaction(isolation="repeatable_read", readonly=True):
+        async with self._database.snapshot() as db:
             rows = await db.fetch(
                 "SELECT kind, shard, amount FROM settlement.balances WHERE ref = $1 AND asset = 0 AND kind IN (2, 3, 4, 5, 8)",
                 account,
@@ -368,7 +321,7 @@ class Reads:
 
     async def positions(self, account: int) -> list[http.PositionAnswer]:
         """Hours held and owed that are not settled, by contract."""
-        rows = await self._pool.fetch(
+        rows = await self._database.fetch(
             "SELECT t.contract, coalesce(c.phase, 'ended') AS phase,"
             " sum(CASE WHEN holder = $1 THEN qty ELSE 0 END) AS held, sum(CASE WHEN obligor = $1 THEN qty ELSE 0 END) AS owed,"
             " sum(CASE WHEN holder = $1 THEN cost ELSE 0 END) AS cost,"
@@ -393,7 +346,7 @@ class Reads:
 
     async def ledger(self, account: int, limit: int) -> list[http.LineAnswer]:
         """The account's lines, newest first."""
-        rows = await self._pool.fetch(
+        rows = await self._database.fetch(
             "SELECT e.source, e.shard, e.seq, e.index, e.what, e.time_ms, p.kind, p.amount FROM settlement.postings p"
             " JOIN settlement.entries e USING (source, shard, seq, index)"
             " WHERE p.ref = $1 AND p.kind IN (2, 3, 4, 5, 8) AND p.asset = 0"
@@ -412,9 +365,9 @@ class Reads:
             for r in rows
         ]
 
-    async def withdrawals(self, account: int) -> list[http.WithdrawalAnswer]:
-        """Newest first."""
-        rows = await self._pool.fetch(
+    async def withdrawals(self, account: int, *, simulated: bool) -> list[http.WithdrawalAnswer]:
+        """Newest first. `simulated`: what pays them out is a stand-in."""
+        rows = await self._database.fetch(
             "SELECT * FROM settlement.payouts WHERE account = $1 ORDER BY payout DESC LIMIT $2", account, ROWS_MAX
         )
         return [
@@ -425,13 +378,14 @@ class Reads:
                 state=r["state"],
                 created_at=iso(r["created_ms"]),
                 updated_at=iso(r["updated_ms"]),
+                simulated=simulated,
             )
             for r in rows
         ]
 
     async def capacity(self, account: int) -> list[http.CapacityAnswer]:
         """Backing in hours that have not ended."""
-        rows = await self._pool.fetch(
+        rows = await self._database.fetch(
             "SELECT * FROM settlement.backing WHERE account = $1 ORDER BY contract, ground", account
         )
         return [

@@ -1,0 +1,110 @@
+"""What is HTTP about the door: bodies in, problems and headers out."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+from urllib.parse import unquote
+
+import msgspec
+from litestar import MediaType, Request, Response
+from litestar.connection import ASGIConnection
+from litestar.datastructures import MutableScopeHeaders
+from litestar.datastructures import State as AppState
+from litestar.exceptions import HTTPException, ValidationException
+from litestar.types import Message, Scope
+
+from services.gateway.errors import ApiError
+from services.gateway.limits import Limits
+
+BODY_MAX: Final = 64 * 1024
+_JSON: Final = "application/json"
+_UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""msgspec leaves the last two to Python: text that is not UTF-8, and arrays nested by the thousand."""
+_OF_STATUS: Final = {404: "not_found", 405: "method_not_allowed", 413: "too_large"}
+_log = logging.getLogger("hourbook.gateway")
+
+
+class JsonRequest(Request[Any, Any, AppState]):
+    """Decodes its body strictly, as the struct that the handler declares: a "1" is not a 1, and 1.0 is no whole number."""
+
+    @property
+    def target(self) -> str:
+        """Path and query as they were sent, which is what a signature is over."""
+        raw: bytes = self.scope["raw_path"]
+        query = self.scope["query_string"]
+        return (raw + b"?" + query if query else raw).decode("latin-1")
+
+    async def json(self) -> Any:  # noqa: ANN401 # the struct that the handler declares
+        """The body. Raises ApiError wrong_content_type, malformed."""
+        if self.content_type[0] != _JSON:
+            raise ApiError("wrong_content_type")
+        field = self.route_handler.parsed_data_field
+        assert field is not None, "only handlers with a body ask for it"
+        try:
+            return msgspec.json.decode(await self.body(), type=field.annotation)
+        except _UNREADABLE as error:
+            raise ApiError("malformed", f"the body does not decode: {error}") from None
+
+
+def last_part(request: JsonRequest, before: str) -> str:
+    """What stands in the path after `before`, slashes included. Raises ApiError not_found."""
+    path = request.target.partition("?")[0]
+    try:
+        return unquote(path.removeprefix(before), errors="strict")
+    except UnicodeDecodeError:
+        raise ApiError("not_found", "the path is not UTF-8") from None
+
+
+def rate_limit_headers(limits: Limits) -> Callable[[Message, Scope], Awaitable[None]]:
+    """Hook that puts RateLimit fields on every answer."""
+
+    async def show(message: Message, scope: Scope) -> None:
+        if message["type"] == "http.response.start":
+            headers = MutableScopeHeaders.from_message(message)
+            for name, value in limits.headers(scope.get("state", {}).get("verdict")).items():
+                headers[name] = value
+
+    return show
+
+
+def problem(request: ASGIConnection[Any, Any, Any, Any], error: Exception) -> Response[bytes]:
+    """Any error → application/problem+json (RFC 9457)."""
+    request_id = secrets.token_hex(8)
+    refusal = _refusal(error)
+    if refusal.code == "internal":
+        _log.error("fault in %s, request %s", request.url.path, request_id, exc_info=error)
+    headers = {"Content-Type": "application/problem+json", "Request-Id": request_id}
+    if refusal.row.status in (429, 503):
+        verdict = getattr(request.state, "verdict", None)
+        wait_ms = verdict.wait_ms if verdict is not None and refusal.code == "rate_limited" else 1_000
+        headers["Retry-After"] = str(max(1, -(-wait_ms // 1000)))
+    if refusal.row.status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    if refusal.row.status == 405 and isinstance(error, HTTPException) and error.headers:
+        headers["Allow"] = error.headers["allow"]
+    document = msgspec.to_builtins(refusal.problem(request_id))
+    shown = {name: value for name, value in document.items() if value is not None}
+    return Response(
+        msgspec.json.encode(shown), status_code=refusal.row.status, headers=headers, media_type=MediaType.JSON
+    )
+
+
+def _refusal(error: Exception) -> ApiError:
+    if isinstance(error, ApiError):
+        return error
+    if isinstance(error, ValidationException):
+        faults = error.extra if isinstance(error.extra, list) else []
+        said = "; ".join(
+            f"{fault.get('key', '')}: {fault.get('message', '')}" for fault in faults if isinstance(fault, dict)
+        )
+        return ApiError("malformed", said or str(error.detail))
+    if isinstance(error, HTTPException):
+        code = _OF_STATUS.get(error.status_code)
+        if code is not None:
+            return ApiError(code)
+        if 400 <= error.status_code < 500:
+            return ApiError("malformed", str(error.detail))
+    return ApiError("internal", "the fault is logged under this request_id")

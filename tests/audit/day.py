@@ -9,8 +9,11 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
+
+import asyncpg
 
 from schemas import requests as rq
 from schemas.codec import WRITER_GATEWAY_MIN, WRITER_OPERATOR, WRITER_SHELL, decode_record, encode_frame, epoch_header
@@ -19,6 +22,8 @@ from schemas.delivery import Delivered
 from schemas.events import Event
 from schemas.ids import class_no_of, contract_of, hour_of
 from schemas.units import MS_PER_HOUR
+from services.audit.report import Findings
+from services.audit.run import audit
 from services.matching import snapshot as engine_bytes
 from services.matching.engine import Engine
 from services.matching.quarantine import QuarantineReader, ban
@@ -39,33 +44,36 @@ T0_MS = 1_790_000_000_000 // MS_PER_HOUR * MS_PER_HOUR
 RATE = 120
 SHARDS = 2
 CLASSES = {0: {1: (1, 10, 2_000), 2: (2, 10, 4_000)}, 1: {3: (1, 50, 10_000)}}
+UNDELIVERED = 3
+"""A class of which nobody says what was delivered, so that its escrow and collateral wait."""
 WRITER = WRITER_GATEWAY_MIN + 1
 
 Key = tuple[str, int]
 
 
 class ListLog:
-    """`services.runtime.log.Log` over a list."""
+    """`services.runtime.log.Log` over a list that begins at offset `first`."""
 
-    def __init__(self, topic: str, partition: int, records: list[Record], now_ms: list[int]) -> None:
+    def __init__(self, topic: str, partition: int, records: list[Record], now_ms: list[int], first: int = 0) -> None:
         self.topic = topic
         self.partition = partition
         self.records = records
+        self.first = first
         self._now_ms = now_ms
 
     async def bounds(self) -> tuple[int, int]:
-        return 0, len(self.records)
+        return self.first, self.first + len(self.records)
 
     async def read(self, offset: int, *, count: int = 500, wait_ms: int = 0) -> list[Record]:  # noqa: ARG002 # it is there, or not
-        if not 0 <= offset <= len(self.records):
+        place = offset - self.first
+        if not 0 <= place <= len(self.records):
             raise OutOfRange(f"{self.topic}/{self.partition}: {offset}")
-        return self.records[offset : offset + count]
+        return self.records[place : place + count]
 
     async def append(self, records: Sequence[Outgoing]) -> None:
         for record in records:
-            self.records.append(
-                Record(len(self.records), self._now_ms[0], record.value, tuple(record.headers), record.key)
-            )
+            offset = self.first + len(self.records)
+            self.records.append(Record(offset, self._now_ms[0], record.value, tuple(record.headers), record.key))
 
 
 class Topics:
@@ -74,12 +82,67 @@ class Topics:
     def __init__(self, records: dict[Key, list[Record]] | None = None) -> None:
         self.records: defaultdict[Key, list[Record]] = defaultdict(list, records or {})
         self.now_ms = [T0_MS]
+        self._first: dict[Key, int] = {}
 
     def log(self, topic: str, partition: int = 0) -> ListLog:
-        return ListLog(topic, partition, self.records[topic, partition], self.now_ms)
+        key = (topic, partition)
+        return ListLog(topic, partition, self.records[key], self.now_ms, self._first.get(key, 0))
+
+    def cut(self, topic: str, partition: int, before: int) -> None:
+        """What came before is on the broker no more."""
+        del self.records[topic, partition][:before]
+        self._first[topic, partition] = before
 
     def copy(self) -> Topics:
-        return Topics({key: list(records) for key, records in self.records.items()})
+        copied = Topics({key: list(records) for key, records in self.records.items()})
+        copied.now_ms = list(self.now_ms)
+        return copied
+
+
+class _OneConnection:
+    """As much of a pool as an auditor uses: whatever he reads, he reads in the transaction of this one connection."""
+
+    def __init__(self, connection: asyncpg.Connection) -> None:
+        self._connection = connection
+
+    @asynccontextmanager
+    async def acquire(self) -> AsyncIterator[asyncpg.Connection]:
+        yield self._connection
+
+
+class Copy:
+    """What is left of a day, to be spoilt and audited: logs and snapshots of its own, and a transaction that is undone."""
+
+    def __init__(self, topics: Topics, dsn: str, folder: Path) -> None:
+        self.topics = topics
+        self.folder = folder
+        self.dsn = dsn
+        self._statements: list[str] = []
+
+    def sql(self, *statements: str) -> None:
+        """Before the audit, by somebody who may do everything, past triggers too; the last one must change something."""
+        self._statements += statements
+
+    def audit(self, archive: Path | None = None) -> Findings:
+        return asyncio.run(self._audit(archive))
+
+    async def _audit(self, archive: Path | None) -> Findings:
+        connection = await asyncpg.connect(self.dsn)
+        try:
+            transaction = connection.transaction(isolation="repeatable_read")
+            await transaction.start()
+            await connection.execute("SET LOCAL session_replication_role = replica; SET LOCAL search_path = settlement")
+            for statement in self._statements:
+                said = await connection.execute(statement)
+                assert not said.endswith(" 0"), f"{statement} changed nothing: {said}"
+            pool = _OneConnection(connection)
+            return await audit(self.topics, pool, SHARDS, self.folder, lambda _: None, archive=archive)
+        finally:
+            await connection.close()  # what was not committed is gone
+
+    def broken(self) -> dict[str, list[str]]:
+        """Invariant -> breaches."""
+        return {finding.name: finding.breaches for finding in self.audit() if finding.broken}
 
 
 class _Clock:
@@ -231,18 +294,20 @@ class Day:
             await self.match()
             if chance.random() < 0.3:
                 await self.ask(self._bank.draw(self.topics.now_ms[0]))
-            if chance.random() < 0.1:
-                await self.topics.log("delivery").append([outgoing(self._bank.delivered(self.topics.now_ms[0]))])
+            delivered = self._bank.delivered(self.topics.now_ms[0])
+            if chance.random() < 0.1 and class_no_of(delivered.contract) != UNDELIVERED:
+                await self.topics.log("delivery").append([outgoing(delivered)])
 
     async def _misfortune(self) -> None:
-        """A record that is no frame is taken out of the market; one that is no request is refused."""
+        """A record that is no frame is taken out of the market; what is no request and no delivery is refused."""
         commands, events = (self.topics.log(topic, 1) for topic in ("commands", "events"))
         offset = len(commands.records)
         await commands.append([Outgoing(b"\xc1")])
         what = {"reason": "not a frame", "operator": "olga"}
         digest = record_hash(b"\xc1").hex()
         await ban(commands, events, self.topics.log("quarantine"), offset=offset, hash_hex=digest, **what)
-        await self.topics.log("requests").append([Outgoing(b"\xc1")])
+        for topic in ("requests", "delivery"):
+            await self.topics.log(topic).append([Outgoing(b"\xc1")])
         await self.settle()
 
     async def _take_snapshots(self) -> None:

@@ -7,7 +7,8 @@ Timed: the calls of `apply` (ours, records of 64 commands) and of `process` (the
 with the events they return. Both get command objects built before, and neither encodes or decodes anything. The clock is
 processor time: both are one thread without I/O. The garbage collector is off.
 
-Afterwards ours applies the flow once more, untimed, to look at what it says: every fill, every fee, repeats, conservation.
+Afterwards ours applies the flow once more, untimed, to look at what it says: every fill, every fee, repeats, conservation. Later
+rounds must end in the very state that was looked at.
 """
 
 from __future__ import annotations
@@ -18,9 +19,10 @@ import time
 from importlib.metadata import version
 
 from bench.flow import SEED, Auditor, Frames, opening_frames, order_frames, refuse_repeats
-from bench.measure import done, options, report, rounds, run_side
+from bench.measure import Run, done, options, report, rounds, run_side
 from bench.shard import T0_MS
 from services.matching.engine import Engine
+from services.matching.snapshot import state_hash
 
 ORDERS = 1_000_000
 PUBLISHED = {1_000_000: (189_443, 411_172)}
@@ -55,9 +57,10 @@ def ours(given: argparse.Namespace) -> None:
     for offset, frame in enumerate(frames, first):
         apply(offset, T0_MS, frame)
     seconds = time.process_time() - started
-    ended = (engine.trade_last, engine.title_last, engine.resting_count(), engine.balances())
+    ended = state_hash(engine).hex()
+    facts = {"fills": engine.trade_last, "resting": engine.resting_count(), "ended": ended}
     del engine
-    done(given.orders / seconds, **check(frames, ended))
+    done(given.orders / seconds, **facts, moves=look(frames, ended) if given.look else None)
 
 
 def opened() -> Engine:
@@ -68,27 +71,33 @@ def opened() -> Engine:
     return engine
 
 
-def check(frames: Frames, ended: tuple[object, ...]) -> dict[str, int]:
-    """The run again, looked at; raises where it did not do what is claimed, or ends otherwise than the timed one."""
+def look(frames: Frames, ended: str) -> int:
+    """The run again, looked at; raises where it did not do what is claimed, or ends otherwise. How many pieces moved."""
     engine = opened()
     auditor = Auditor(engine)
     for offset, frame in enumerate(frames, engine.offset + 1):
         auditor.see(engine.apply(offset, T0_MS, frame))
     said = auditor.finish()
-    assert ended == (engine.trade_last, engine.title_last, engine.resting_count(), engine.balances()), "two runs differ"
-    resting = engine.resting_count()
+    assert ended == state_hash(engine).hex(), "two runs of one log differ"
     refuse_repeats(engine, frames)
-    return {"fills": said.fills, "moves": said.moves, "resting": resting}
+    return said.moves
 
 
 def main() -> None:
-    given = options(__doc__, orders=ORDERS, frame=64)
+    given = options(__doc__, rounds=3, orders=ORDERS, frame=64, look=0)
     if given.side:
         (theirs if given.side == "peer" else ours)(given)
         return
-    mine, peer = rounds("engine", given.rounds, lambda side: run_side("engine", side, *given.passed_on))
+    looked = iter((1,))
+
+    def run(side: str) -> Run:
+        extra = ("--look", str(next(looked, 0))) if side == "ours" else ()
+        return run_side("engine", side, *given.passed_on, *extra)
+
+    mine, peer = rounds("engine", given.rounds, run)
     counts = {(run["fills"], run["resting"]) for run in (*mine, *peer)}
     assert len(counts) == 1, f"(fills, resting orders) differ: {counts}"
+    assert len({run["ended"] for run in mine}) == 1, "rounds end in different states"
     (counted,) = counts
     assert counted == PUBLISHED.get(given.orders, counted), f"{counted}: the flow is not the published one"
     report(

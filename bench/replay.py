@@ -1,75 +1,89 @@
-"""Replaying a log (decode, apply, seal, compare chains) against the engine's own speed on the same commands. Aim: at
-least half."""
+"""Replaying a log against the engine's own speed on the same commands. Target: at least half.
+
+Ours: `services.matching.replay.replay` over a log in memory, 64 commands in a record: decode, apply, seal, and compare each chain
+with the one in `events`. Peer: `Engine.apply` alone, with ready-made commands. The flow is that of `bench.flow`.
+
+The clock is processor time: both are one thread without I/O. The garbage collector is off, as in the process.
+"""
 
 from __future__ import annotations
 
+import argparse
+import asyncio
 import gc
-import random
 import time
 
+from bench.flow import Auditor, Frames, opening_frames, order_frames, refuse_repeats
+from bench.logs import Stored
 from bench.measure import done, options, report, rounds, run_side
-from bench.shard import CLASS_NO, FIRST_HOUR, LIST_PRICE, T0_MS, TICK, VALID_MS, opening
-from schemas.codec import CHAIN_START, decode_frame, encode_frame, seal
-from schemas.commands import Command, PlaceOrder, Side, Tif
-from schemas.events import Filled
-from schemas.ids import contract_of
+from bench.shard import T0_MS
+from schemas.codec import CHAIN_START, Frame, encode_frame, epoch_header, seal
 from services.matching.engine import Engine
+from services.matching.replay import replay
+from services.runtime.log import Record
+from services.runtime.supervise import WallClock
 
-COMMANDS = 200_000
+ORDERS = 200_000
 PER_FRAME = 64
-ACCOUNTS = 50
 
 
-def flow(seed: int = 42) -> list[list[Command]]:
-    """Crossing limit orders in four contracts, 64 to a frame."""
-    rng = random.Random(seed)
-    starts = range(0, COMMANDS, PER_FRAME)
-    return [[_order(rng, number) for number in range(first, first + PER_FRAME)] for first in starts]
-
-
-def _order(rng: random.Random, number: int) -> PlaceOrder:
-    side = rng.choice((Side.BUY, Side.SELL))
-    price = LIST_PRICE + rng.randint(-20, 20) * TICK
-    contract = contract_of(CLASS_NO, FIRST_HOUR + rng.randrange(4))
-    tif = Tif.GTC if rng.random() < 0.7 else Tif.IOC
-    return PlaceOrder(
-        rng.randint(1, ACCOUNTS), contract, side, rng.randint(1, 8), price, tif, 0, f"c{number}", VALID_MS
-    )
-
-
-def measure(side: str) -> None:
-    """`ours`: the replay; `peer`: the engine alone."""
-    frames = [*opening(ACCOUNTS), *flow()]
-    opened = len(frames) - len(flow())
+async def side(given: argparse.Namespace) -> None:
+    opened = opening_frames()
+    flow = order_frames(given.orders, PER_FRAME, len(opened))
+    commands = Stored("commands")
+    events = Stored("events")
     engine = Engine()
-    values = [encode_frame(1 << 32, number, frame) for number, frame in enumerate(frames)]
-    for offset in range(opened):
-        engine.apply(offset, T0_MS, frames[offset])
+    seq, chain, auditor = 0, CHAIN_START, None
+    for offset, frame in enumerate([*opened, *flow]):
+        if offset == len(opened):
+            auditor = Auditor(engine)
+        said = engine.apply(offset, T0_MS, frame)
+        if auditor is not None:
+            auditor.see(said)
+        commands.records.append(Record(offset, T0_MS, encode_frame(1 << 32, offset, frame)))
+        for sealed in seal(0, seq, chain, offset, engine.time_ms, Frame(1 << 32, offset, frame), said):
+            seq, chain = sealed.seq, sealed.chain
+            headers = [*sealed.headers, epoch_header(1)]
+            events.records.append(Record(len(events.records), T0_MS, sealed.body, headers))
+    assert auditor is not None
+    fills = auditor.finish().fills
+    refuse_repeats(engine, flow)
+    del engine, said
     gc.collect()
     gc.disable()
-    fills = seq = 0
-    chain = CHAIN_START
-    started = time.perf_counter()
-    for offset in range(opened, len(frames)):
-        if side == "peer":
-            events = engine.apply(offset, T0_MS, frames[offset])
-        else:
-            frame = decode_frame(values[offset])
-            events = engine.apply(offset, T0_MS, frame.commands)
-            for record in seal(0, seq, chain, offset, engine.time_ms, frame, events):
-                seq, chain = record.seq, record.chain
-        fills += sum(type(event) is Filled for event in events)
-    seconds = time.perf_counter() - started
+    measured = await ours(commands, events) if given.side == "ours" else theirs([*opened, *flow])
+    done(given.orders / measured, fills=fills)
+
+
+async def ours(commands: Stored, events: Stored) -> float:
+    """Seconds; the few records that open the shard count as well."""
+    started = time.process_time()
+    replayed = await replay(0, commands, Stored("quarantine"), WallClock(), events=events)
+    seconds = time.process_time() - started
+    assert replayed.compared == len(events.records), f"{replayed.compared} of {len(events.records)} were compared"
+    replayed.replica.engine.check()
+    return seconds
+
+
+def theirs(frames: Frames) -> float:
+    engine = Engine()
+    started = time.process_time()
+    for offset, frame in enumerate(frames):
+        engine.apply(offset, T0_MS, frame)
+    seconds = time.process_time() - started
     engine.check()
-    assert fills > COMMANDS // 10, fills
-    done((len(frames) - opened) * PER_FRAME / seconds, fills=fills)
+    return seconds
+
+
+def main() -> None:
+    given = options(__doc__, orders=ORDERS)
+    if given.side:
+        asyncio.run(side(given))
+        return
+    mine, peer = rounds("replay", given.rounds, lambda side: run_side("replay", side, *given.passed_on))
+    (fills,) = {run["fills"] for run in (*mine, *peer)}
+    report("replay", "commands/s", mine, peer, orders=given.orders, fills=fills, per_record=PER_FRAME)
 
 
 if __name__ == "__main__":
-    given = options(__doc__)
-    if given.side:
-        measure(given.side)
-    else:
-        ours, peer = rounds("replay", given.rounds, lambda side: run_side("replay", side))
-        assert len({run["fills"] for run in (*ours, *peer)}) == 1
-        report("replay", "commands/s", ours, peer)
+    main()

@@ -16,17 +16,18 @@ from itertools import count
 import asyncpg
 import msgspec
 
+from bench.logs import Stored
 from bench.measure import Run, done, options, report, rounds, run_side
 from schemas import commands as cmd
 from schemas import requests as rq
-from schemas.codec import CHAIN_START, Frame, decode_frame, encode_frame, seal
+from schemas.codec import CHAIN_START, Frame, decode_frame, encode_frame, epoch_header, seal
 from schemas.commands import Command, Ground, PlaceOrder, Role, Side, StartShard, Tif
 from schemas.events import Filled
 from schemas.ids import contract_of
 from schemas.units import MS_PER_HOUR
 from services.matching.engine import Engine
 from services.runtime.infra import any_postgres, open_folder
-from services.runtime.log import Outgoing, Record
+from services.runtime.log import Record
 from services.runtime.postgres import migrate, open_pool
 from services.runtime.status import Status
 from services.runtime.supervise import WallClock
@@ -46,14 +47,12 @@ FIRST_HOUR = T0_MS // MS_PER_HOUR + 2
 DSN = "BENCH_POSTGRES"
 
 
-class Recorded:
+class Recorded(Stored):
     """`events` of one shard: what the engine said, sealed as its shell does."""
 
-    topic, partition = "events", 0
-
     def __init__(self) -> None:
+        super().__init__("events")
         self.engine = Engine()
-        self.records: list[Record] = []
         self.fills: list[Filled] = []
         self._seq, self._chain = 0, CHAIN_START
         self._offset = count()
@@ -65,17 +64,8 @@ class Recorded:
         self.fills += [event for event in events if isinstance(event, Filled)]
         for sealed in seal(0, self._seq, self._chain, offset, self.engine.time_ms, Frame(1, 1, ()), events):
             self._seq, self._chain = sealed.seq, sealed.chain
-            headers = [*sealed.headers, ("e", bytes(8))]
+            headers = [*sealed.headers, epoch_header(1)]
             self.records.append(Record(len(self.records), T0_MS, sealed.body, headers))
-
-    async def bounds(self) -> tuple[int, int]:
-        return 0, len(self.records)
-
-    async def read(self, offset: int, *, count: int = 500, wait_ms: int = 0) -> list[Record]:  # noqa: ARG002 # all is there
-        return self.records[offset : offset + count]
-
-    async def append(self, records: list[Outgoing]) -> None:
-        raise NotImplementedError
 
 
 def opening() -> Iterator[rq.Request]:

@@ -1,0 +1,60 @@
+"""`python -m bench`: every figure, one after the other, and docs/benchmarks.md. With names: only these, and no page.
+
+Exit 1 when a bench failed to run; a target that is missed is a result.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from bench.document import write
+from bench.figures import FIGURES, Figure, Line
+
+PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
+
+
+def run(figure: Figure) -> Line | None:
+    """One bench in a process of its own; what it says of its progress goes to our stderr."""
+    print(f"--- {figure.name}: {figure.title}", file=sys.stderr, flush=True)
+    done = subprocess.run(
+        [sys.executable, "-m", f"bench.{figure.name}"], stdout=subprocess.PIPE, text=True, check=False
+    )
+    if done.returncode:
+        print(f"--- {figure.name} FAILED ({done.returncode})", file=sys.stderr, flush=True)
+        return None
+    text = done.stdout.strip().splitlines()[-1]
+    print(text, flush=True)
+    line: Line = json.loads(text)
+    return line
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(figure.name for figure in FIGURES))
+    names = parser.parse_args().names
+    unknown = set(names) - {figure.name for figure in FIGURES}
+    if unknown:
+        parser.error(f"there is no bench {', '.join(sorted(unknown))}")
+    started = time.monotonic()
+    lines: dict[str, Line | None] = {}
+    for figure in FIGURES:
+        if figure.name in names or not names:
+            lines[figure.name] = run(figure)
+    for figure in FIGURES:
+        line = lines.get(figure.name)
+        if line is not None:
+            verdict = "reached" if figure.reached(line) else "MISSED"
+            print(f"{figure.name:12} {figure.target():28} {figure.by} {line[figure.by]:<10} {verdict}", file=sys.stderr)
+    if not names:
+        PAGE.write_text(write(lines, time.monotonic() - started))
+        print(f"written: {PAGE.relative_to(PAGE.parents[1])}", file=sys.stderr)
+    return 1 if None in lines.values() else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,91 @@
+"""What is measured, what is wanted of it, and what is inside. One module of this package per name."""
+
+from __future__ import annotations
+
+from typing import Any, Final, NamedTuple
+
+Line = dict[str, Any]
+"""A bench's JSON line, decoded."""
+
+
+class Figure(NamedTuple):
+    """One line of the table. Exactly one of `at_least` and `at_most` is set; `aim` is what would be better still."""
+
+    name: str
+    title: str
+    inside: str
+    """One sentence."""
+    by: str = "ratio"
+    """Judged by `ratio` or by `ours`."""
+    at_least: float | None = None
+    at_most: float | None = None
+    aim: float | None = None
+
+    def reached(self, line: Line) -> bool:
+        """Whether the target holds."""
+        value = line[self.by]
+        if self.at_least is not None:
+            return bool(value >= self.at_least)
+        assert self.at_most is not None
+        return bool(value <= self.at_most)
+
+    def target(self) -> str:
+        """As the table shows it."""
+        sign, bound = ("≥", self.at_least) if self.at_least is not None else ("≤", self.at_most)
+        aim = f" (aim {self.aim:g})" if self.aim is not None else ""
+        return f"{self.by} {sign} {bound:g}{aim}"
+
+
+FIGURES: Final = (
+    Figure(
+        "engine",
+        "engine, commands per second of processor time",
+        "accounts, holds, fees, titles, escrow, repeats and events on, against PyPI `matching-engine` on its own order flow, "
+        "which has none of these; ready-made commands in both, no encoding",
+        at_least=0.8,
+        aim=1.2,
+    ),
+    Figure(
+        "pipeline",
+        "commands through Kafka, per second",
+        "`commands` → matching as deployed → `events` on one partition of Apache Kafka, 64 commands in a record, against a bare "
+        "aiokafka loop that copies records of one command",
+        at_least=0.45,
+        aim=0.75,
+    ),
+    Figure(
+        "order_ack",
+        "order → acknowledgement over HTTP, p50",
+        "one client, funded, through gateway, Kafka and matching with settlement and standbys running, against two bare hops of "
+        "Kafka on the same broker in the same run",
+        at_most=2.5,
+    ),
+    Figure(
+        "settlement",
+        "fills settled per second",
+        "from the bytes of `events` to committed postings, balances, orders, fills, titles and claims, against a bare loop that "
+        "copies the same postings and updates the same balances",
+        at_least=0.5,
+    ),
+    Figure(
+        "restart",
+        "a shard with 100,000 resting orders, from its snapshot",
+        "file, checksum, load and comparison of the state hash, with 10,000 fills' titles and 120,000 client ids; without the "
+        "interpreter's start",
+        by="ours",
+        at_most=2.0,
+    ),
+    Figure(
+        "replay",
+        "replay of a log, commands per second of processor time",
+        "decode, apply, seal and compare the chain of every record, against the engine alone on the same commands",
+        at_least=0.5,
+    ),
+    Figure(
+        "memory",
+        "bytes per resting order",
+        "orders, levels and every index, from empty books to 100,000 resting orders; entries for client ids are apart",
+        by="ours",
+        at_most=400.0,
+    ),
+)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -14,8 +13,7 @@ from schemas import events as ev
 from schemas.commands import Flag, Ground, Role, Side, Tif
 from schemas.events import Code, Event
 from schemas.units import MS_PER_HOUR
-from services.matching import engine as engine_module
-from tests.matching.market import CLASS, HOUR_NOW, Market
+from tests.matching.market import CLASS, HOUR_NOW, Market, engine_with
 
 Fault = tuple[Code, dict[str, Any]]
 
@@ -69,14 +67,6 @@ ORDERS: dict[str, Fault] = {
 }
 
 
-@pytest.fixture(scope="module", autouse=True)
-def few_orders() -> Iterator[None]:
-    """Two open orders are the most that an account may have."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(engine_module, "OPEN_ORDERS_MAX", 2)
-        yield
-
-
 @pytest.fixture(scope="module")
 def orders() -> tuple[Market, cmd.PlaceOrder]:
     """For bodies that are refused and so change nothing."""
@@ -85,7 +75,8 @@ def orders() -> tuple[Market, cmd.PlaceOrder]:
 
 def market_of_orders() -> tuple[Market, cmd.PlaceOrder]:
     """Ana has two orders, the most there may be; Bert asks 2.10; the next hour is halted, the one after post-only."""
-    market = Market.given(lot=2, money={"ana": "1000", "bert": "1000", "carl": "1000"})
+    people = {"ana": "1000", "bert": "1000", "carl": "1000"}
+    market = Market.given(lot=2, money=people, engine=engine_with(OPEN_ORDERS_MAX=2))
     market.when("ana buys 2 at 1.90 as used\nana buys 2 at 1.90\nbert sells 2 at 2.10\ncarl buys 2 at 1.95 as used")
     market.tell(
         cmd.SetState(900, CLASS, HOUR_NOW + 3, cmd.State.HALTED, ""),

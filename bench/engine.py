@@ -18,7 +18,7 @@ import gc
 import time
 from importlib.metadata import version
 
-from bench.flow import SEED, Auditor, Frames, opening_frames, order_frames, refuse_repeats
+from bench.flow import SEED, Auditor, Frames, opening_frames, order_frames, refuse_repeats, require_flow
 from bench.measure import Run, done, options, report, rounds, run_side
 from bench.shard import T0_MS
 from services.matching.engine import Engine
@@ -88,6 +88,7 @@ def main() -> None:
     if given.side:
         (theirs if given.side == "peer" else ours)(given)
         return
+    require_flow()
     looked = iter((1,))
 
     def run(side: str) -> Run:

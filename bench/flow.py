@@ -31,6 +31,12 @@ SELLER_BP = 50
 Frames = list[list[Command | Malformed]]
 
 
+def require_flow() -> None:
+    """Raises SystemExit with a sentence where the package cannot be."""
+    if sys.version_info < (3, 12):
+        raise SystemExit("no figure: the flow is that of the package matching-engine, which needs Python 3.12")
+
+
 def opening_frames(t0_ms: int = T0_MS) -> Frames:
     """What a shard needs before the first order; its first frame is `StartShard`."""
     return [list(frame) for frame in opening(ACCOUNTS, hours=1, tick=TICK, t0_ms=t0_ms)]
@@ -38,8 +44,6 @@ def opening_frames(t0_ms: int = T0_MS) -> Frames:
 
 def order_frames(orders: int, per_frame: int, first_offset: int, t0_ms: int = T0_MS) -> Frames:
     """The flow in frames that stand at `first_offset` and on: ids of orders follow from where they stand."""
-    if sys.version_info < (3, 12):
-        raise SystemExit("the flow is that of the package matching-engine, which needs Python 3.12")
     from matching_engine.domain import NewOrder
     from matching_engine.workload import order_flow
 

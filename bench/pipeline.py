@@ -26,7 +26,7 @@ from itertools import chain as joined
 import uvloop
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
-from bench.flow import Auditor, opening_frames, order_frames, refuse_repeats
+from bench.flow import Auditor, opening_frames, order_frames, refuse_repeats, require_flow
 from bench.measure import done, options, report, rounds, run_side
 from bench.servers import Given, servers
 from schemas.codec import (
@@ -214,6 +214,7 @@ def main() -> None:
         side = {"ours": lambda: ours(given), "peer": lambda: theirs(given), "echo": echo}[given.side]
         uvloop.run(side())
         return
+    require_flow()
     with servers() as started:
         mine, peer = rounds(
             "pipeline",

@@ -13,7 +13,7 @@ import asyncio
 import gc
 import time
 
-from bench.flow import Auditor, Frames, opening_frames, order_frames, refuse_repeats
+from bench.flow import Auditor, Frames, opening_frames, order_frames, refuse_repeats, require_flow
 from bench.logs import Stored
 from bench.measure import done, options, report, rounds, run_side
 from bench.shard import T0_MS
@@ -80,6 +80,7 @@ def main() -> None:
     if given.side:
         asyncio.run(side(given))
         return
+    require_flow()
     mine, peer = rounds("replay", given.rounds, lambda side: run_side("replay", side, *given.passed_on))
     (fills,) = {run["fills"] for run in (*mine, *peer)}
     report("replay", "commands/s", mine, peer, orders=given.orders, fills=fills, per_record=PER_FRAME)

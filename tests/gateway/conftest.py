@@ -1,14 +1,34 @@
-"""exchange   Exchange   one for the session, as starting it takes seconds: each test brings its own people and its own hour"""
+"""exchange   Exchange   one for the session, as starting it takes seconds: each test brings its own people and its own hour
+early      Early      what was done when it opened, for tests that need a quarter of an hour of market time to have passed
+second     str        address of a second gateway
+ana        Member     a member with 1,000 USD in her wallet
+"""
 
 from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import pytest
 
 from services.runtime.infra import ApacheKafka, any_postgres, open_folder
-from tests.gateway.exchange import Exchange, Member
+from tests.gateway.exchange import CLASSES, Exchange, Member
+
+
+class Early(NamedTuple):
+    """Old stories."""
+
+    hour: str
+    ana: Member
+    orders: dict[str, dict[str, Any]]
+    """Hers, by client order id: `cancelled`, `resting`."""
+    idle: Member
+    """Moved 40 USD to where H100 trades, and has not touched it since."""
+    bidder: Member
+    """The same, with an open bid for a part of it."""
+    maker: Member
+    """The same, with a promise that needs a part of it."""
 
 
 @pytest.fixture(scope="session")
@@ -18,6 +38,7 @@ def exchange(kafka: ApacheKafka) -> Iterator[Exchange]:
         running = Exchange(kafka, postgres, home, f"door{secrets.token_hex(4)}-")
         try:
             running.open()
+            running.early = _early(running)
             yield running
         except BaseException:
             for log in sorted((home / "logs").glob("*.log")):
@@ -27,7 +48,32 @@ def exchange(kafka: ApacheKafka) -> Iterator[Exchange]:
             running.close()
 
 
+def _early(exchange: Exchange) -> Early:
+    hour = exchange.fresh_hour()
+    people = [exchange.member(name) for name in ("ana", "idle", "bidder")]
+    maker = exchange.member("maker", role="market_maker")
+    ana, idle, bidder = people
+    for member in (idle, bidder, maker):
+        member.done("POST", "/v1/transfers", {"direction": "to_trading", "amount": "40", "class": CLASSES[0]})
+    bidder.placed(hour, "buy", 1, "2.00")
+    maker.back(hour, 1, ground="promised", price="6.60")
+    orders = {name: ana.placed(hour, "buy", 1, "2.00", client_order_id=name) for name in ("cancelled", "resting")}
+    assert ana.ask("DELETE", "/v1/orders/client/cancelled").is_success
+    return Early(hour, ana, orders, idle, bidder, maker)
+
+
+@pytest.fixture(scope="session")
+def early(exchange: Exchange) -> Early:
+    return exchange.early
+
+
+@pytest.fixture(scope="session")
+def second(exchange: Exchange) -> str:
+    url = exchange.gateway("gateway-b")
+    exchange.until(lambda: exchange.answers(exchange.operator.at(url), "/v1/keys"), "the second gateway opens")
+    return url
+
+
 @pytest.fixture
 def ana(exchange: Exchange) -> Member:
-    """A member with 1,000 USD in her wallet."""
     return exchange.member()

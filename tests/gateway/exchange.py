@@ -20,6 +20,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -166,6 +167,8 @@ class Exchange:
         self.supervisor = Supervisor(home / "logs", restarts_in_a_row_max=1_000)
         self.url = self.stack.url
         self.http = httpx.Client(timeout=15, trust_env=False)
+        self.early: Any = None
+        """`conftest.Early`."""
         self._hours = dict.fromkeys(CLASSES, FIRST_HOUR)
         self._loop = asyncio.new_event_loop()
         self._connection: asyncpg.Connection | None = None
@@ -275,8 +278,21 @@ class Exchange:
             self._connection = await asyncpg.connect(self.stack.dsn)
         return [dict(row) for row in await self._connection.fetch(query, *arguments)]
 
-    def log_of(self, name: str) -> str:
-        return (self.stack.home / "logs" / f"{name}.log").read_text()
+    def market_ms(self) -> int:
+        """Market time, as the door tells it."""
+        told: str = self.operator.get("/v1/time")["market"]
+        return int(datetime.fromisoformat(told).timestamp() * 1000)
+
+    def at_once(self, *asks: Callable[[], httpx.Response]) -> list[httpx.Response]:
+        """Answers of requests that are sent at the same moment."""
+        with ThreadPoolExecutor(len(asks)) as pool:
+            ready = threading.Barrier(len(asks))
+
+            def run(ask: Callable[[], httpx.Response]) -> httpx.Response:
+                ready.wait()
+                return ask()
+
+            return list(pool.map(run, asks))
 
     # --- Faults ----------------------------------------------------------------------------------------------
 

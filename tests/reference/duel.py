@@ -104,6 +104,10 @@ def disagreement(
 
 def smallest_disagreement(flow: Flow, shard: int = 0, rate: int = 1) -> Disagreement:
     """The shortest trace that a flow, of which they disagree, can be cut down to."""
-    found = disagreement(shrink(flow, lambda flow: disagreement(flow, shard, rate) is not None), shard, rate)
+    found = disagreement(flow, shard, rate)
+    assert found is not None
+    opening = 2
+    flow = shrink(flow[: len(found.records) - opening], lambda flow: disagreement(flow, shard, rate) is not None)
+    found = disagreement(flow, shard, rate)
     assert found is not None
     return found

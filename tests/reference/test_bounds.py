@@ -84,6 +84,44 @@ def test_a_promise_beyond_all_money_says_the_largest_number_there_is() -> None:
     ]
 
 
+def test_a_class_set_at_the_moment_of_a_gate_begins_with_the_next_hour() -> None:
+    """A gate that closes now is closed; a millisecond earlier it is still open, and then it closes."""
+    gate_ms = HOUR * MS_PER_HOUR - 300_000
+    two = SetClass(2, 2, "TWO", 1, 1, 10, Fees(), 1)
+    duel = Duel()
+    duel.play(Record(0, gate_ms - 1, [StartShard(0, 1, gate_ms - 1)]))
+
+    before = duel.play(Record(1, gate_ms - 1, [SetClass(1, 1, "ONE", 1, 1, 10, Fees(), 1)]))
+    after = duel.play(Record(2, gate_ms, [two]))
+
+    assert before[1:] == [ev.ContractListed(CONTRACT)]
+    assert [type(event) for event in after] == [ev.GateClosed, ev.ClassSet]
+    assert duel.play(Record(3, 0, [cmd.Tick(HOUR * MS_PER_HOUR)])) == [
+        ev.ContractListed(contract_of(1, HOUR + 1)),
+        ev.ContractListed(contract_of(2, HOUR + 1)),
+        ev.Ticked(0, HOUR * MS_PER_HOUR),
+    ]
+
+
+@pytest.mark.xfail(strict=True, reason="the production engine lists on, under the numbers of other contracts")
+def test_after_the_last_hour_that_a_contract_can_have_nothing_is_listed() -> None:
+    """Hours have 24 bits (docs/decisions/001-bytes.md): the last one is in the year 3883."""
+    last = 2**24 - 1
+    contract, end_ms = contract_of(1, last), (last + 9) * MS_PER_HOUR
+    duel = Duel()
+    duel.play(Record(0, T0_MS, [StartShard(0, 1, T0_MS)]))
+    duel.play(Record(1, T0_MS, [SetClass(1, 1, "ONE", 1, 1, 10, Fees(), 2, first_hour=last)]))
+
+    assert duel.play(Record(2, T0_MS, [cmd.Tick(end_ms)])) == [
+        ev.ContractListed(contract),
+        ev.GateClosed(contract),
+        ev.RunningClosed(contract),
+        ev.HourEnded(contract, 0, 0, 0),
+        ev.Ticked(0, end_ms),
+    ]
+    duel.check()
+
+
 STARTS: dict[str, tuple[int, Sequence[cmd.Command], bool]] = {
     "as it should be": (0, [StartShard(255, 1, 0)], True),
     "fast, in a sandbox": (0, [StartShard(0, 1, T0_MS, 60, sandbox=True)], True),

@@ -54,6 +54,11 @@ def last_in_first_out(titles: Titles, account: int) -> list[Title]:
     return [title for title in reversed(titles.holding) if title.holder == account]
 
 
+def pieces_round_up(amount: int, done: int, k: int, total: int) -> int:
+    """They still add up to the amount."""
+    return -(-amount * (done + k) // total) + -amount * done // total
+
+
 def asks_are_cut_from_the_best(shard: Shard, account: int, number: int) -> None:
     while shard.open_asks(account, number) > shard.capacity(account, number):
         shard.remove(shard.asks_of(account, number)[0], naive_settlement.Reason.BACKING_LOWERED)
@@ -93,6 +98,7 @@ BUGS = {
     "release on resale": Bug(Titles, "_resell", nothing_is_released, 4),
     "promises are bought back first": Bug(naive_titles, "CLOSING", naive_titles.FORWARD, 7),
     "declared machines are sold first": Bug(naive_titles, "FORWARD", naive_titles.CLOSING, 5),
+    "pieces round down": Bug(naive_titles, "portion", pieces_round_up, 6),
     "first in, first out": Bug(Titles, "held_by", last_in_first_out, 6),
     "self-trade by owner": Bug(Shard, "same_owner", one_account_is_one_owner, 2),
     "raising DECLARED covers": Bug(naive_settlement, "_cover", nobody_is_covered, 4),

@@ -62,9 +62,9 @@ def show(found: Findings, console: Console) -> None:
     table.add_column("looked at", justify="right", no_wrap=True)
     table.add_column("broken", justify="right")
     for finding in found:
-        style = "bold red" if finding.broken else "" if finding.looked_at else "yellow"
-        looked = f"{finding.looked_at:,}" if finding.looked_at else "nothing"
-        table.add_row(finding.name, NAMES[finding.name], looked, str(finding.broken), style=style)
+        style = "bold red" if finding.broken else "yellow" if finding.unseen else ""
+        rule = NAMES[finding.name] + (f" (no {', no '.join(finding.unseen)} yet)" if finding.unseen else "")
+        table.add_row(finding.name, rule, f"{finding.looked_at:,}", str(finding.broken), style=style)
     console.print(table)
     console.print("\nNot to be seen from logs and ledger:")
     for name, one in NOT_AUDITED.items():
@@ -88,7 +88,8 @@ def verdict(found: Findings, *, young: bool) -> int:
     """Exit code; says on stderr what was not looked at."""
     if unseen := found.unseen():
         forgiven = " (forgiven: the exchange is young)" if young else "; with --young that is forgiven"
-        sys.stderr.write(f"nothing to look at for {', '.join(unseen)}{forgiven}\n")
+        names = ", ".join(f"{name} ({', '.join(parts)})" for name, parts in unseen.items())
+        sys.stderr.write(f"nothing to look at for {names}{forgiven}\n")
     return 1 if found.broken() or (unseen and not young) else 0
 
 

@@ -51,7 +51,7 @@ async def check_requests(db: Connection, found: Findings, shards: int, values: S
     sent = {message.request_id for shard in range(shards) for message in (await database.outbox(db, shard)).values()}
     asked = Asked(found, fates, {row["name"]: row["provider"] for row in names}, sent)
     refused = await database.refused(db, chart.REQUEST)
-    ledger = Ledger(found, "request (offset, 0)", await database.entries(db, chart.REQUEST, 0))
+    ledger = Ledger(found, "requests", "request (offset, 0)", await database.entries(db, chart.REQUEST, 0))
     for offset, value in values:
         due, noted = asked.take(offset, value)
         found.expect("S1", noted is None or refused.get(offset) == noted, f"request {offset}: {noted} is not noted")

@@ -23,13 +23,16 @@ _delivered: msgspec.msgpack.Decoder[Delivered] = msgspec.msgpack.Decoder(Deliver
 class Ledger:
     """The entries of one source and shard, taken one after the other; what is left at the end has no cause."""
 
-    def __init__(self, found: Findings, name: str, posted: dict[Entry, list[Line]]) -> None:
+    def __init__(self, found: Findings, part: str, name: str, posted: dict[Entry, list[Line]]) -> None:
         self._found = found
+        self._part = part
         self._name = name
         self._posted = posted
 
     def take(self, key: Entry, due: Iterable[Line]) -> list[Line]:
         """The entry that must be there with these lines; what is there."""
+        for invariant in ("M5", "S1"):
+            self._found.saw(invariant, self._part)
         self._found.expect("S1", key in self._posted, f"{self._name} {key} is not settled")
         there, wanted = chart.net(self._posted.pop(key, [])), chart.net(due)
         self._found.expect("M5", there == wanted, f"{self._name} {key}: posted {there}, due {wanted}")
@@ -43,7 +46,7 @@ class Ledger:
 
 async def check_events(db: Connection, found: Findings, shard: int, due: Mapping[Entry, list[Line]]) -> None:
     """`due`: what the events of a shard call for, up to settlement's cursor."""
-    ledger = Ledger(found, f"shard {shard}, event", await database.entries(db, chart.EVENT, shard))
+    ledger = Ledger(found, "events", f"shard {shard}, event", await database.entries(db, chart.EVENT, shard))
     for key, lines in due.items():
         ledger.take(key, lines)
     ledger.finish()
@@ -88,7 +91,7 @@ async def check_deliveries(
             shard,
         )
     }
-    ledger = Ledger(found, f"shard {shard}, delivery (offset, title)", posted)
+    ledger = Ledger(found, "deliveries", f"shard {shard}, delivery (offset, title)", posted)
     for number, offset in paid.items():
         title = model.ended.get(number)
         if title is None:
@@ -98,6 +101,7 @@ async def check_deliveries(
         due = chart.delivered(title, shard, undelivered)
         there = ledger.take((offset, number), due)
         treasury = [[line for line in lines if line[0] == chart.TREASURY] for lines in (there, due)]
+        found.saw("C6", "titles paid out")
         found.expect("M6", treasury[0] == treasury[1], f"title {number}: treasury got {treasury[0]}, {treasury[1]} due")
         fits = noted.get(number) == (offset, undelivered)
         found.expect("S1", fits, f"title {number}: noted as {noted.get(number)}, {offset, undelivered} is in the log")

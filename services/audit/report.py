@@ -43,6 +43,16 @@ NAMES: Final = {
 """What is audited: computed anew from logs and postings."""
 
 
+PARTS: Final[dict[str, tuple[str, ...]]] = {
+    "M5": ("events", "requests", "deliveries"),
+    "M6": ("trades", "deliveries"),
+    "C5": ("promises", "hours that ended"),
+    "C6": ("titles", "hours that ended", "titles paid out"),
+    "S1": ("events", "requests", "deliveries"),
+}
+"""What an invariant speaks of, where it speaks of several things: each must have been there to be looked at."""
+
+
 class Elsewhere(Struct, frozen=True):
     """An invariant of the design that no audit of log and ledger can see."""
 
@@ -88,11 +98,19 @@ class Finding(Struct):
     broken: int = 0
     breaches: list[str] = field(default_factory=list)
     """The first `BREACHES_KEPT`, a sentence each."""
+    seen: set[str] = field(default_factory=set)
+    """Of its PARTS."""
+
+    @property
+    def unseen(self) -> list[str]:
+        """What there was nothing of to look at."""
+        parts = PARTS.get(self.name, ())
+        return [part for part in parts if part not in self.seen] or ([] if self.looked_at else ["anything"])
 
     @property
     def clean(self) -> bool:
-        """Looked at something, and nothing was broken."""
-        return self.broken == 0 and self.looked_at > 0
+        """Looked at something of each part, and nothing was broken."""
+        return self.broken == 0 and not self.unseen
 
 
 class Findings:
@@ -106,6 +124,11 @@ class Findings:
     def looked(self, name: str, count: int = 1) -> None:
         """`count` more objects were looked at for `name`."""
         self._by_name[name].looked_at += count
+
+    def saw(self, name: str, part: str) -> None:
+        """There was something of a part."""
+        assert part in PARTS[name], f"{name} has no part {part!r}"
+        self._by_name[name].seen.add(part)
 
     def expect(self, name: str, holds: bool, breach: str) -> None:
         """One object was looked at; `breach` says what is wrong where it does not hold."""
@@ -126,9 +149,9 @@ class Findings:
         """Names of invariants that do not hold."""
         return {finding.name for finding in self if finding.broken}
 
-    def unseen(self) -> list[str]:
-        """Names for which there was nothing to look at."""
-        return [finding.name for finding in self if not finding.looked_at]
+    def unseen(self) -> dict[str, list[str]]:
+        """Name -> parts of which there was nothing to look at."""
+        return {finding.name: finding.unseen for finding in self if finding.unseen}
 
     def clean(self, names: Iterable[str] = tuple(NAMES)) -> bool:
         """Every one of `names` looked at something and found nothing broken."""
@@ -146,6 +169,7 @@ class Findings:
                     "looked_at": finding.looked_at,
                     "broken": finding.broken,
                     "breaches": finding.breaches,
+                    "unseen": finding.unseen,
                 }
                 for finding in self
             ],

@@ -56,6 +56,8 @@ from services.runtime.log import Headers, Log, Record
 
 READ: Final = 500
 WAIT_MS: Final = 2_000
+MONEY_EVERY: Final = 100
+"""After so many records of `commands` the engine's money is compared with the log's, besides at the cursor and at the end."""
 
 Progress = Callable[[str], None]
 
@@ -161,6 +163,8 @@ class ShardAudit:
             if not complete:
                 break  # the rest of the output is not written yet: what follows is nobody's business
             self._check_stored(stored.pop(record.offset + 1, None))
+            if record.offset % MONEY_EVERY == 0:
+                self._check_money()
         if complete:
             self._check_engine()
             self._model.finish()
@@ -221,18 +225,8 @@ class ShardAudit:
 
     def _check_engine(self) -> None:
         """M4, M7, C5, B5, B6: the engine has what the log says."""
+        self._check_money()
         engine, model, shard = self._replica.engine, self._model, self._shard
-        for account, cash in engine.balances().items():
-            due = model.cash[account]
-            self._found.expect("M7", cash == due, f"shard {shard}: account {account} has {cash}, log {due}")
-        for account, held in engine.holds().items():
-            due = model.holds(account)
-            self._found.expect(
-                "M4", held == due, f"shard {shard}: account {account} holds {held}, its orders need {due}"
-            )
-        for account, held in engine.collaterals().items():
-            due = model.collateral(account)
-            self._found.expect("C5", held == due, f"shard {shard}: collateral {held} of account {account}, {due} due")
         ours = sorted((o.order, o.account, o.contract, o.side, o.leaves, o.price) for o in model.open_orders())
         theirs = sorted(engine.open_orders())
         self._found.expect(
@@ -245,6 +239,19 @@ class ShardAudit:
             if name not in NAMES:
                 raise
             self._found.expect(name, False, f"shard {shard}, inside the engine: {breach}")
+
+    def _check_money(self) -> None:
+        engine, model, found = self._replica.engine, self._model, self._found
+        for name, what, of_engine, of_log in (
+            ("M7", "balance", engine.balances(), model.cash.__getitem__),
+            ("M4", "hold", engine.holds(), model.holds),
+            ("C5", "collateral", engine.collaterals(), model.collateral),
+        ):
+            for account, there in of_engine.items():
+                due = of_log(account)
+                if there or due:
+                    breach = f"shard {self._shard}, seq {model.seq}: {what} {there} of account {account}, log {due}"
+                    found.expect(name, there == due, breach)
 
     async def _check_tail(self, said: AsyncIterator[tuple[EventsRecord, Record]], end: int) -> None:
         """D1: nothing more is said to commands that were answered."""

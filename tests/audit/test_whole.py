@@ -340,7 +340,7 @@ def test_the_day_as_it_was_is_clean(copy: Copy) -> None:
     """And there was something to look at for every name that is claimed."""
     found = copy.audit()
     assert {finding.name: finding.breaches for finding in found if finding.broken} == {}
-    assert found.unseen() == []
+    assert found.unseen() == {}
     assert found.stopped == []
     assert found.clean()
 

@@ -11,12 +11,10 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import gc
 import os
 import secrets
 import socket
 import sys
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Final
@@ -27,6 +25,7 @@ from services.matching.mirror import Mirror
 from services.matching.recovery import recover
 from services.matching.shell import Shell
 from services.matching.store import FileSnapshotStore
+from services.runtime.collector import Collector
 from services.runtime.kafka import Cluster
 from services.runtime.lease import LeaseAway, PostgresLease
 from services.runtime.postgres import migrate_runtime, open_pool
@@ -35,7 +34,6 @@ from services.runtime.topics import check_topics
 
 NEEDS: Final = ("kafka", "postgres", "shards", "shard", "data")
 TOPICS: Final = ("commands", "events", "quarantine")
-_COLLECT_ALL_S: Final = 60
 
 
 async def serve(service: Service, plan: SnapshotPlan) -> None:
@@ -120,29 +118,6 @@ async def use(service: Service, options: argparse.Namespace) -> None:
                 await tools.quarantine(service, cluster, options)
             case _:
                 await tools.archive(service, cluster, options)
-
-
-class Collector:
-    """Garbage collection when the market is quiet, and never in the middle of a batch."""
-
-    def __init__(self) -> None:
-        self._all_s = 0.0
-        # Not while a snapshot is loaded either: all of it stays.
-        gc.disable()
-
-    def freeze(self) -> None:
-        """What is there now stays: resting orders are not walked again and again."""
-        gc.collect()
-        gc.freeze()
-        self._all_s = time.monotonic()
-
-    def idle(self) -> None:
-        """Nothing to do for a moment: young objects; about once a minute all."""
-        if time.monotonic() - self._all_s >= _COLLECT_ALL_S:
-            gc.collect()
-            self._all_s = time.monotonic()
-        else:
-            gc.collect(1)
 
 
 def main(arguments: list[str]) -> int:

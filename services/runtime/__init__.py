@@ -9,5 +9,6 @@ lease      who may start writing: a name, a holder, an epoch
 config     settings from the environment
 supervise  `run`: event loop, signals, exit codes
 status     `/status`, `/metrics` and `<name>.json` of a process
+collector  garbage is collected between two batches
 backoff    wait for a database or broker that is away, and say so
 """

@@ -16,6 +16,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
+from services.runtime.collector import Collector
 from services.runtime.errors import cause_of
 from services.runtime.kafka import Cluster
 from services.runtime.lease import LeaseAway, PostgresLease
@@ -44,11 +45,12 @@ async def serve(service: Service) -> None:
     # Two exchanges may share a database server, each with a database; a broker, each with a prefix.
     lease_name = f"{settings.topic_prefix}{LEASE_NAME}"
     holder = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+    collector = Collector()
     while True:
         epoch = await get_lease(lease, holder, service.clock, service.status, lease_name)
         service.status.set(epoch=epoch, role="active")
         try:
-            await _live(service, lease, lease_name, holder, epoch)
+            await _live(service, lease, lease_name, holder, epoch, collector)
         except (StoreAway, Unreachable) as away:
             what = "postgres" if isinstance(away, StoreAway) else "kafka"
             service.log.warning("%s is away", what, extra={"fields": {"error": str(away)}})
@@ -60,7 +62,9 @@ async def serve(service: Service) -> None:
                 await lease.release(lease_name, holder, epoch)
 
 
-async def _live(service: Service, lease: PostgresLease, lease_name: str, holder: str, epoch: int) -> None:
+async def _live(
+    service: Service, lease: PostgresLease, lease_name: str, holder: str, epoch: int, collector: Collector
+) -> None:
     """One life, from load to the exception that ends it."""
     settings = service.settings
     async with Cluster(settings.kafka, prefix=settings.topic_prefix) as cluster:
@@ -75,8 +79,16 @@ async def _live(service: Service, lease: PostgresLease, lease_name: str, holder:
         )
         store = PostgresStore(settings.postgres)
         with contextlib.closing(store):
-            settlement = Settlement(settings.shards, store, logs, service.clock, service.status)
+            settlement = Settlement(
+                settings.shards,
+                store,
+                logs,
+                service.clock,
+                service.status,
+                between=lambda busy: collector.turn(busy=busy),
+            )
             await settlement.start()
+            collector.freeze()
             service.log.info("settles", extra={"fields": {"epoch": epoch, "commits": settlement.state.commits}})
             try:
                 async with asyncio.TaskGroup() as tasks:

@@ -95,7 +95,18 @@ class Reader(Protocol):
 class Settlement:
     """One life. `start` first, then `settle`, `send` of each shard and `pay`, each in a task of its own."""
 
-    def __init__(self, shards: int, store: Store, logs: Logs, clock: Clock, status: Status) -> None:
+    def __init__(
+        self,
+        shards: int,
+        store: Store,
+        logs: Logs,
+        clock: Clock,
+        status: Status,
+        *,
+        between: Callable[[bool], None] = lambda busy: None,  # noqa: ARG005 # who measures or simulates wants nothing done
+    ) -> None:
+        self._between = between
+        """Called between two rounds of batches, with whether there was anything to do: the moment for a garbage collection."""
         self._store = store
         self._logs = logs
         self._clock = clock
@@ -133,6 +144,7 @@ class Settlement:
                     busy = True
                     await self._commit(batch)
             await self._report()
+            self._between(busy)
             if not busy:
                 await self._flush()
                 await self._clock.sleep_ms(IDLE_MS)

@@ -1,0 +1,93 @@
+"""Garbage is collected between two batches: soon when idle, seldom when busy, and never by itself."""
+
+import gc
+import weakref
+from collections.abc import Iterator
+
+import pytest
+
+from services.runtime import collector
+from services.runtime.collector import ALL_S, YOUNG_S, Collector
+
+
+class Cycle:
+    """Refers to itself: only a collection frees it."""
+
+    def __init__(self) -> None:
+        self.myself = self
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now_s = 1_000.0
+
+    def monotonic(self) -> float:
+        return self.now_s
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Clock]:
+    clock = Clock()
+    monkeypatch.setattr(collector, "time", clock)
+    yield clock
+    gc.unfreeze()
+    gc.enable()
+
+
+def garbage() -> weakref.ref[Cycle]:
+    return weakref.ref(Cycle())
+
+
+@pytest.mark.usefixtures("clock")
+def test_nothing_is_collected_by_itself() -> None:
+    """However many objects a batch makes."""
+    Collector()
+    left = garbage()
+    made = [[] for _ in range(100_000)]
+    assert len(made) == 100_000
+    assert left() is not None
+    assert not gc.isenabled()
+
+
+def test_young_garbage_goes_once_a_second_while_nobody_waits(clock: Clock) -> None:
+    kept = Collector()
+    left = garbage()
+    clock.now_s += YOUNG_S / 2
+    kept.turn(busy=False)
+    assert left() is not None
+    clock.now_s += YOUNG_S / 2
+    kept.idle()
+    assert left() is None
+
+
+def test_young_garbage_goes_once_a_minute_while_there_is_always_something_to_do(clock: Clock) -> None:
+    """Bounds what errors leave behind under a load that never ends."""
+    kept = Collector()
+    left = garbage()
+    for _ in range(59):
+        clock.now_s += ALL_S / 60
+        kept.turn(busy=True)
+    assert left() is not None
+    clock.now_s += ALL_S / 60
+    kept.turn(busy=True)
+    assert left() is None
+
+
+def test_old_garbage_goes_once_a_minute_and_what_was_loaded_is_not_walked(clock: Clock) -> None:
+    kept = Collector()
+    loaded = Cycle()
+    kept.freeze()
+    assert gc.get_freeze_count() > 0
+    old = Cycle()
+    for _ in range(3):
+        clock.now_s += YOUNG_S
+        kept.turn(busy=False)  # it survives, and is old
+    left = weakref.ref(old)
+    del old
+    clock.now_s += YOUNG_S
+    kept.turn(busy=False)
+    assert left() is not None
+    clock.now_s += ALL_S
+    kept.turn(busy=False)
+    assert left() is None
+    assert loaded.myself is loaded

@@ -1,12 +1,17 @@
 """Fills settled per second, from bytes of `events` to the end of the transaction, on the machine's Postgres.
 
-Peer: a bare loop over the same fills that only copies the same postings and updates the same balances, with the same
-number of fills in a transaction. It knows its rows beforehand: nothing is decoded, checked, projected, or remembered.
+Target: half of what a bare loop does that only copies the same postings and updates the same balances, with as many fills in a
+transaction. It knows its rows beforehand: nothing is decoded, checked, projected, or remembered.
+
+Ours: settlement's own reader, state and store, over records in memory; one batch is on its way to the database while the next
+is made. Timed, on the wall clock: from the first record to the end of the last transaction. Both on uvloop, without automatic
+garbage collection, as the process runs.
+
+Afterwards the last records come again and change nothing; sums, fees and fills are read from the tables.
 """
 
 from __future__ import annotations
 
-import asyncio
 import os
 import random
 import time
@@ -15,6 +20,7 @@ from itertools import count
 
 import asyncpg
 import msgspec
+import uvloop
 
 from bench.logs import Stored
 from bench.measure import Run, done, options, report, rounds, run_side
@@ -26,6 +32,7 @@ from schemas.events import Filled
 from schemas.ids import contract_of
 from schemas.units import MS_PER_HOUR
 from services.matching.engine import Engine
+from services.runtime.collector import Collector
 from services.runtime.infra import any_postgres, open_folder
 from services.runtime.log import Record
 from services.runtime.postgres import migrate, open_pool
@@ -116,9 +123,7 @@ class Settling:
         messages = [decode_outbox(row.body) for row in self.state.shards[0].unconfirmed.values()]
         for first in range(0, len(messages), PER_FRAME):
             self.log.say(messages[first : first + PER_FRAME])
-        async for batch in self.batches():
-            await self.store.commit(batch)
-        await self.store.flush()
+        await settle(self)
 
     def trade(self) -> None:
         """Record the flow."""
@@ -133,17 +138,30 @@ class Settling:
 
 
 async def ours(settling: Settling) -> float:
+    Collector().freeze()
     start = time.perf_counter()
+    await settle(settling)
+    elapsed = time.perf_counter() - start
+    # A log may bring records twice.
+    again = settling.log.records[-20:]
+    first = len(settling.log.records)
+    settling.log.records += [record._replace(offset=first + n) for n, record in enumerate(again)]
+    await settle(settling)
+    return elapsed
+
+
+async def settle(settling: Settling) -> None:
+    """All there is, durable when it returns."""
     async for batch in settling.batches():
         await settling.store.commit(batch)
     await settling.store.flush()
-    return time.perf_counter() - start
 
 
 async def peer(settling: Settling, dsn: str) -> float:
     batches: list[Batch] = [batch async for batch in settling.batches()]
     connection = await asyncpg.connect(dsn)
     balances = BalanceWriter()
+    Collector().freeze()
     start = time.perf_counter()
     for batch in batches:
         async with connection.transaction():
@@ -167,11 +185,7 @@ async def side(name: str) -> None:
     await check(pool, fills, projected=name == "ours")
     store.close()
     await pool.close()
-    done(len(fills) / elapsed, fills=len(fills), postings=await_count(fills))
-
-
-def await_count(fills: list[Filled]) -> int:
-    return sum(len(fill.moves) for fill in fills)
+    done(len(fills) / elapsed, fills=len(fills))
 
 
 async def check(pool: asyncpg.Pool, fills: list[Filled], *, projected: bool) -> None:
@@ -194,7 +208,7 @@ async def check(pool: asyncpg.Pool, fills: list[Filled], *, projected: bool) -> 
 def main() -> None:
     given = options(__doc__)
     if given.side:
-        asyncio.run(side(given.side))
+        uvloop.run(side(given.side))
         return
     with open_folder() as home, any_postgres()(home / "postgres") as postgres:
         names = (f"bench{number}" for number in count())
@@ -203,9 +217,9 @@ def main() -> None:
             """Each run has a database of its own."""
             return run_side("settlement", name, env={**os.environ, DSN: postgres.create_database(next(names))})
 
-        ours, peer = rounds("settlement", given.rounds, run)
-        assert len({run["fills"] for run in (*ours, *peer)}) == 1
-        report("settlement", "fills/s", ours, peer)
+        mine, theirs = rounds("settlement", given.rounds, run)
+        (fills,) = {run["fills"] for run in (*mine, *theirs)}
+        report("settlement", "fills/s", mine, theirs, fills=fills)
 
 
 if __name__ == "__main__":

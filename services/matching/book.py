@@ -10,8 +10,8 @@ from bisect import bisect_left, insort
 from collections import deque
 from collections.abc import Iterator
 
-from schemas.commands import Side
 from schemas.units import BasisPoints, Gpus, Micros, Millis, Price
+from services.matching.literals import BUY
 
 
 class ClientId:
@@ -86,7 +86,7 @@ class HalfBook:
     __slots__ = ("keys", "levels", "live", "sign")
 
     def __init__(self, side: int) -> None:
-        self.sign = 1 if side == Side.BUY else -1
+        self.sign = 1 if side == BUY else -1
         self.keys: list[int] = []
         self.levels: dict[int, deque[Order]] = {}
         self.live: dict[int, int] = {}

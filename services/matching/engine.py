@@ -15,8 +15,8 @@ from typing import Any, Final, assert_never
 from schemas import commands as cmd
 from schemas import events as ev
 from schemas.codec import Malformed
-from schemas.commands import ALL_HOURS, Command, Flag, Ground, Role, Side, State, Tif
-from schemas.events import Code, Event, Reason
+from schemas.commands import ALL_HOURS, CancelOrder, Command, Ground, PlaceOrder, Role, State
+from schemas.events import CancelAccepted, Code, Event, Filled, OrderAccepted, OrderCancelled, Reason
 from schemas.ids import (
     HOUR_MASK,
     LEGS_MAX,
@@ -30,6 +30,22 @@ from schemas.ids import (
 from schemas.units import AMOUNT_MAX, BP, MS_PER_HOUR, PRICE_MAX, QTY_MAX, Gpus, Hour, Micros, Millis, Price
 from services.matching.book import ClientId, HalfBook, Order
 from services.matching.invariants import check
+from services.matching.literals import (
+    ASKED,
+    BUY,
+    CANCEL_OLDEST,
+    CANCEL_ONLY,
+    DECLARED,
+    FOK,
+    GTC,
+    GTD,
+    NOT_FILLED,
+    OPEN,
+    OPENING,
+    POST_ONLY,
+    RUNNING,
+    SELL,
+)
 from services.matching.titles import FORWARD_GROUNDS, Register
 
 ENGINE_VERSIONS: Final = (1,)
@@ -43,10 +59,6 @@ NEED_MAX: Final = 2**63 - 1
 
 HOUR_ENDED, RUNNING_CLOSED, GATE_CLOSED, LISTED = range(4)
 """Kinds of moments, in the order of those due at the same time."""
-
-BUY, SELL, GTC, GTD, IOC, FOK = int(Side.BUY), int(Side.SELL), int(Tif.GTC), int(Tif.GTD), int(Tif.IOC), int(Tif.FOK)
-POST_ONLY, CANCEL_OLDEST, RUNNING = int(Flag.POST_ONLY), int(Flag.CANCEL_OLDEST), int(Flag.RUNNING)
-OPEN, OPENING, CANCEL_ONLY = int(State.OPEN), int(State.POST_ONLY), int(State.CANCEL_ONLY)
 
 
 class WrongStart(Exception):
@@ -82,7 +94,7 @@ class Listed:
 
     def __init__(self, spec: ev.ClassSet) -> None:
         self.spec = spec
-        self.state = int(State.OPEN)
+        self.state: int = OPEN
         self.low: Price = -(-spec.list_price * spec.collar_low_bp // BP)
         self.high: Price = spec.list_price * spec.collar_high_bp // BP
         self.lot: Gpus = spec.lot
@@ -101,7 +113,7 @@ class Contract:
         self.contract = contract
         self.listed = listed
         self.forward = True
-        self.state = int(State.OPEN)
+        self.state: int = OPEN
         self.bids = HalfBook(BUY)
         self.asks = HalfBook(SELL)
         self.register = Register()
@@ -148,9 +160,9 @@ class Engine:
             self._moment(*heappop(self.due)[1:])
         self._forget_ids()
         for index, command in enumerate(commands):
-            if type(command) is cmd.PlaceOrder:
+            if type(command) is PlaceOrder:
                 self._place(index, command)
-            elif type(command) is cmd.CancelOrder:
+            elif type(command) is CancelOrder:
                 self._cancel(index, command)
             else:
                 self._other(index, command, stamp_ms)
@@ -188,9 +200,9 @@ class Engine:
 
     def _other(self, index: int, command: Command | Malformed, stamp_ms: Millis) -> None:
         match command:
-            case cmd.CancelOrder():
+            case CancelOrder():
                 self._cancel(index, command)
-            case cmd.PlaceOrder():
+            case PlaceOrder():
                 self._place(index, command)
             case cmd.SetAccount() | cmd.Credit() | cmd.Sweep() | cmd.SetBacking() | cmd.SetClass():
                 self._from_settlement(index, command)
@@ -220,8 +232,9 @@ class Engine:
 
     # --- orders ----------------------------------------------------------------------------------------
 
-    def _place(self, index: int, order: cmd.PlaceOrder) -> None:
-        refusal = self._refusal(order)
+    def _place(self, index: int, order: PlaceOrder) -> None:
+        account, contract = self.accounts.get(order.account), self.contracts.get(order.contract)
+        refusal = self._refusal(order, account, contract)
         if refusal is not None:
             code, need, have = refusal
             if code == _REPEATED:
@@ -230,15 +243,15 @@ class Engine:
                 self._reject(index, order.account, code, order.client_id, need, have)
             return
         # From here on it cannot be refused: a fill is already somebody's money.
+        assert account is not None
+        assert contract is not None
         side, qty, price, tif, flags, client_id = (
             order.side, order.qty, order.price, order.tif, order.flags, order.client_id
         )  # fmt: skip
-        contract = self.contracts[order.contract]
-        account = self.accounts[order.account]
         number = order_id(self.shard, self.offset, index)
         maker_bp, taker_bp = contract.listed.bid_bp if side == BUY else contract.listed.ask_bp
         self._out.append(
-            ev.OrderAccepted(
+            OrderAccepted(
                 index,
                 number,
                 account.account,
@@ -270,14 +283,15 @@ class Engine:
             if tif == GTC:
                 self._rest(contract, account, incoming)
             else:
-                self._cancelled(incoming, incoming.leaves, Reason.IOC)
+                self._cancelled(incoming, incoming.leaves, NOT_FILLED)
 
-    def _refusal(self, order: cmd.PlaceOrder) -> tuple[int, int, int] | None:
+    def _refusal(
+        self, order: PlaceOrder, account: Account | None, contract: Contract | None
+    ) -> tuple[int, int, int] | None:
         """(code, need, have) of the first check that fails."""
         time_ms = self.time_ms
         if not time_ms <= order.valid_until_ms <= time_ms + VALIDITY_MS_MAX:
             return (Code.TOO_LATE if time_ms > order.valid_until_ms else Code.WRONG_VALIDITY), 0, 0
-        account = self.accounts.get(order.account)
         if account is None:
             return Code.UNKNOWN_ACCOUNT, 0, 0
         client_id = order.client_id
@@ -287,7 +301,6 @@ class Engine:
                 return _same(known, order)
             if not is_client_id(client_id):
                 return Code.WRONG_CLIENT_ID, 0, 0
-        contract = self.contracts.get(order.contract)
         if contract is None:
             known_class = class_no_of(order.contract) in self.classes
             return (Code.UNKNOWN_CONTRACT if known_class else Code.UNKNOWN_CLASS), 0, 0
@@ -326,9 +339,7 @@ class Engine:
                 return Code.INSUFFICIENT_BACKING, qty, max(0, free)
         return None if plain else self._refusal_of_book(order, contract, account)
 
-    def _refusal_of_book(
-        self, order: cmd.PlaceOrder, contract: Contract, account: Account
-    ) -> tuple[int, int, int] | None:
+    def _refusal_of_book(self, order: PlaceOrder, contract: Contract, account: Account) -> tuple[int, int, int] | None:
         half = contract.asks if order.side == BUY else contract.bids
         post_only = order.flags & POST_ONLY or OPENING in (contract.state, contract.listed.state)
         if post_only and half.reached_by(order.price):
@@ -339,7 +350,7 @@ class Engine:
                 return Code.CANNOT_FILL, order.qty, fillable
         return None
 
-    def _fillable(self, order: cmd.PlaceOrder, half: HalfBook, owner: int) -> Gpus:
+    def _fillable(self, order: PlaceOrder, half: HalfBook, owner: int) -> Gpus:
         found = 0
         for maker in half:
             if found >= order.qty or (maker.price - order.price) * half.sign < 0:
@@ -358,9 +369,9 @@ class Engine:
             maker_account = self.accounts[maker.account]
             if maker_account.owner == account.owner:
                 if not flags & CANCEL_OLDEST:
-                    self._cancelled(taker, taker.leaves, Reason.SELF_TRADE_NEWEST)
+                    self._cancelled(taker, taker.leaves, int(Reason.SELF_TRADE_NEWEST))
                     return True
-                self._cancel_resting(maker, Reason.SELF_TRADE_OLDEST)
+                self._cancel_resting(maker, int(Reason.SELF_TRADE_OLDEST))
                 continue
             self._fill(contract, maker, maker_account, taker, account)
             if not maker.leaves:
@@ -399,7 +410,7 @@ class Engine:
         assert buyer.cash >= buyer.holds + buyer.collateral, f"M3: account {buyer.account} pays more than it has"
         self.trade_last += 1
         self._out.append(
-            ev.Filled(
+            Filled(
                 self.trade_last,
                 contract.contract,
                 price,
@@ -433,10 +444,10 @@ class Engine:
         self.orders[order.order] = order
         account.open_orders += 1
 
-    def _cancelled(self, order: Order, qty: Gpus, reason: Reason) -> None:
-        self._out.append(ev.OrderCancelled(order.order, order.account, order.contract, qty, int(reason)))
+    def _cancelled(self, order: Order, qty: Gpus, reason: int) -> None:
+        self._out.append(OrderCancelled(order.order, order.account, order.contract, qty, reason))
 
-    def _cancel_resting(self, order: Order, reason: Reason) -> None:
+    def _cancel_resting(self, order: Order, reason: int) -> None:
         """Take a resting order out of its book."""
         contract = self.contracts[order.contract]
         account = self.accounts[order.account]
@@ -473,7 +484,7 @@ class Engine:
                 # It may be away already: what is due comes first and ends orders older than the window (`_gone`).
                 self.accounts[known.account].client_ids.pop(known.client_id, None)
 
-    def _cancel(self, index: int, command: cmd.CancelOrder) -> None:
+    def _cancel(self, index: int, command: CancelOrder) -> None:
         if self.time_ms > command.valid_until_ms:
             return self._reject(index, command.account, Code.TOO_LATE, command.client_id)
         if command.valid_until_ms > self.time_ms + VALIDITY_MS_MAX:
@@ -489,8 +500,8 @@ class Engine:
         if order is None or order.account != command.account:
             return self._reject(index, command.account, Code.UNKNOWN_ORDER, command.client_id)
         # From here on it cannot be refused.
-        self._out.append(ev.CancelAccepted(index, command.account, number))
-        self._cancel_resting(order, Reason.ASKED)
+        self._out.append(CancelAccepted(index, command.account, number))
+        self._cancel_resting(order, ASKED)
         return None
 
     # --- settlement ------------------------------------------------------------------------------------
@@ -655,14 +666,14 @@ class Engine:
         covered = contract.register.cover(account, self.title_last)
         self.title_last = contract.register.title_last
         for source, title, qty in covered:
-            self._out.append(ev.TitleCovered(contract.contract, source, title, qty, int(Ground.DECLARED)))
+            self._out.append(ev.TitleCovered(contract.contract, source, title, qty, DECLARED))
 
     def _cut_asks(self, contract: Contract, account: int) -> None:
         position = contract.register.positions[account]
         if position.open_asks <= position.capacity():
             return
         for order in reversed([order for order in contract.asks if order.account == account]):
-            self._cancel_resting(order, Reason.BACKING_LOWERED)
+            self._cancel_resting(order, int(Reason.BACKING_LOWERED))
             if position.open_asks <= position.capacity():
                 return
 
@@ -771,7 +782,7 @@ class Engine:
     def _close_gate(self, contract: Contract) -> None:
         contract.forward = False
         for order in [*contract.bids, *contract.asks]:
-            self._cancel_resting(order, Reason.GATE_CLOSED)
+            self._cancel_resting(order, int(Reason.GATE_CLOSED))
         for account in sorted(contract.register.positions):
             position = contract.register.positions[account]
             position.declared.qty = position.promised.qty = 0
@@ -861,7 +872,7 @@ def hold_of(listed: Listed, price: Price, leaves: Gpus) -> Micros:
     return cash + cash * listed.bid_bp_max // BP + leaves // listed.lot
 
 
-def _refusal_of_kind(order: cmd.PlaceOrder, contract: Contract) -> tuple[int, int, int] | None:
+def _refusal_of_kind(order: PlaceOrder, contract: Contract) -> tuple[int, int, int] | None:
     """States, sides, kinds: all that is no question for a plain order in an open book."""
     state = max(contract.listed.state, contract.state)
     if state >= CANCEL_ONLY:
@@ -880,7 +891,7 @@ def _refusal_of_kind(order: cmd.PlaceOrder, contract: Contract) -> tuple[int, in
     return None
 
 
-def _same(known: ClientId, o: cmd.PlaceOrder) -> tuple[int, int, int]:
+def _same(known: ClientId, o: PlaceOrder) -> tuple[int, int, int]:
     first = (known.contract, known.side, known.qty, known.price, known.tif, known.flags, 0)
     again = (o.contract, o.side, o.qty, o.price, o.tif, o.flags, o.expires_ms)
     return (_REPEATED, known.order, 0) if first == again else (Code.DUPLICATE_CLIENT_ID, 0, known.order)

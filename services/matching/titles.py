@@ -11,13 +11,13 @@ linked through the titles themselves. Whoever takes a title out takes off its li
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
-from schemas.commands import Ground
 from schemas.events import TitleMove
 from schemas.units import BasisPoints, Gpus, Micros, promise_collateral
+from services.matching.literals import DECLARED, PROMISED
 
-FORWARD_GROUNDS = (Ground.DECLARED, Ground.PROMISED)
-_DECLARED, _PROMISED = int(Ground.DECLARED), int(Ground.PROMISED)
+FORWARD_GROUNDS: Final = (DECLARED, PROMISED)
 
 
 class Title:
@@ -218,14 +218,14 @@ class Position:
 
     def __init__(self, account: int) -> None:
         self.held = Held(account)
-        self.declared = Backing(account, _DECLARED)
-        self.promised = Backing(account, _PROMISED)
+        self.declared = Backing(account, DECLARED)
+        self.promised = Backing(account, PROMISED)
         self.open_asks: Gpus = 0
         self.collateral: Micros = 0
 
     def on(self, ground: int) -> Backing:
         """The backing of a forward ground."""
-        return self.declared if ground == _DECLARED else self.promised
+        return self.declared if ground == DECLARED else self.promised
 
     def capacity(self) -> Gpus:
         """What may stand in open asks: held + unsold backing."""

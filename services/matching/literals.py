@@ -1,0 +1,39 @@
+"""Numbers of `schemas`' enumerations that the engine compares for every order.
+
+Pure. Literals, because a compiled build (`make compile`) takes those into its code; members of an enumeration it looks up.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from schemas.commands import Flag, Ground, Side, State, Tif
+from schemas.events import Reason
+
+BUY: Final = 1
+SELL: Final = 2
+assert (BUY, SELL) == (Side.BUY, Side.SELL)
+
+GTC: Final = 1
+GTD: Final = 2
+IOC: Final = 3
+FOK: Final = 4
+assert (GTC, GTD, IOC, FOK) == (Tif.GTC, Tif.GTD, Tif.IOC, Tif.FOK)
+
+POST_ONLY: Final = 1
+RUNNING: Final = 2
+CANCEL_OLDEST: Final = 4
+assert (POST_ONLY, RUNNING, CANCEL_OLDEST) == (Flag.POST_ONLY, Flag.RUNNING, Flag.CANCEL_OLDEST)
+
+OPEN: Final = 1
+OPENING: Final = 2
+CANCEL_ONLY: Final = 3
+assert (OPEN, OPENING, CANCEL_ONLY) == (State.OPEN, State.POST_ONLY, State.CANCEL_ONLY)
+
+DECLARED: Final = 1
+PROMISED: Final = 2
+assert (DECLARED, PROMISED) == (Ground.DECLARED, Ground.PROMISED)
+
+ASKED: Final = 1
+NOT_FILLED: Final = 2
+assert (ASKED, NOT_FILLED) == (Reason.ASKED, Reason.IOC)

@@ -7,9 +7,9 @@ from typing import Annotated, Any, Final, Literal
 
 from litestar import Litestar, Request, Response, delete, get, patch, post, put
 from litestar.config.app import AppConfig
-from litestar.di import Provide
+from litestar.di import NamedDependency, Provide
 from litestar.openapi.config import OpenAPIConfig
-from litestar.params import Parameter
+from litestar.params import FromPath, FromQuery, HeaderParameter, JSONBody, PathParameter, QueryParameter
 
 from schemas import http
 from schemas.commands import Ground, Role, State
@@ -124,22 +124,24 @@ def _member(caller: Caller, scope: str) -> int:
     return caller.account
 
 
-IdempotencyKey = Annotated[str, Parameter(header="Idempotency-Key", default="")]
-Number = Annotated[int, Parameter(ge=1, le=_INT64_MAX)]
+Wired = NamedDependency[Gateway]
+Known = NamedDependency[Caller]
+IdempotencyKey = Annotated[str, HeaderParameter(name="Idempotency-Key")]
+Number = Annotated[int, PathParameter(ge=1, le=_INT64_MAX)]
 """In a path."""
 
 # --- Market, open to all ------------------------------------------------------------------------------------
 
 
 @get("/v1/time")
-async def get_time(gateway: Gateway) -> http.TimeAnswer:
+async def get_time(gateway: Wired) -> http.TimeAnswer:
     """Our clock."""
     now_ms = gateway.clock.now_ms()
     return http.TimeAnswer(now=iso(now_ms), market=iso(gateway.market.market_ms(now_ms)), rate=gateway.market.rate)
 
 
 @get("/v1/status")
-async def get_status(gateway: Gateway) -> http.StatusAnswer:
+async def get_status(gateway: Wired) -> http.StatusAnswer:
     """Whether orders are accepted, and how far settlement is."""
     shards = tuple(
         http.ShardStatus(
@@ -155,14 +157,14 @@ async def get_status(gateway: Gateway) -> http.StatusAnswer:
 
 
 @get("/v1/classes")
-async def get_classes(gateway: Gateway) -> list[http.ClassAnswer]:
+async def get_classes(gateway: Wired) -> list[http.ClassAnswer]:
     """All listed classes."""
     await gateway.classes.refresh()
     return [class_answer(row) for row in gateway.classes.by_id.values()]
 
 
 @get("/v1/classes/{class_id:str}")
-async def get_class(gateway: Gateway, class_id: str) -> http.ClassAnswer:
+async def get_class(gateway: Wired, class_id: FromPath[str]) -> http.ClassAnswer:
     """One class with its contract specification."""
     await gateway.classes.refresh()
     return class_answer(await gateway.classes.get(class_id), specification=True)
@@ -170,7 +172,7 @@ async def get_class(gateway: Gateway, class_id: str) -> http.ClassAnswer:
 
 @get("/v1/contracts")
 async def get_contracts(
-    gateway: Gateway, class_id: Annotated[str, Parameter(query="class")]
+    gateway: Wired, class_id: Annotated[str, QueryParameter(name="class")]
 ) -> list[http.ContractAnswer]:
     """Hours of a class that have not ended, each with its best prices."""
     await gateway.classes.refresh()
@@ -178,7 +180,7 @@ async def get_contracts(
 
 
 @get("/v1/contracts/{symbol:str}/book")
-async def get_book(gateway: Gateway, symbol: str, depth: int = 50) -> http.BookAnswer:
+async def get_book(gateway: Wired, symbol: FromPath[str], depth: FromQuery[int] = 50) -> http.BookAnswer:
     """Depth of one contract."""
     row, contract = await gateway.classes.contract(symbol)
     return await gateway.reads.book(symbol, contract, row["shard"], max(1, depth))
@@ -186,7 +188,7 @@ async def get_book(gateway: Gateway, symbol: str, depth: int = 50) -> http.BookA
 
 @get("/v1/trades")
 async def get_trades(
-    gateway: Gateway, contract: str, limit: Annotated[int, Parameter(ge=1, le=500)] = 100
+    gateway: Wired, contract: FromQuery[str], limit: Annotated[int, QueryParameter(ge=1, le=500)] = 100
 ) -> list[http.TradeAnswer]:
     """Newest public trades of one contract."""
     _, number = await gateway.classes.contract(contract)
@@ -194,9 +196,7 @@ async def get_trades(
 
 
 @get("/v1/supply")
-async def get_supply(
-    gateway: Gateway, class_id: Annotated[str, Parameter(query="class", default="")]
-) -> http.SupplyAnswer:
+async def get_supply(gateway: Wired, class_id: Annotated[str, QueryParameter(name="class")] = "") -> http.SupplyAnswer:
     """What clouds list, and references per class."""
     return gateway.offers.answer(class_id)
 
@@ -205,7 +205,7 @@ async def get_supply(
 
 
 @post("/v1/orders")
-async def post_order(gateway: Gateway, caller: Caller, data: http.OrderRequest) -> http.OrderAnswer:
+async def post_order(gateway: Wired, caller: Known, data: JSONBody[http.OrderRequest]) -> http.OrderAnswer:
     """Place an order; answered when its event is in the log."""
     _member(caller, "trade")
     return await gateway.orders.place(caller, data)
@@ -213,11 +213,11 @@ async def post_order(gateway: Gateway, caller: Caller, data: http.OrderRequest) 
 
 @get("/v1/orders")
 async def get_orders(
-    gateway: Gateway,
-    caller: Caller,
-    contract: str = "",
-    limit: Annotated[int, Parameter(ge=1, le=500)] = 100,
-    order_state: Annotated[Literal["open", "filled", "cancelled", ""], Parameter(query="state")] = "",
+    gateway: Wired,
+    caller: Known,
+    contract: FromQuery[str] = "",
+    limit: Annotated[int, QueryParameter(ge=1, le=500)] = 100,
+    order_state: Annotated[Literal["open", "filled", "cancelled", ""], QueryParameter(name="state")] = "",
 ) -> list[http.OrderAnswer]:
     """The account's orders, newest first."""
     account = _member(caller, "read")
@@ -227,7 +227,7 @@ async def get_orders(
 
 
 @get("/v1/orders/{order_id:str}")
-async def get_order(gateway: Gateway, caller: Caller, order_id: str) -> http.OrderAnswer:
+async def get_order(gateway: Wired, caller: Known, order_id: FromPath[str]) -> http.OrderAnswer:
     """One order."""
     account = _member(caller, "read")
     await gateway.progress.wait_for(account)
@@ -238,7 +238,7 @@ async def get_order(gateway: Gateway, caller: Caller, order_id: str) -> http.Ord
 
 
 @get("/v1/orders/client/{client_id:path}")
-async def get_order_by_client_id(gateway: Gateway, caller: Caller, request: JsonRequest) -> http.OrderAnswer:
+async def get_order_by_client_id(gateway: Wired, caller: Known, request: JsonRequest) -> http.OrderAnswer:
     """The newest order with this client order id."""
     account = _member(caller, "read")
     client_id = last_part(request, "/v1/orders/client/")
@@ -252,14 +252,14 @@ async def get_order_by_client_id(gateway: Gateway, caller: Caller, request: Json
 
 
 @delete("/v1/orders/{order_id:str}", status_code=200)
-async def delete_order(gateway: Gateway, caller: Caller, order_id: str) -> http.CancelAnswer:
+async def delete_order(gateway: Wired, caller: Known, order_id: FromPath[str]) -> http.CancelAnswer:
     """Cancel by order id."""
     _member(caller, "trade")
     return await gateway.orders.cancel(caller, _order(order_id))
 
 
 @delete("/v1/orders/client/{client_id:path}", status_code=200)
-async def delete_order_by_client_id(gateway: Gateway, caller: Caller, request: JsonRequest) -> http.CancelAnswer:
+async def delete_order_by_client_id(gateway: Wired, caller: Known, request: JsonRequest) -> http.CancelAnswer:
     """Cancel by client order id."""
     _member(caller, "trade")
     return await gateway.orders.cancel_client_id(caller, last_part(request, "/v1/orders/client/"))
@@ -276,14 +276,14 @@ def _order(text: str) -> int:
 
 
 @get("/v1/account")
-async def get_account(gateway: Gateway, caller: Caller) -> http.AccountAnswer:
+async def get_account(gateway: Wired, caller: Known) -> http.AccountAnswer:
     """Who the key belongs to."""
     return await gateway.reads.account(_member(caller, "read"), caller.scopes)
 
 
 @get("/v1/fills")
 async def get_fills(
-    gateway: Gateway, caller: Caller, limit: Annotated[int, Parameter(ge=1, le=500)] = 100
+    gateway: Wired, caller: Known, limit: Annotated[int, QueryParameter(ge=1, le=500)] = 100
 ) -> list[http.FillAnswer]:
     """The account's trades, newest first."""
     account = _member(caller, "read")
@@ -292,7 +292,7 @@ async def get_fills(
 
 
 @get("/v1/positions")
-async def get_positions(gateway: Gateway, caller: Caller) -> list[http.PositionAnswer]:
+async def get_positions(gateway: Wired, caller: Known) -> list[http.PositionAnswer]:
     """Hours held and owed."""
     account = _member(caller, "read")
     await gateway.progress.wait_for(account)
@@ -300,7 +300,7 @@ async def get_positions(gateway: Gateway, caller: Caller) -> list[http.PositionA
 
 
 @get("/v1/balance")
-async def get_balance(gateway: Gateway, caller: Caller) -> http.BalanceAnswer:
+async def get_balance(gateway: Wired, caller: Known) -> http.BalanceAnswer:
     """Wallet and trading balances."""
     account = _member(caller, "read")
     await gateway.progress.wait_for(account)
@@ -309,7 +309,7 @@ async def get_balance(gateway: Gateway, caller: Caller) -> http.BalanceAnswer:
 
 @get("/v1/ledger")
 async def get_ledger(
-    gateway: Gateway, caller: Caller, limit: Annotated[int, Parameter(ge=1, le=500)] = 100
+    gateway: Wired, caller: Known, limit: Annotated[int, QueryParameter(ge=1, le=500)] = 100
 ) -> list[http.LineAnswer]:
     """The account's ledger lines, newest first."""
     account = _member(caller, "read")
@@ -318,7 +318,7 @@ async def get_ledger(
 
 
 @get("/v1/capacity")
-async def get_capacity(gateway: Gateway, caller: Caller) -> list[http.CapacityAnswer]:
+async def get_capacity(gateway: Wired, caller: Known) -> list[http.CapacityAnswer]:
     """Backing in force."""
     account = _member(caller, "read")
     await gateway.progress.wait_for(account)
@@ -326,13 +326,13 @@ async def get_capacity(gateway: Gateway, caller: Caller) -> list[http.CapacityAn
 
 
 @get("/v1/withdrawals")
-async def get_withdrawals(gateway: Gateway, caller: Caller) -> list[http.WithdrawalAnswer]:
+async def get_withdrawals(gateway: Wired, caller: Known) -> list[http.WithdrawalAnswer]:
     """The account's payouts."""
     return await gateway.reads.withdrawals(_member(caller, "read"), simulated=gateway.market.sandbox)
 
 
 @get("/v1/requests/{key:path}")
-async def get_request(gateway: Gateway, caller: Caller, request: JsonRequest) -> http.RequestAnswer:
+async def get_request(gateway: Wired, caller: Known, request: JsonRequest) -> http.RequestAnswer:
     """Outcome of an own request, by its Idempotency-Key or its request id."""
     prefix = request_id(caller, "-")[:-1]
     key = last_part(request, "/v1/requests/").removeprefix(prefix)
@@ -341,7 +341,7 @@ async def get_request(gateway: Gateway, caller: Caller, request: JsonRequest) ->
 
 @post("/v1/transfers")
 async def post_transfer(
-    gateway: Gateway, caller: Caller, data: http.TransferRequest, key: IdempotencyKey
+    gateway: Wired, caller: Known, data: JSONBody[http.TransferRequest], key: IdempotencyKey = ""
 ) -> Response[http.RequestAnswer]:
     """Between wallet and trading balance."""
     account = _member(caller, "trade")
@@ -354,7 +354,7 @@ async def post_transfer(
 
 @post("/v1/withdrawals")
 async def post_withdrawal(
-    gateway: Gateway, caller: Caller, data: http.WithdrawalRequest, key: IdempotencyKey
+    gateway: Wired, caller: Known, data: JSONBody[http.WithdrawalRequest], key: IdempotencyKey = ""
 ) -> Response[http.RequestAnswer]:
     """Wallet → payout."""
     account = _member(caller, "trade")
@@ -363,7 +363,7 @@ async def post_withdrawal(
 
 @put("/v1/capacity")
 async def put_capacity(
-    gateway: Gateway, caller: Caller, data: http.CapacityRequest, key: IdempotencyKey
+    gateway: Wired, caller: Known, data: JSONBody[http.CapacityRequest], key: IdempotencyKey = ""
 ) -> Response[http.RequestAnswer]:
     """Back hours with machines (declared) or collateral (promised)."""
     account = _member(caller, "supply")
@@ -389,7 +389,7 @@ async def put_capacity(
 
 
 @get("/v1/keys")
-async def get_keys(gateway: Gateway, caller: Caller) -> list[http.KeyAnswer]:
+async def get_keys(gateway: Wired, caller: Known) -> list[http.KeyAnswer]:
     """Keys of the same account and owner."""
     caller.require("read")
     return [
@@ -400,7 +400,7 @@ async def get_keys(gateway: Gateway, caller: Caller) -> list[http.KeyAnswer]:
 
 
 @post("/v1/keys")
-async def post_key(gateway: Gateway, caller: Caller, data: http.KeyRequest) -> http.NewKeyAnswer:
+async def post_key(gateway: Wired, caller: Known, data: JSONBody[http.KeyRequest]) -> http.NewKeyAnswer:
     """A further key of the same account."""
     for scope in ("trade", *data.scopes):
         caller.require(scope)
@@ -408,7 +408,7 @@ async def post_key(gateway: Gateway, caller: Caller, data: http.KeyRequest) -> h
 
 
 @delete("/v1/keys/{key_id:str}", status_code=200)
-async def delete_key(gateway: Gateway, caller: Caller, key_id: str) -> dict[str, str]:
+async def delete_key(gateway: Wired, caller: Known, key_id: FromPath[str]) -> dict[str, str]:
     """End an own key, or as an operator any."""
     if "operator" not in caller.scopes:
         caller.require("trade")
@@ -452,7 +452,7 @@ def _key(record: KeyIssued) -> http.KeyAnswer:
 
 @post("/v1/admin/accounts")
 async def post_account(
-    gateway: Gateway, caller: Caller, data: http.AccountRequest, key: IdempotencyKey
+    gateway: Wired, caller: Known, data: JSONBody[http.AccountRequest], key: IdempotencyKey = ""
 ) -> Response[http.RequestAnswer]:
     """Open an account."""
     caller.require("operator")
@@ -462,7 +462,7 @@ async def post_account(
 
 @patch("/v1/admin/accounts/{account:int}")
 async def patch_account(
-    gateway: Gateway, caller: Caller, account: Number, data: http.RoleRequest, key: IdempotencyKey
+    gateway: Wired, caller: Known, account: Number, data: JSONBody[http.RoleRequest], key: IdempotencyKey = ""
 ) -> Response[http.RequestAnswer]:
     """Change an account's role."""
     caller.require("operator")
@@ -471,7 +471,7 @@ async def patch_account(
 
 @post("/v1/admin/classes")
 async def post_class(
-    gateway: Gateway, caller: Caller, data: http.ClassRequest, key: IdempotencyKey
+    gateway: Wired, caller: Known, data: JSONBody[http.ClassRequest], key: IdempotencyKey = ""
 ) -> Response[http.RequestAnswer]:
     """List a class into a shard."""
     caller.require("operator")
@@ -484,7 +484,7 @@ async def post_class(
 
 @post("/v1/admin/deposits")
 async def post_deposit(
-    gateway: Gateway, caller: Caller, data: http.DepositRequest, key: IdempotencyKey
+    gateway: Wired, caller: Known, data: JSONBody[http.DepositRequest], key: IdempotencyKey = ""
 ) -> Response[http.RequestAnswer]:
     """Book money that has arrived."""
     caller.require("operator")
@@ -494,7 +494,7 @@ async def post_deposit(
 
 @post("/v1/admin/payouts/{payout:int}")
 async def post_payout(
-    gateway: Gateway, caller: Caller, payout: Number, data: http.PayoutRequest, key: IdempotencyKey
+    gateway: Wired, caller: Known, payout: Number, data: JSONBody[http.PayoutRequest], key: IdempotencyKey = ""
 ) -> Response[http.RequestAnswer]:
     """What the payment adapter reports."""
     caller.require("operator")
@@ -502,7 +502,7 @@ async def post_payout(
 
 
 @post("/v1/admin/states", status_code=200)
-async def post_state(gateway: Gateway, caller: Caller, data: http.StateRequest) -> http.StateAnswer:
+async def post_state(gateway: Wired, caller: Known, data: JSONBody[http.StateRequest]) -> http.StateAnswer:
     """Halt, restrict or open."""
     caller.require("operator")
     row = await gateway.classes.get(data.class_id)
@@ -515,7 +515,7 @@ async def post_state(gateway: Gateway, caller: Caller, data: http.StateRequest) 
 
 @post("/v1/admin/deliveries", status_code=202)
 async def post_delivery(
-    gateway: Gateway, caller: Caller, data: http.DeliveryRequest, key: IdempotencyKey
+    gateway: Wired, caller: Known, data: JSONBody[http.DeliveryRequest], key: IdempotencyKey = ""
 ) -> http.DeliveryAnswer:
     """Write a simulated delivery record."""
     caller.require("operator")
@@ -530,7 +530,9 @@ async def post_delivery(
 
 
 @post("/v1/admin/keys")
-async def post_operator_key(gateway: Gateway, caller: Caller, data: http.OperatorKeyRequest) -> http.NewKeyAnswer:
+async def post_operator_key(
+    gateway: Wired, caller: Known, data: JSONBody[http.OperatorKeyRequest]
+) -> http.NewKeyAnswer:
     """Issue a key for any account."""
     caller.require("operator")
     owner = data.owner

@@ -74,6 +74,11 @@ def signature(key: Key, method: str, target: str, body: bytes, stamp: str | None
     return {"Hourbook-Key": key.key_id, "Hourbook-Timestamp": stamp, "Hourbook-Signature": digest}
 
 
+def milliseconds(told: str) -> int:
+    """Of a time in an answer, since the epoch."""
+    return round(datetime.fromisoformat(told).timestamp() * 1000)
+
+
 class Member:
     """An account with a key, at one gateway. Every request is signed, unless it brings headers that say who asks."""
 
@@ -181,7 +186,7 @@ class Exchange:
         key = Key(issued.record.key_id, base64.b64decode(issued.secret), issued.bearer)
         self.stack.start(self.supervisor)
         self.operator = Member(self, 0, key)
-        self.until(lambda: self.answers(self.operator, "/v1/keys"), "the gateway opens")
+        self.until(lambda: self.answers(self.operator, "/v1/keys"), "the gateway opens", 100)
         for shard, class_id in enumerate(CLASSES):
             body = {"shard": shard, "specification": published()[class_id].decode()}
             self.operator.done("POST", "/v1/admin/classes", body)
@@ -280,8 +285,7 @@ class Exchange:
 
     def market_ms(self) -> int:
         """Market time, as the door tells it."""
-        told: str = self.operator.get("/v1/time")["market"]
-        return int(datetime.fromisoformat(told).timestamp() * 1000)
+        return milliseconds(self.operator.get("/v1/time")["market"])
 
     def at_once(self, *asks: Callable[[], httpx.Response]) -> list[httpx.Response]:
         """Answers of requests that are sent at the same moment."""

@@ -1,0 +1,130 @@
+"""How often, and what a fault looks like: the application itself, with a clock that is the test's and no server behind it."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from typing import Any, cast
+
+import httpx
+import pytest
+
+from schemas.keys import KeyIssued
+from services.gateway.app import Gateway, build
+from services.gateway.auth import Key, sign
+from services.gateway.keyring import Keyring
+from services.gateway.limits import Limits
+from services.gateway.times import MarketClock
+
+
+class Clock:
+    """`services.runtime.log.Clock`, moved by hand."""
+
+    def __init__(self) -> None:
+        self.ms = 1_790_000_000_000
+
+    def now_ms(self) -> int:
+        return self.ms
+
+    async def sleep_ms(self, duration_ms: int) -> None:
+        self.ms += duration_ms
+
+
+class Door:
+    """An application with two keys and two requests a second; routes that need more than that find nothing behind it."""
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self.keys = {name: Key(_record(name), name.encode() * 8) for name in ("ana", "bert")}
+        nothing = cast("Any", None)
+        keyring = Keyring(nothing, b"")
+        keyring.keys.update(self.keys)
+        gateway = Gateway(
+            doors=[], classes=nothing, reads=nothing, progress=nothing, asks=nothing, orders=nothing, keyring=keyring,
+            limits=Limits(rate_per_s=2, burst=2), offers=nothing, market=MarketClock(0, 1, sandbox=False), clock=self.clock,
+            master_key=b"",
+        )  # fmt: skip
+        transport = httpx.ASGITransport(build(gateway), raise_app_exceptions=False)
+        self.http = httpx.AsyncClient(transport=transport, base_url="http://door")
+
+    async def ask(self, name: str, path: str = "/v1/keys") -> httpx.Response:
+        return await self.http.get(path, headers={"Authorization": f"Bearer {_token(name)}"})
+
+
+def _token(name: str) -> str:
+    return f"{name}.token"
+
+
+def _record(name: str) -> KeyIssued:
+    digest = hashlib.sha256(_token(name).encode()).digest()
+    return KeyIssued(name, 1, 1, ("read", "trade"), b"", digest, 0, (), "")
+
+
+@pytest.fixture
+async def door():
+    made = Door()
+    yield made
+    await made.http.aclose()
+
+
+async def test_a_key_that_asks_too_often_waits_as_it_is_told_and_others_do_not(door: Door) -> None:
+    """Two at once, the third is told when to come again: half a second later it may."""
+    answers = [await door.ask("ana") for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [200, 200, 429]
+    assert [answer.headers["ratelimit"] for answer in answers] == ['"key";r=1;t=1', '"key";r=0;t=1', '"key";r=0;t=1']
+    assert {answer.headers["ratelimit-policy"] for answer in answers} == {'"key";q=2;w=1'}
+    refused = answers[2]
+    assert (refused.headers["retry-after"], refused.headers["content-type"]) == ("1", "application/problem+json")
+    problem = refused.json()
+    assert [problem[name] for name in ("code", "detail", "retryable", "outcome")] == [
+        "rate_limited", "wait 500 ms", True, "rejected",
+    ]  # fmt: skip
+    assert (await door.ask("bert")).status_code == 200
+    door.clock.ms += 499
+    assert (await door.ask("ana")).status_code == 429
+    door.clock.ms += 1
+    assert (await door.ask("ana")).status_code == 200
+
+
+async def test_whoever_cannot_prove_who_he_is_uses_up_nobodys_requests(door: Door) -> None:
+    """Otherwise a stranger who knows a key's id could lock its owner out."""
+    headers = {"Hourbook-Key": "ana", "Hourbook-Timestamp": str(door.clock.ms), "Hourbook-Signature": "0" * 64}
+    for _ in range(5):
+        assert (await door.http.get("/v1/keys", headers=headers)).json()["code"] == "wrong_signature"
+    assert (await door.ask("ana")).headers["ratelimit"] == '"key";r=1;t=1'
+
+
+@pytest.mark.parametrize(
+    "path", ["/v1/keys?a=b%20c&d=%2F", "/v1/requests/a%2Fb%25", "/v1/orders/client/%7E", "/v1//keys", "/v1/keys/"]
+)
+async def test_the_path_is_signed_as_it_is_sent(door: Door, path: str) -> None:
+    """Encoded, doubled or trailing: what stands in the request line, and nothing tidier."""
+    stamp = str(door.clock.ms)
+    headers = {"Hourbook-Key": "ana", "Hourbook-Timestamp": stamp}
+    good = sign(door.keys["ana"].secret, stamp, "GET", path, b"")
+    answer = await door.http.get(path, headers=headers | {"Hourbook-Signature": good})
+    assert answer.status_code != 401
+    tidied = sign(door.keys["ana"].secret, stamp, "GET", path.replace("%20", " ").replace("%2F", "/") + "x", b"")
+    answer = await door.http.get(path, headers=headers | {"Hourbook-Signature": tidied})
+    assert answer.json()["code"] == "wrong_signature"
+
+
+async def test_a_fault_of_ours_is_told_without_its_insides_and_logged_under_its_number(
+    door: Door, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nothing stands behind this door, so that reading fails: the caller gets a number, the operator the traceback under it."""
+    with caplog.at_level(logging.ERROR):
+        answer = await door.ask("ana", "/v1/balance")
+    problem = answer.json()
+    assert [answer.status_code, problem["code"], problem["outcome"], problem["retryable"]] == [
+        500,
+        "internal",
+        "unknown",
+        False,
+    ]
+    assert problem["detail"] == "the fault is logged under this request_id"
+    (record,) = caplog.records
+    assert problem["request_id"] in record.getMessage()
+    assert record.exc_info is not None
+    assert "NoneType" in str(record.exc_info[1])
+    assert "NoneType" not in answer.text

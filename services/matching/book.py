@@ -1,7 +1,8 @@
 """One book: who waits at which price, oldest first.
 
 Pure. Prices in µUSD per GPU-hour, quantities in GPUs. An order knows neither its level nor its book: such cycles are
-never freed. A cancelled or filled order keeps its place in the queue until it reaches the front (leaves 0).
+never freed. A cancelled or filled order keeps its place in the queue (leaves 0) until it reaches the front, or until
+there are more of them than orders that wait.
 """
 
 from __future__ import annotations
@@ -9,9 +10,13 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 from collections import deque
 from collections.abc import Iterator
+from typing import Final
 
 from schemas.units import BasisPoints, Gpus, Micros, Millis, Price
 from services.matching.literals import BUY
+
+DEAD_MAX: Final = 64
+"""How many orders without leaves a queue may keep above one for each that waits: then they are swept out, all at once."""
 
 
 class ClientId:
@@ -133,6 +138,9 @@ class HalfBook:
         left = self.live[key] - 1
         if left:
             self.live[key] = left
+            level = self.levels[key]
+            if len(level) > 2 * left + DEAD_MAX:
+                self.levels[key] = deque([waiting for waiting in level if waiting.leaves])
             return
         del self.live[key], self.levels[key]
         keys = self.keys

@@ -706,10 +706,9 @@ class Engine:
             hour_now = self.time_ms // MS_PER_HOUR
             first = max(c.first_hour, (self.time_ms + c.gate_ms) // MS_PER_HOUR + 1)
             last = hour_now + c.horizon_hours
-            for hour in range(first, last + 1):
+            for hour in range(first, min(last, HOUR_MASK) + 1):
                 self._list(c.class_no, hour)
-            following = max(first, last + 1)
-            heappush(self.due, ((following - c.horizon_hours) * MS_PER_HOUR, LISTED, c.class_no, following))
+            self._list_next(c.class_no, max(first, last + 1))
         return None
 
     # --- operators -------------------------------------------------------------------------------------
@@ -761,14 +760,19 @@ class Engine:
         contract = contract_of(class_no, hour)
         if kind == LISTED:
             self._list(class_no, hour)
-            horizon = self.classes[class_no].spec.horizon_hours
-            heappush(self.due, ((hour + 1 - horizon) * MS_PER_HOUR, LISTED, class_no, hour + 1))
+            self._list_next(class_no, hour + 1)
         elif kind == GATE_CLOSED:
             self._close_gate(self.contracts[contract])
         elif kind == RUNNING_CLOSED:
             self._out.append(ev.RunningClosed(contract))
         else:
             self._end_hour(self.contracts[contract])
+
+    def _list_next(self, class_no: int, hour: Hour) -> None:
+        """`hour` is listed when its moment comes, unless it has more bits than an hour of a contract."""
+        if hour <= HOUR_MASK:
+            horizon = self.classes[class_no].spec.horizon_hours
+            heappush(self.due, ((hour - horizon) * MS_PER_HOUR, LISTED, class_no, hour))
 
     def _list(self, class_no: int, hour: Hour) -> None:
         listed = self.classes[class_no]

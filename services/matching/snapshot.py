@@ -16,7 +16,7 @@ import msgspec
 from schemas.commands import Side
 from schemas.events import ClassSet
 from services.matching.book import ClientId, Order
-from services.matching.engine import Account, Contract, Engine, Listed, hold_of
+from services.matching.engine import ENGINE_VERSIONS, Account, Contract, Engine, Listed, hold_of
 from services.matching.titles import Backing, Title
 
 SNAPSHOT_FORMAT: Final = 1
@@ -111,6 +111,8 @@ def _load(
     engine = Engine()
     for name, value in zip(_SCALARS, scalars, strict=True):
         setattr(engine, name, value)
+    if engine.version not in ENGINE_VERSIONS:
+        raise BadSnapshot(f"state of engine version {engine.version}; this build knows {ENGINE_VERSIONS}")
     for spec, state in classes:
         listed = Listed(msgspec.convert(spec, ClassSet))
         listed.state = state

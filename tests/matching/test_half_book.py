@@ -92,10 +92,6 @@ def test_an_order_that_still_waits_is_not_removed() -> None:
         half.remove(order)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="a cancelled order stays in its queue until it reaches the front: behind one that waits, they pile up",
-)
 def test_a_queue_in_which_one_order_waits_does_not_grow_with_every_cancellation_behind_it() -> None:
     """A desk that quotes the same price again and again behind a member's old order, for the week that an hour is listed."""
     half = HalfBook(Side.BUY)

@@ -103,7 +103,6 @@ def test_a_class_set_at_the_moment_of_a_gate_begins_with_the_next_hour() -> None
     ]
 
 
-@pytest.mark.xfail(strict=True, reason="the production engine lists on, under the numbers of other contracts")
 def test_after_the_last_hour_that_a_contract_can_have_nothing_is_listed() -> None:
     """Hours have 24 bits (docs/decisions/001-bytes.md): the last one is in the year 3883."""
     last = 2**24 - 1

@@ -65,19 +65,20 @@ def engine_with(**bounds: int) -> Engine:
 
 @functools.cache
 def _module_with(bounds: tuple[tuple[str, int], ...]) -> ModuleType:
-    engine = _from_source("engine")
-    for name, value in bounds:
-        assert isinstance(getattr(engine, name), int), f"the engine has no bound {name}"
-        setattr(engine, name, value)
-    engine.check = _from_source("invariants").check  # type: ignore[attr-defined]  # a compiled one takes no other engine
+    engine = from_source("engine", **dict(bounds))
+    engine.check = from_source("invariants").check  # type: ignore[attr-defined]  # a compiled one takes no other engine
     return engine
 
 
-def _from_source(module: str) -> ModuleType:
+def from_source(module: str, **bounds: int) -> ModuleType:
+    """A module of matching, from its source, with other bounds."""
     path = Path(matching.__path__[0]) / f"{module}.py"
     loader = SourceFileLoader(f"tests.matching.source_of_{module}", str(path))
     found = module_from_spec(spec_from_loader(loader.name, loader))  # type: ignore[arg-type]  # the loader is there
     loader.exec_module(found)
+    for name, value in bounds.items():
+        assert isinstance(getattr(found, name), int), f"{module} has no bound {name}"
+        setattr(found, name, value)
     return found
 
 

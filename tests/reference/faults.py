@@ -60,13 +60,16 @@ BACKING_FAULTS: dict[str, Callable[[SetBacking], dict[str, Any]]] = {
     "no hours": lambda _: {"hours": ()},
     "hours falling": lambda body: {"hours": (body.hours[0] + 1, body.hours[0])},
     "hour twice": lambda body: {"hours": (body.hours[0], body.hours[0])},
+    "1024 hours": lambda body: {"hours": tuple(range(body.hours[0], body.hours[0] + 1024))},
     "1025 hours": lambda body: {"hours": tuple(range(body.hours[0], body.hours[0] + 1025))},
     "hour 0": lambda _: {"hours": (0,)},
     "hour -1": lambda body: {"hours": (-1, *body.hours)},
     "hour huge": lambda body: {"hours": (*body.hours, 2**24 + body.hours[0])},
-    "qty -1": lambda body: {"qty": -body.qty - 8},
+    "qty -1": lambda _: {"qty": -1},
+    "qty -8": lambda _: {"qty": -8},
     "qty odd": lambda body: {"qty": body.qty + 1},
     "qty huge": lambda _: {"qty": 1_000_008},
+    "all back": lambda _: {"qty": 0, "collateral_price": 0},
     "most ever": lambda _: {"qty": 1_000_000, "version": 2**62},
 }
 OTHER_VALUES: list[dict[str, Any]] = [

@@ -98,8 +98,8 @@ MENUS: dict[str, dict[str, Sequence[Any]]] = {
         "price": ["cap"] * 8 + ["cap + 1"] * 4 + ["cap - 1", 0, -1, 10**10, 10**10 + 1],
         "version": ["next"] * 14 + ["same", "skip", 0, -1],
         "fault": _NO_FAULT * 60 + [
-            "no hours", "hours falling", "hour twice", "1025 hours", "hour 0", "hour -1", "hour huge", "qty -1", "qty odd",
-            "qty huge", "most ever",
+            "no hours", "hours falling", "hour twice", "1024 hours", "1025 hours", "hour 0", "hour -1", "hour huge", "qty -1",
+            "qty -8", "qty odd", "qty huge", "all back", "all back", "most ever",
         ],
     },
     "backing again": {"outbox": _OUTBOX, "back": [1, 1, 2, 3, 5]},

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import pytest
+from msgspec.structs import replace
 
 from schemas import commands as cmd
 from schemas import events as ev
@@ -13,9 +14,10 @@ from schemas.units import MS_PER_HOUR
 from services.matching.engine import Engine
 from tests.reference import naive_orders
 from tests.reference.duel import Duel
+from tests.reference.faults import BOUNDS, OTHER_VALUES, UNSOUND_CLASSES
 from tests.reference.naive_engine import NaiveEngine
 from tests.reference.script import Record
-from tests.reference.world import T0_MS
+from tests.reference.world import CLASSES, NEW_CLASS, T0_MS
 
 HOUR = T0_MS // MS_PER_HOUR + 1
 CONTRACT = contract_of(1, HOUR)
@@ -82,6 +84,26 @@ def test_a_promise_beyond_all_money_says_the_largest_number_there_is() -> None:
         ev.BackingSet(2, 6, 1, 1, hours, Ground.PROMISED, 900, 10**10, 1, changed=True),
         ev.OutboxRejected(3, 7, 1, Code.INSUFFICIENT_FUNDS, 11 * 10**13, 10**14),
     ]
+
+
+def test_a_class_is_refused_for_every_single_value_that_is_out_of_range_or_contradicts_it() -> None:
+    """And taken with every value at its bound, once, and again."""
+    unsound = [replace(replace(NEW_CLASS, class_no=6, class_id="SIX"), **values) for values in UNSOUND_CLASSES]
+    contradicting = [replace(CLASSES[3], **values) for values in OTHER_VALUES]
+    at_the_bounds = replace(NEW_CLASS, **BOUNDS)
+    classes = [CLASSES[3], *unsound, *contradicting, at_the_bounds, at_the_bounds, CLASSES[3]]
+    duel = Duel()
+    duel.play(Record(0, T0_MS, [StartShard(0, 1, T0_MS)]))
+
+    said = duel.play(Record(1, T0_MS, [replace(rules, outbox=i) for i, rules in enumerate(classes, start=1)]))
+
+    refused = len(unsound + contradicting)
+    assert [type(event) for event in said if not isinstance(event, ev.ContractListed)] == [
+        ev.ClassSet,
+        *[ev.OutboxRejected] * refused,
+        *[ev.ClassSet] * 3,
+    ]
+    assert [event.code for event in said if isinstance(event, ev.OutboxRejected)] == [Code.WRONG_CLASS] * refused
 
 
 def test_a_class_set_at_the_moment_of_a_gate_begins_with_the_next_hour() -> None:

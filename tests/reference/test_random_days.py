@@ -7,6 +7,8 @@ import sys
 from collections import Counter
 from collections.abc import Iterable
 
+import pytest
+
 from schemas.commands import Ground
 from schemas.events import (
     BackingSet,
@@ -167,6 +169,7 @@ def _of_fill(fill: Filled) -> Iterable[str]:
             yield "bought back whole" if move.closed == move.closes else "bought back in part"
 
 
+@pytest.mark.timeout(400)  # ten seconds, unless others want the machine as well
 def test_random_days_are_the_same_in_both_engines_and_reach_every_rule(seed: int) -> None:
     """An answer, a reason or a feat that no day has seen is a hole in this test, and so a failure."""
     tally = Tally()

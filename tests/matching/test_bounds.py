@@ -25,7 +25,7 @@ ENGINE = {
     "STEP_MS_MAX", "VALIDITY_MS_MAX",
 }  # fmt: skip
 BOOK = {"DEAD_MAX"}
-"""`test_half_book.py` has it at 2, against a sorted list."""
+"""`test_half_book.py` has it at 0, against a sorted list."""
 CODEC = {"CHAINS_KEPT", "FRAME_COMMANDS_MAX", "RECORD_BYTES_MAX"}
 
 

@@ -34,14 +34,12 @@ class Step(NamedTuple):
     which: int
 
 
+KINDS = st.sampled_from(["come", "come", "leave", "leave", "fill"])
 STEPS = st.lists(
-    st.builds(Step, st.sampled_from(["come", "come", "fill", "leave"]), st.integers(1, 6), st.integers(1, 4), st.integers(0, 99)),
-    max_size=60,
-)  # fmt: skip
-
-
-SWEPT: type[HalfBook] = from_source("book", DEAD_MAX=2).HalfBook
-"""It sweeps a queue out when it has two dead orders more than living ones."""
+    st.builds(Step, KINDS, st.integers(1, 3), st.integers(1, 4), st.integers(0, 99)), min_size=20, max_size=60
+)
+SWEPT: type[HalfBook] = from_source("book", DEAD_MAX=0).HalfBook
+"""It sweeps a queue out as soon as it has more dead orders than living ones."""
 
 
 def order_of(number: int, side: int, price: int, qty: int) -> Order:
@@ -81,6 +79,22 @@ def test_a_half_book_is_a_list_sorted_by_price_and_time(side: Side, steps: list[
         for limit in range(8):
             reached = any(limit >= o.price if side == Side.SELL else limit <= o.price for o in naive.waiting)
             assert half.reached_by(limit) == reached
+
+
+def test_a_sweep_leaves_those_that_wait_in_their_order() -> None:
+    """Of twenty at one price every third stays; the others leave from the front, the back and between."""
+    half = SWEPT(Side.SELL)
+    orders = [order_of(number, Side.SELL, 5, 1) for number in range(20)]
+    for order in orders:
+        half.add(order)
+
+    for place in (19, 0, 1, 18, 3, 16, 4, 15, 6, 13, 7, 12, 9, 10):
+        orders[place].leaves = 0
+        half.remove(orders[place])
+        assert list(half) == [order for order in orders if order.leaves]
+
+    assert [order.order for order in half] == [2, 5, 8, 11, 14, 17]
+    assert sum(len(level) for level in half.levels.values()) < 20
 
 
 def test_an_empty_side_has_no_best_price() -> None:

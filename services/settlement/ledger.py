@@ -146,22 +146,25 @@ class Ledger:
             if asset == USD:
                 usd += amount
             else:
-                assert contract in (0, asset), f"{what}: two contracts in one entry"
-                contract = asset
+                if contract != asset:
+                    assert not contract, f"{what}: two contracts in one entry"
+                    contract = asset
                 minutes += amount
             if kind == NOVATION:
                 # Passed on within the entry: the balance stays zero and needs no row.
                 through_novation += amount
                 continue
             key = (kind, account_shard, ref, asset)
-            balance = balances.get(key)
-            if balance is None:
+            try:
+                balance = balances[key]
+            except KeyError:
                 balance = balances[key] = Balance(0)
             if not balance.moved:
                 balance.moved, balance.before = True, balance.amount
                 self._moved.append((key, balance))
-            balance.amount += amount
-            assert balance.amount >= 0 or kind in _MAY_BE_NEGATIVE, f"M3: {what} would leave {balance.amount} in {key}"
+            left = balance.amount + amount
+            assert left >= 0 or kind in _MAY_BE_NEGATIVE, f"M3: {what} would leave {balance.amount} in {key}"
+            balance.amount = left
         assert usd == 0, f"M1: {what} leaves {usd} µUSD"
         assert minutes == 0, f"M1: {what} leaves {minutes} minutes of contract {contract}"
         assert through_novation == 0, f"M8: {what} leaves clearing with {through_novation} minutes"

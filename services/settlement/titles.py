@@ -62,8 +62,11 @@ class TitleBook:
         fees_all = fill.seller_fee + fill.buyer_fee
         done = cost = to_seller = to_buyer = 0
         for move in fill.moves:
-            net = portion(net_all, done, move.qty, fill.qty)
-            fees = portion(fees_all, done, move.qty, fill.qty)
+            if move.qty == fill.qty:
+                net, fees = net_all, fees_all  # nearly every fill; the portions of a whole are the whole
+            else:
+                net = portion(net_all, done, move.qty, fill.qty)
+                fees = portion(fees_all, done, move.qty, fill.qty)
             done += move.qty
             if move.qty <= 0 or done > fill.qty or move.net != net or move.cost != net + fees:
                 raise Contradiction(

@@ -16,9 +16,14 @@ from collections.abc import Generator, Iterator
 from enum import StrEnum
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from services.runtime.infra import ApacheKafka, LocalPostgres, WheelBroker, any_postgres, open_folder
+
+# A property is right or wrong; how long one example takes on a busy machine says nothing of it.
+hypothesis.settings.register_profile("hourbook", deadline=None)
+hypothesis.settings.load_profile("hourbook")
 
 
 class Skip(StrEnum):

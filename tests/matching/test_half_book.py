@@ -76,7 +76,7 @@ def test_a_half_book_is_a_list_sorted_by_price_and_time(side: Side, steps: list[
         assert list(half) == naive.waiting
         assert half.best() == (naive.waiting[0].price if naive.waiting else 0)
         assert not naive.waiting or half.first() is naive.waiting[0]
-        for limit in range(8):
+        for limit in range(5):
             reached = any(limit >= o.price if side == Side.SELL else limit <= o.price for o in naive.waiting)
             assert half.reached_by(limit) == reached
 

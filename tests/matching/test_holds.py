@@ -141,7 +141,7 @@ RATES = st.integers(0, 1_000)
 CUTS = st.lists(st.integers(1, 5), min_size=1, max_size=6)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(1, 60), RATES, RATES, CUTS, st.booleans())
 def test_a_bid_that_has_exactly_its_hold_pays_every_fill_however_it_is_cut(
     price: int, maker_bp: int, taker_bp: int, cuts: list[int], waits: bool

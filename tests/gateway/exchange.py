@@ -149,6 +149,11 @@ class Member:
         body = {"class": class_id, "from": f"{start:%Y-%m-%dT%H:%MZ}", "hours": 1, "ground": ground, "qty": qty}
         self.done("PUT", "/v1/capacity", body | {"version": version, "collateral_price": price})
 
+    def paid_out(self) -> None:
+        """Until nothing of the account is on its way out any more."""
+        ended = {"paid", "returned"}
+        self.exchange.until(lambda: {each["state"] for each in self.get("/v1/withdrawals")} <= ended, "payouts end")
+
     def money(self) -> tuple[str, ...]:
         """(wallet, trading balance in each shard)."""
         balance = self.get("/v1/balance")

@@ -200,6 +200,7 @@ IN = {"direction": "to_trading", "amount": "1", "shard": 0}
 def test_a_key_stands_for_one_body(ana: Member, path: str, body: dict[str, object], changes: dict[str, object]) -> None:
     """Another body under it is refused, and nothing happens."""
     ana.done("POST", path, body, key="once")
+    ana.paid_out()
     before = ana.state()
     refused = ana.ask("POST", path, body | changes, headers={"Idempotency-Key": "once"})
     assert (refused.status_code, refused.json()["code"]) == (409, "request_reused")

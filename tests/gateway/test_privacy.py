@@ -35,6 +35,7 @@ def neighbours(exchange: Exchange) -> Neighbours:
     ana.placed(hour, "buy", 1, "3.00")
     order = ana.placed(hour, "buy", 1, "2.00", client_order_id="anas-own")["order_id"]
     ana.done("POST", "/v1/withdrawals", {"amount": "1", "destination": "simulated:ana"}, key="anas-key")
+    ana.paid_out()
     issued = ana.ask("POST", "/v1/keys", {"scopes": ["read"], "label": "anas-label"})
     return Neighbours(exchange, ana, carl, hour, order, Key.of(issued.json()))
 

@@ -56,7 +56,7 @@ def scene(exchange: Exchange) -> Scene:
     ana.placed(hour, "buy", 2, "3.00")
     ana.placed(hour, "buy", 1, "1.70", client_order_id="open")
     ana.done("POST", "/v1/withdrawals", {"amount": "5", "destination": "simulated:ana"})
-    exchange.until(lambda: ana.get("/v1/withdrawals")[0]["state"] == "paid", "the payout is paid")
+    ana.paid_out()
     return Scene(exchange, ana, hour, keys)
 
 

@@ -201,7 +201,9 @@ def test_a_withdrawal_goes_through_its_states(
 ) -> None:
     """Requested, sent, and paid or returned; a sandbox's says at every look that no money moves."""
     ana = exchange.member(usd="100")
-    payout = ana.done("POST", "/v1/withdrawals", {"amount": "30", "destination": destination})["payout"]
+    outcome = ana.done("POST", "/v1/withdrawals", {"amount": "30", "destination": destination})
+    payout = outcome["payout"]
+    assert outcome == {"payout": payout, "simulated": True}
     assert ana.money()[0] == "70.00"
     seen = list[str]()
     deadline = time.monotonic() + 20

@@ -331,17 +331,20 @@ def _check_titles(book: object, engine: Engine) -> None:
         for t in contract.register.titles()
     }
     assert ours == theirs, "C6: titles"
-    owed = {
+    of_books = {
         (row.account, row.contract, row.ground): (row.qty, row.owed)
         for of_contract in book.backing.values()
         for row in of_contract.values()  # type: ignore[attr-defined]
+        if row.qty or row.owed
     }
-    for number, contract in engine.contracts.items():
-        for account, position in contract.register.positions.items():
-            for ground in (Ground.DECLARED, Ground.PROMISED):
-                backing = position.on(ground)
-                if backing.qty or backing.owed_qty:
-                    assert owed[account, number, ground] == (backing.qty, backing.owed_qty), "backing"
+    of_engine = {
+        (account, number, int(ground)): (position.on(ground).qty, position.on(ground).owed_qty)
+        for number, contract in engine.contracts.items()
+        for account, position in contract.register.positions.items()
+        for ground in (Ground.DECLARED, Ground.PROMISED)
+        if position.on(ground).qty or position.on(ground).owed_qty
+    }
+    assert of_books == of_engine, "C2: backing"
 
 
 def _some(amounts: dict[int, int]) -> dict[int, int]:

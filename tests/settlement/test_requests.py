@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 from schemas import commands as cmd
 from schemas import requests as rq
 from schemas.commands import Fees, Ground, Role
-from schemas.units import AMOUNT_MAX
+from schemas.units import AMOUNT_MAX, MS_PER_HOUR
+from services.settlement import requests
 from services.settlement.ledger import REQUEST
 from services.settlement.requests import digest_of
-from tests.settlement.people import HOUR, Market
+from tests.settlement.people import CONTRACT, HOUR, T0, Market
 
 U64 = 2**64 - 1
 
@@ -127,6 +128,22 @@ def test_a_deposit_counts_once_under_any_request_id(market: Market) -> None:
     assert market.state.ledger.wallet(1) == 15
 
 
+def test_requests_of_one_read_know_each_other(market: Market) -> None:
+    """What the first of them did is known to the next, before any of it is stored."""
+    asked = [
+        rq.Deposit("a", 1, 7, "bank", "new"),
+        rq.Deposit("a", 1, 7, "bank", "new"),
+        rq.Deposit("b", 1, 7, "bank", "new"),
+    ]
+    known = requests.Known({}, set())
+    codes = [
+        requests.take(market.state, requests.decode(900 + place, T0, msgspec.msgpack.encode(one)), known)
+        for place, one in enumerate(asked)
+    ]
+    assert codes == ["", "", "deposit_known"]
+    assert market.state.ledger.wallet(1) == 5 + 7
+
+
 def test_an_account_is_open_when_every_shard_has_it() -> None:
     market = Market(shards=2)
     market.tell(msgspec.msgpack.encode(rq.OpenAccount("o", 0, "ana", Role.PROVIDER, desk=True)))
@@ -162,6 +179,19 @@ def test_a_payout_goes_one_way(market: Market) -> None:
     assert market.ask(rq.PayoutMoved("5", 1, "paid", "bank")).state == "done"
     assert market.ask(rq.PayoutMoved("6", 1, "returned", "bank")).code == "wrong_state"
     assert not market.state.payouts
+
+
+def test_backing_that_is_not_sold_ends_at_its_gate() -> None:
+    """What is owed stays owed; the next hour keeps what was declared for it."""
+    market = Market("ana bob")
+    market.back("ana", Ground.DECLARED, 9, version=2, hours=[HOUR, HOUR + 1])
+    market.trade("ana sells 2 to bob at 2.00")
+    market.tick(HOUR * MS_PER_HOUR - 300_000)
+    of_ana = {key: row[3:] for key, row in market.store.rows["backing"].items() if key[0] == market.numbers["ana"]}
+    assert of_ana == {
+        (1, CONTRACT, Ground.DECLARED): (0, 0, 2, 2),
+        (1, CONTRACT + 1, Ground.DECLARED): (9, 0, 2, 0),
+    }
 
 
 def test_a_role_changes_when_the_shard_says_so(market: Market) -> None:

@@ -140,6 +140,10 @@ class Copy:
         finally:
             await connection.close()  # what was not committed is gone
 
+    def events(self, shard: int) -> list[Event]:
+        """What was said, in order."""
+        return [event for r in self.topics.records["events", shard] for event in decode_record(r.value).events]
+
     def broken(self) -> dict[str, list[str]]:
         """Invariant -> breaches."""
         return {finding.name: finding.breaches for finding in self.audit() if finding.broken}
@@ -409,7 +413,3 @@ class Day:
             if shard.unconfirmed and self._settlement.committed[0] == shard.outbox:
                 return
         raise AssertionError("the transfer is not on its way")
-
-    def events(self, shard: int) -> list[Event]:
-        """What was said, in order."""
-        return [event for r in self.topics.records["events", shard] for event in decode_record(r.value).events]

@@ -161,6 +161,23 @@ def a_forged_fee(copy: Copy, _: pytest.MonkeyPatch) -> None:
     tell_again(copy, ("events", 0), change, last(copy, ("events", 0), ev.Filled))
 
 
+@breaks("D1", "O3", "B6")
+def an_order_is_lost_from_events(copy: Copy, _: pytest.MonkeyPatch) -> None:
+    """Its acceptance is taken out, and the whole log sealed again: its fill then speaks of nobody."""
+    log = ("events", 0)
+    fill = next(event for event in reversed(copy.events(0)) if isinstance(event, ev.Filled))
+
+    def change(events: list[ev.Event]) -> list[ev.Event]:
+        return [e for e in events if not (isinstance(e, ev.OrderAccepted) and e.order == fill.maker_order)]
+
+    offset = next(
+        place
+        for place, record in enumerate(copy.topics.records[log])
+        if change(list(decode_record(record.value).events)) != decode_record(record.value).events
+    )
+    tell_again(copy, log, change, offset)
+
+
 # --- commands ------------------------------------------------------------------------------------------------
 
 

@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help install kafka run up down test lint format sim mutants bench lock
+.PHONY: help install kafka run up down test lint format sim mutants bench compile lock
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} \
@@ -31,6 +31,8 @@ mutants: install ## Plant bugs one by one; each must be caught by a test that na
 	.venv/bin/python -m tests.mutants
 bench: install kafka ## Measure the figures of docs/benchmarks.md; takes minutes and wants a quiet machine
 	.venv/bin/python -m bench
+compile: install ## The engine's pure modules as machine code in var/compiled; needs a C compiler (docs/operations.md)
+	@deploy/compile.sh
 lock: install ## Resolve the dependencies again; UPGRADE=1 takes the newest versions
 	@deploy/lock.sh $(if $(UPGRADE),--upgrade)
 

@@ -1,0 +1,12 @@
+#!/usr/bin/env bash
+# Builds this project once more, into var/compiled, with the engine's pure modules compiled by mypyc.
+#
+# The same sources (tool.hatch.build.targets.wheel.hooks.mypyc in pyproject.toml names them), the same bytes said, about
+# twice as fast. Whatever is started with PYTHONSAFEPATH=1 and PYTHONPATH=var/compiled uses it.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+rm -rf var/compiled
+HATCH_BUILD_HOOK_ENABLE_MYPYC=1 .venv/bin/python -m pip install --quiet --no-deps --no-build-isolation --no-index \
+  --target var/compiled .
+echo "compile: $(find var/compiled -name '*.so' | wc -l) modules in var/compiled"

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import msgspec
 
 from schemas import requests as rq
+from schemas.codec import UNREADABLE
 from services.audit import database
 from services.audit import expected as chart
 from services.audit.database import Connection
@@ -87,7 +88,7 @@ class Asked:
         """(lines of its entry, code that must stand in `refusals`)."""
         try:
             request = _request.decode(value)
-        except msgspec.DecodeError:
+        except UNREADABLE:
             return [], "malformed"
         first = self.seen.get(request.request_id)
         if first is not None:

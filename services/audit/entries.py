@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
+from schemas.codec import UNREADABLE
 from schemas.commands import Ground
 from schemas.delivery import Delivered
 from services.audit import database
@@ -63,7 +64,7 @@ class Records:
         for offset, value in values:
             try:
                 record = _delivered.decode(value)
-            except msgspec.DecodeError:
+            except UNREADABLE:
                 continue  # settlement refuses it; nobody is paid by it
             if refused.get(offset) not in ("unknown_class", "unknown_title", "wrong_minutes", "wrong_text"):
                 self._of_contract[record.contract].append((offset, record))

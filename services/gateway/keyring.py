@@ -7,6 +7,7 @@ import logging
 import msgspec
 from cryptography.exceptions import InvalidTag
 
+from schemas.codec import UNREADABLE
 from schemas.keys import KeyIssued, KeyRecord, KeyRevoked
 from services.gateway.auth import Key
 from services.runtime.errors import Halt
@@ -41,7 +42,7 @@ class Keyring:
     def _take(self, record: Record) -> None:
         try:
             entry = _decoder.decode(record.value)
-        except msgspec.DecodeError as error:
+        except UNREADABLE as error:
             raise Halt(f"keys offset {record.offset} is not a key record: {error}") from error
         if isinstance(entry, KeyRevoked):
             self.keys.pop(entry.key_id, None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from schemas import http
+from schemas.codec import UNREADABLE
 from schemas.supply import ClassReference, OfferGone, OfferRecord, OfferSeen, PollDone
 from schemas.units import format_usd
 from services.gateway.times import iso
@@ -34,7 +35,7 @@ class Offers:
                 self._next = record.offset + 1
                 try:
                     self._take(_decoder.decode(record.value))
-                except msgspec.DecodeError:
+                except UNREADABLE:
                     self.undecodable += 1
 
     def _take(self, entry: OfferRecord) -> None:

@@ -22,6 +22,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
+from schemas.codec import UNREADABLE
 from schemas.ids import parse_symbol
 from schemas.supply import OfferRecord
 from schemas.units import Gpus, Hour, Price, format_usd
@@ -99,7 +100,7 @@ class Desk:
             for record in records:
                 try:
                     self.offers.apply(_decoder.decode(record.value))
-                except msgspec.DecodeError as error:
+                except UNREADABLE as error:
                     # It may say that an offer is gone: asks that cannot be judged do not stay.
                     raise Halt(f"{log.topic} offset {record.offset} is not an offer record: {error}") from error
                 offset = record.offset + 1

@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from schemas.codec import decode_record
+from schemas.codec import UNREADABLE, decode_record
 from services.runtime.errors import Halt
 from services.runtime.log import Log, Outgoing, Record
 from services.runtime.positions import read_one, record_hash
@@ -58,7 +58,7 @@ class QuarantineReader:
     def _take(self, record: Record) -> None:
         try:
             entry = _decoder.decode(record.value)
-        except msgspec.DecodeError as error:
+        except UNREADABLE as error:
             raise Halt(f"quarantine offset {record.offset} is not a quarantine record: {error}") from error
         if entry.format != _FORMAT:
             raise Halt(f"quarantine offset {record.offset} has format {entry.format}, this build reads {_FORMAT}")

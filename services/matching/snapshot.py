@@ -101,7 +101,7 @@ def load(snapshot: bytes) -> Engine:
         if document[0] != SNAPSHOT_FORMAT:
             raise BadSnapshot(f"snapshot format {document[0]}, this build reads {SNAPSHOT_FORMAT}")
         return _load(*document[1:])
-    except (msgspec.DecodeError, msgspec.ValidationError, TypeError, ValueError, KeyError, IndexError) as error:
+    except (msgspec.DecodeError, TypeError, ValueError, LookupError, ArithmeticError) as error:
         raise BadSnapshot(f"not a snapshot: {error!r}") from error
 
 

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Final, Protocol
 
 import msgspec
+
+from schemas.codec import UNREADABLE
 from msgspec import Struct
 
 SNAPSHOT_FORMAT: Final = 1
@@ -76,7 +78,7 @@ def decode(data: bytes) -> Snapshot:
         raise Unusable("its checksum does not match: corrupt or cut off")
     try:
         snapshot = _decoder.decode(data[head:])
-    except msgspec.DecodeError as error:
+    except UNREADABLE as error:
         raise Unusable(f"it does not decode: {error}") from error
     if snapshot.format != SNAPSHOT_FORMAT:
         raise Unusable(f"format {snapshot.format}, this build reads {SNAPSHOT_FORMAT}")

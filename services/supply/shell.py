@@ -19,6 +19,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
+from schemas.codec import UNREADABLE
 from schemas.specifications import Specification
 from schemas.supply import OfferRecord
 from schemas.units import Millis
@@ -78,7 +79,7 @@ class Supply:
             for record in await self._log.read(offset, count=_RECORDS_PER_READ, wait_ms=1_000):
                 try:
                     self.board.restore(_decoder.decode(record.value))
-                except msgspec.DecodeError as error:
+                except UNREADABLE as error:
                     raise Halt(f"{self._log.topic} offset {record.offset} is not an offer record: {error}") from error
                 offset = record.offset + 1
         names = {watch.settings.name for watch in self._watches}

@@ -57,7 +57,9 @@ def test_it_says_where_and_what_to_do(active: bool) -> None:
     shard, offset, sentence = halted(active=active)
     assert f"commands/0 offset {offset} is not a frame" in sentence
     digest = record_hash(BROKEN).hex()
-    assert f"hourbook quarantine --shard 0 --offset {offset} --hash {digest} --reason '...' --operator '...'" in sentence
+    assert (
+        f"hourbook quarantine --shard 0 --offset {offset} --hash {digest} --reason '...' --operator '...'" in sentence
+    )
     last = max(decode_record(record.value).offset for record in shard.events.records)
     assert last == offset - 1, "everything before it was said, nothing after it"
     assert isinstance(shard.end_of(shard.start("c")), Halt)
@@ -130,7 +132,11 @@ def test_bans_of_other_shards_are_theirs() -> None:
     shard.check()
 
 
-@pytest.mark.parametrize("value", [b"rubbish", msgspec.msgpack.encode([9, 0, 2, b"", "", ""])])
+@pytest.mark.parametrize(
+    "value",
+    [b"rubbish", msgspec.msgpack.encode([9, 0, 2, b"", "", ""]), b"\x96\x01\x00\x02\xc4\x00\xa1\xff\xa0"],
+    ids=["no message", "another format", "a reason that is not UTF-8"],
+)
 def test_a_quarantine_that_is_not_one_halts(value: bytes) -> None:
     """Its meaning is unknown, so every replay's result is."""
     shard = SimShard()

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Final, Protocol
 
 import msgspec
+from msgspec import Struct
 
 from schemas.codec import UNREADABLE
-from msgspec import Struct
 
 SNAPSHOT_FORMAT: Final = 1
 _MAGIC: Final = b"HBSNAP1\n"

@@ -33,6 +33,8 @@ PRICE_MAX: Final = 10**10
 QTY_MAX: Final = 1_000_000
 AMOUNT_MAX: Final = 10**16
 """Largest single transfer, 10 billion USD."""
+MONEY_MAX: Final = 4 * 10**18
+"""All money in the exchange, 4 trillion USD: no sum of it leaves 64 bits."""
 
 _DECIMAL = re.compile(r"(0|[1-9][0-9]{0,11})(?:\.([0-9]{1,6}))?", re.ASCII)
 

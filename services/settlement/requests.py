@@ -16,7 +16,7 @@ from schemas import requests as rq
 from schemas.codec import UNREADABLE
 from schemas.commands import Credit, Role, SetAccount, SetBacking, SetClass, Sweep
 from schemas.ids import HOUR_MASK, is_class_id
-from schemas.units import AMOUNT_MAX, MS_PER_HOUR, PRICE_MAX, Micros, Millis
+from schemas.units import AMOUNT_MAX, MONEY_MAX, MS_PER_HOUR, PRICE_MAX, Micros, Millis
 from services.settlement import rows
 from services.settlement.ledger import EXTERNAL, PAYOUT, REQUEST, TRANSIT, USD, WALLET, Origin, simulated
 from services.settlement.refusals import NUMBER_MAX, is_text, refuse
@@ -329,6 +329,9 @@ def _deposit(state: State, at: Origin, request: rq.Deposit, deposits: set[tuple[
     key = (request.provider, request.provider_ref)
     if key in deposits:
         return Refused("deposit_known")
+    room = MONEY_MAX + sum(state.ledger.balance(EXTERNAL, 0, number) for number in state.providers.values())
+    if request.amount > room:
+        return Refused("wrong_amount", room)
     # --- from here on it happens
     deposits.add(key)
     state.changes.deposits.create(key, rows.Deposited(*key, request.account, request.amount, request.request_id))

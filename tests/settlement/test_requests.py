@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from schemas import commands as cmd
 from schemas import requests as rq
 from schemas.commands import Fees, Ground, Role
-from schemas.units import AMOUNT_MAX, MS_PER_HOUR
+from schemas.units import AMOUNT_MAX, MONEY_MAX, MS_PER_HOUR
 from services.settlement import requests
-from services.settlement.ledger import REQUEST
+from services.settlement.ledger import EXTERNAL, REQUEST
 from services.settlement.requests import digest_of
 from tests.settlement.people import CONTRACT, HOUR, T0, Market
 
@@ -126,6 +126,20 @@ def test_a_deposit_counts_once_under_any_request_id(market: Market) -> None:
     assert market.ask(rq.Deposit("third", 1, 5, "bank", "ref-2")).state == "done"
     assert market.ask(rq.Deposit("fourth", 1, 5, "other bank", "ref-1")).state == "done"
     assert market.state.ledger.wallet(1) == 15
+
+
+def test_all_deposits_together_stay_below_what_a_number_of_the_database_can_hold(market: Market) -> None:
+    """Whoever typed too many zeros a thousand times is refused; the ledger goes on."""
+    for number in range(MONEY_MAX // AMOUNT_MAX - 1):
+        assert (
+            market.ask(rq.Deposit(f"d{number}", 1, AMOUNT_MAX, f"bank {number % 3}", f"much-{number}")).state == "done"
+        )
+    inside = sum(-market.state.ledger.balance(EXTERNAL, 0, bank) for bank in market.state.providers.values())
+
+    refused = market.ask(rq.Deposit("last", 1, AMOUNT_MAX, "bank 0", "too-much"))
+
+    assert (refused.code, refused.need, refused.have) == ("wrong_amount", MONEY_MAX - inside, 0)
+    assert market.ask(rq.Deposit("rest", 1, MONEY_MAX - inside, "bank 0", "the-rest")).state == "done"
 
 
 def test_requests_of_one_read_know_each_other(market: Market) -> None:

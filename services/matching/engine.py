@@ -54,6 +54,8 @@ STEP_MS_MAX: Final = 60_000
 VALIDITY_MS_MAX: Final = 600_000
 CLIENT_ID_MS: Final = 900_000
 OPEN_ORDERS_MAX: Final = 100_000
+CLIENT_IDS_MAX: Final = 200_000
+"""In use by one account: each is remembered for 15 minutes, so a flood of them must end somewhere."""
 NEED_MAX: Final = 2**63 - 1
 """No larger number is said, so that every reader can store it."""
 
@@ -327,6 +329,8 @@ class Engine:
             return Code.OUTSIDE_COLLAR, listed.low if price < listed.low else listed.high, 0
         if account.open_orders >= OPEN_ORDERS_MAX:
             return Code.TOO_MANY_ORDERS, OPEN_ORDERS_MAX, 0
+        if client_id and len(account.client_ids) >= CLIENT_IDS_MAX:
+            return Code.TOO_MANY_ORDERS, CLIENT_IDS_MAX, 0
         if side == BUY:
             need = hold_of(listed, price, qty)
             have = account.cash - account.holds - account.collateral

@@ -11,7 +11,7 @@ from schemas import codec, ids
 from schemas import commands as cmd
 from schemas import events as ev
 from schemas.codec import CHAIN_START, BrokenFrame, Frame, decode_frame, decode_record, encode_frame, seal
-from schemas.commands import Side
+from schemas.commands import Side, Tif
 from schemas.events import Code
 from services.matching import book
 from services.matching import engine as engine_module
@@ -21,8 +21,8 @@ from tests.matching import golden
 from tests.matching.market import T0_MS, Market, engine_with, lines
 
 ENGINE = {
-    "AMOUNT_MAX", "CLIENT_ID_MS", "HOUR_MASK", "LEGS_MAX", "NEED_MAX", "OPEN_ORDERS_MAX", "PRICE_MAX", "QTY_MAX", "SHARDS_MAX",
-    "STEP_MS_MAX", "VALIDITY_MS_MAX",
+    "AMOUNT_MAX", "CLIENT_IDS_MAX", "CLIENT_ID_MS", "HOUR_MASK", "LEGS_MAX", "NEED_MAX", "OPEN_ORDERS_MAX", "PRICE_MAX", "QTY_MAX",
+    "SHARDS_MAX", "STEP_MS_MAX", "VALIDITY_MS_MAX",
 }  # fmt: skip
 BOOK = {"DEAD_MAX"}
 """`test_half_book.py` has it at 0, against a sorted list."""
@@ -37,6 +37,26 @@ def test_these_are_all_the_bounds_there_are() -> None:
 
 
 # --- The engine --------------------------------------------------------------------------------------------------
+
+
+def test_client_ids_of_an_account() -> None:
+    """Two are in use: a third is refused, an order without one is not; a quarter of an hour makes room."""
+    engine = engine_with(CLIENT_IDS_MAX=2)
+    market = Market.given(engine=engine)
+    ana = market.account("ana")
+
+    def bid(client_id: str) -> ev.Event:
+        order = cmd.PlaceOrder(
+            ana, market.contract(), Side.BUY, 1, 2_000_000, Tif.IOC, 0, client_id, market.engine.time_ms + 1
+        )
+        return market.tell(order)[0]
+
+    assert [type(bid(name)).__name__ for name in ("a", "b", "", "a")] == [
+        "OrderAccepted", "OrderAccepted", "OrderAccepted", "OrderRepeated",
+    ]  # fmt: skip
+    assert bid("c") == ev.Rejected(0, ana, Code.TOO_MANY_ORDERS, "c", 2, 0)
+    market.wait(minutes=15)
+    assert isinstance(bid("c"), ev.OrderAccepted)
 
 
 def test_open_orders_of_an_account() -> None:

@@ -13,6 +13,7 @@ from tests.reference.naive_titles import Released
 VALID_MS_MAX = 600_000
 CLIENT_ID_MS = 900_000
 OPEN_ORDERS_MAX = 100_000
+CLIENT_IDS_MAX = 200_000
 
 
 def place(shard: Shard, body: PlaceOrder) -> Refusal | None:
@@ -118,6 +119,11 @@ def _cannot_afford(shard: Shard, body: PlaceOrder) -> Refusal | None:
     """Checks 15 to 17."""
     if len(shard.orders_of(body.account)) >= OPEN_ORDERS_MAX:
         return Refusal(Code.TOO_MANY_ORDERS, OPEN_ORDERS_MAX)
+    in_use = [
+        order for (account, _), order in shard.client_ids.items() if account == body.account and _in_use(shard, order)
+    ]
+    if body.client_id and len(in_use) >= CLIENT_IDS_MAX:
+        return Refusal(Code.TOO_MANY_ORDERS, CLIENT_IDS_MAX)
     if body.side == Side.BUY:
         rules = shard.rules(body.contract)
         rate = max(rules.fees.buyer_maker, rules.fees.buyer_taker)

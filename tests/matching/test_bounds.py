@@ -21,8 +21,8 @@ from tests.matching import golden
 from tests.matching.market import T0_MS, Market, engine_with, lines
 
 ENGINE = {
-    "AMOUNT_MAX", "CLIENT_IDS_MAX", "CLIENT_ID_MS", "HOUR_MASK", "LEGS_MAX", "NEED_MAX", "OPEN_ORDERS_MAX", "PRICE_MAX", "QTY_MAX",
-    "SHARDS_MAX", "STEP_MS_MAX", "VALIDITY_MS_MAX",
+    "AMOUNT_MAX", "CLIENT_IDS_MAX", "CLIENT_ID_MS", "HOUR_MASK", "LEGS_MAX", "NEED_MAX", "OPEN_ORDERS_MAX", "PRICE_MAX",
+    "QTY_MAX", "SHARDS_MAX", "STEP_MS_MAX", "VALIDITY_MS_MAX",
 }  # fmt: skip
 BOOK = {"DEAD_MAX"}
 """`test_half_book.py` has it at 0, against a sorted list."""

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from bench.figures import FIGURES, Figure, Line
+from services.matching import engine
 from services.runtime.infra.kafka import JARS
 from services.runtime.infra.postgres import LocalPostgres, WheelPostgres
 
@@ -86,7 +87,7 @@ def _machine() -> str:
 
 
 def _versions() -> str:
-    found = [f"Python {platform.python_version()}"]
+    found = [f"Python {platform.python_version()}", f"engine {'compiled' if is_compiled() else 'interpreted'}"]
     for package in PACKAGES:
         try:
             found.append(f"{package} {metadata.version(package)}")
@@ -100,6 +101,11 @@ def _versions() -> str:
     if programs and (version := re.search(r"\d+\.\d+", _said([str(programs / "postgres"), "--version"]))):
         found.append(f"Postgres {version[0]}")
     return ", ".join(found)
+
+
+def is_compiled() -> bool:
+    """Whether this checkout runs the build of `make compile` instead of the engine's Python."""
+    return not str(engine.__file__).endswith(".py")
 
 
 def _commit() -> str:

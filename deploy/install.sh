@@ -36,7 +36,7 @@ newest_python() {
 
 if ! .venv/bin/python -m pip --version >/dev/null 2>&1; then
   python=$(newest_python)
-  echo "install: building .venv with $("$python" --version)"
+  echo "install: building .venv with $("$python" --version); a minute or two"
   "$python" -m venv --clear .venv
 fi
 .venv/bin/python -m pip install --quiet --require-hashes -r requirements-dev.lock

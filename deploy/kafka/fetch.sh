@@ -12,8 +12,9 @@ for tool in java mvn; do
   command -v "$tool" >/dev/null || { echo "kafka: no $tool here, so no Apache Kafka"; exit 0; }
 done
 
+echo "kafka: fetching Apache Kafka by Maven into $libs; half a minute and 100 MB"
 rm -rf "$libs"
 mkdir -p "$libs"
-mvn --batch-mode --quiet --file deploy/kafka/pom.xml -Dmaven.repo.local="$PWD/var/kafka/maven" package
+mvn --batch-mode --quiet -Dstyle.color=never --file deploy/kafka/pom.xml -Dmaven.repo.local="$PWD/var/kafka/maven" package
 echo "$want" >"$libs/fetched"
 echo "kafka: $(find "$libs" -name '*.jar' | wc -l) jars in $libs"

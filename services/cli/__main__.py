@@ -69,6 +69,7 @@ def _unusable(error: click.ClickException) -> Unusable:
 def hourbook(context: click.Context, as_json: bool) -> None:
     """Limit order books for GPU hours."""
     context.obj = Context(as_json=as_json, make_client=lambda name: Client(profile.find(name)))
+    context.call_on_close(context.obj.close)
     if context.invoked_subcommand is None and as_json:
         raise Unusable("--json goes before a command: hourbook --json balance")
     if context.invoked_subcommand is None:
@@ -95,7 +96,7 @@ def sandbox(context: Context, port: int, only_wheels: bool) -> None:
     say = _progress(context)
     try:
         with local.sandbox(say, port=port, only_wheels=only_wheels) as (stack, keeper):
-            client = Client(profile.find("member"))
+            client = context.client()
             _wait_for_ask(keeper, lambda: screen.best_ask(client) is not None)
             if context.as_json:
                 output.document({"url": stack.url, "home": str(profile.SANDBOX), "pid": os.getpid()})
@@ -135,7 +136,10 @@ def _wait_for_ask(keeper: Keeper, asked: Callable[[], bool]) -> None:
 @hourbook.command()
 @pass_context
 def up(context: Context) -> None:
-    """The durable exchange of this folder, in the background: Apache Kafka and Postgres in var/exchange."""
+    """Start the durable exchange of this folder, in the background.
+
+    Apache Kafka and Postgres keep its data in var/exchange.
+    """
     from services.cli import local
 
     done = local.up(_progress(context))
@@ -151,7 +155,7 @@ def up(context: Context) -> None:
 @hourbook.command()
 @pass_context
 def down(context: Context) -> None:
-    """Stop it; the data stays."""
+    """Stop the durable exchange; the data stays."""
     from services.cli import local
 
     owner = local.down()
@@ -164,9 +168,10 @@ def down(context: Context) -> None:
 @hourbook.command()
 @click.argument("service", type=click.Choice(SERVICES), metavar="SERVICE")
 def run(service: str) -> None:
-    """Run one SERVICE in the foreground: settlement, matching, gateway, supply or market_maker.
+    """Run one SERVICE of an exchange in the foreground.
 
-    Its settings are in HOURBOOK_* (docs/operations.md). Exit codes are the service's own.
+    SERVICE is settlement, matching, gateway, supply or market_maker; its settings are in HOURBOOK_* (docs/operations.md). Exit
+    codes are the service's own.
     """
     os.execv(sys.executable, [sys.executable, "-m", f"services.{service}"])  # noqa: S606 # `service` is one of SERVICES
 
@@ -177,7 +182,10 @@ def run(service: str) -> None:
 @hourbook.command("status")
 @pass_context
 def show_status(context: Context) -> None:
-    """Every process: seq, lag, lease, restarts, what it waits for; and who does not answer. Exit 1: not all is well."""
+    """How every process is: seq, lag, lease, what it waits for.
+
+    Exit 1: one does not run, or waits.
+    """
     found = status.read()
     context.show(found, lambda: status.show(found))
     if not found.well:

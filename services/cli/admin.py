@@ -24,7 +24,10 @@ from services.cli.member import CLASS, Context, pass_context
 @click.group(invoke_without_command=True)
 @click.pass_context
 def admin(context: click.Context) -> None:
-    """For operators: the key is `operator.json` of the exchange's home, or HOURBOOK_PROFILE."""
+    """For operators: accounts, keys, classes, money, halts.
+
+    The key is `operator.json` of the exchange's home, or HOURBOOK_PROFILE.
+    """
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
 
@@ -77,7 +80,10 @@ def role(context: Context, account: int, role: http.AccountRole) -> None:
 )
 @pass_context
 def key(context: Context, account: int, scopes: tuple[Any, ...], label: str, days: int, file: Path | None) -> None:
-    """Issue a key for ACCOUNT (0: an operator without an account). Its secret is shown this once."""
+    """Issue a key for ACCOUNT; its secret is shown this once.
+
+    ACCOUNT 0: an operator without an account.
+    """
     client = context.client("operator")
     body = http.OperatorKeyRequest(account=account, scopes=scopes, label=label, expires_in_s=days * 86_400)
     issued = client.write("POST", "/v1/admin/keys", body, http.NewKeyAnswer)
@@ -114,7 +120,7 @@ def revoke(context: Context, key_id: str) -> None:
 @click.option("--shard", default=0, show_default=True)
 @pass_context
 def list_class(context: Context, class_or_file: str, shard: int) -> None:
-    """List a class: a published one by its id, or a specification file."""
+    """List a published class by its id, or a specification file."""
     text = published().get(class_or_file)
     if text is None:
         file = Path(class_or_file)
@@ -134,7 +140,10 @@ def list_class(context: Context, class_or_file: str, shard: int) -> None:
 @click.option("--reference", help="The provider's own id of the payment; default: a new one.")
 @pass_context
 def deposit(context: Context, account: int, amount: str, provider: str, reference: str | None) -> None:
-    """Book money that has arrived. The default provider is a faucet: simulated money."""
+    """Book money that has arrived.
+
+    The default provider is a faucet: simulated money.
+    """
     body = http.DepositRequest(
         account=account, amount=amount, provider=provider, provider_ref=reference or uuid.uuid4().hex
     )
@@ -155,9 +164,9 @@ def _state(name: str, state: http.MarketState, sentence: str) -> click.Command:
     return command
 
 
-_state("halt", "halted", "Stop trading in a class; time, gates and delivery go on, cancels pass.")
-_state("cancel-only", "cancel_only", "Take cancels only: the first step of opening again after a halt.")
-_state("post-only", "post_only", "Take orders that do not trade at once: the second step.")
+_state("halt", "halted", "Stop trading in a class. Time, gates and delivery go on, cancels pass.")
+_state("cancel-only", "cancel_only", "Take cancels only. The first step of opening again after a halt.")
+_state("post-only", "post_only", "Take orders that do not trade at once. The second step.")
 _state("open", "open", "Open a class again.")
 
 
@@ -237,7 +246,10 @@ def topics(context: Context, kafka: str, shards: int, prefix: str) -> None:
 @click.option("--profile", "file", required=True, type=click.Path(path_type=Path), help="Where to write the profile.")
 @pass_context
 def first_key(context: Context, kafka: str, prefix: str, url: str, file: Path) -> None:
-    """The operator's key of a new exchange, which issues all others. Needs HOURBOOK_MASTER_KEY, and writes to the log."""
+    """Write the first operator's key of a new exchange.
+
+    It issues all others. Needs HOURBOOK_MASTER_KEY, and writes to the log itself.
+    """
     from services.cli.stack import key_answer, write_operator_key
     from services.runtime.config import Settings
     from services.runtime.errors import BadSettings

@@ -20,7 +20,7 @@ import msgspec
 
 from schemas.http import Problem, RequestAnswer
 from services.cli.errors import CliError, Refused, Unknown, Unreachable
-from services.cli.profile import START, Profile
+from services.cli.profile import Profile, where_to_look
 
 T = TypeVar("T")
 TIMEOUT_S: Final = 10.0
@@ -43,6 +43,10 @@ class Client:
         self._key_id = profile.key.key.key_id
         self._secret = base64.b64decode(profile.key.secret)
         self._http = httpx.Client(base_url=profile.url, timeout=TIMEOUT_S, trust_env=False)
+
+    def close(self) -> None:
+        """Its connections."""
+        self._http.close()
 
     def get(self, path: str, kind: type[T], **query: object) -> T:
         """Raises Refused, Unreachable."""
@@ -76,7 +80,7 @@ class Client:
                     method, path, content=body, headers=self._headers(method, path, body, idempotency_key)
                 )
             except httpx.ConnectError:
-                raise Unreachable(f"nobody answers at {self.url}; {START}") from None
+                raise Unreachable(f"nobody answers at {self.url}; {where_to_look()}") from None
             except httpx.TransportError as error:
                 if left:
                     continue

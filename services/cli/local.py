@@ -48,8 +48,9 @@ from services.runtime.infra import (
 
 SHARDS: Final = 2
 READY_S: Final = 60.0
-UP_S: Final = 120.0
-"""Apache Kafka and Postgres start first."""
+UP_S: Final = 240.0
+"""Apache Kafka and Postgres start first; after a crash, or on a busy machine, more than once."""
+START_TRIES: Final = 3
 MEMBER_USD: Final = "10000"
 DESK_USD: Final = "2000000"
 DATABASE: Final = "hourbook"
@@ -78,9 +79,14 @@ class Keeper:
         for server in self._forgetful:
             if not server.is_running:
                 raise Refused(f"the {server.name} has ended, and with it all that it had in memory: start again")
+        # Told first: starting a server takes a while, and it is down meanwhile.
+        self._tell()
         for server in self._servers:
             if not server.is_running and time.monotonic() >= self._server_due_s:
                 self._start_again(server)
+                self._tell()
+
+    def _tell(self) -> None:
         kept = [
             *(
                 status.Kept(name=server.name, pid=server.pid, running=server.is_running, server=True)
@@ -119,7 +125,9 @@ class Keeper:
 
 
 def _log(line: str) -> None:
-    sys.stderr.write(f"{line}\n")
+    with contextlib.suppress(OSError):  # a full disk must not end the one who starts servers again once there is room
+        sys.stderr.write(f"{line}\n")
+        sys.stderr.flush()
 
 
 # --- A new exchange -----------------------------------------------------------------------------------------
@@ -144,7 +152,8 @@ def begin(stack: Stack, keeper: Keeper, say: Say, *, sandbox: bool) -> None:
     if not (stack.home / "member.json").exists() or not desk_key.exists():
         wait_until_open(stack, keeper)
         say(f"the gateway answers at {stack.url}")
-        furnish(stack, Client(msgspec.json.decode(file.read_bytes(), type=profile.Profile)), say)
+        with contextlib.closing(Client(msgspec.json.decode(file.read_bytes(), type=profile.Profile))) as operator:
+            furnish(stack, operator, say)
     keeper.supervisor.start(stack.supply())
     keeper.supervisor.start(stack.desk(desk_key))
 
@@ -203,24 +212,32 @@ def is_open(url: str) -> bool:
 def sandbox(say: Say, *, port: int = 0, only_wheels: bool = False) -> Iterator[tuple[Stack, Keeper]]:
     """An exchange that is gone when the block ends. Raises CliError."""
     home = profile.SANDBOX.resolve()
+    try:
+        with place_of_sandbox(home) as folder, contextlib.ExitStack() as servers:
+            say("starting broker (from a wheel, memory only) and database")
+            broker = servers.enter_context(WheelBroker(folder / "broker"))
+            kind = WheelPostgres if only_wheels else any_postgres()
+            postgres = servers.enter_context(kind(folder / "postgres", fsync=False))
+            dsn = postgres.create_database(DATABASE)
+            stack = Stack(broker.bootstrap, dsn, home, shards=SHARDS, http_port=port or free_port())
+            keeper = Keeper(home, postgres, forgetful=[broker])
+            with keeper.supervisor:
+                begin(stack, keeper, say, sandbox=True)
+                yield stack, keeper
+    except ServerFailed as error:
+        raise Refused(str(error)) from None
+
+
+@contextlib.contextmanager
+def place_of_sandbox(home: Path) -> Iterator[Path]:
+    """`home`, empty and ours, and a folder for its servers; both are gone when the block ends. Raises Unusable."""
     with profile.claimed(home):
         _clear(home)
         home.mkdir(parents=True)
         try:
-            with open_folder() as folder, contextlib.ExitStack() as servers:
+            with open_folder() as folder:
                 (home / "servers").write_text(str(folder))
-                say("starting broker (from a wheel, memory only) and database")
-                broker = servers.enter_context(WheelBroker(folder / "broker"))
-                kind = WheelPostgres if only_wheels else any_postgres()
-                postgres = servers.enter_context(kind(folder / "postgres", fsync=False))
-                dsn = postgres.create_database(DATABASE)
-                stack = Stack(broker.bootstrap, dsn, home, shards=SHARDS, http_port=port or free_port())
-                keeper = Keeper(home, postgres, forgetful=[broker])
-                with keeper.supervisor:
-                    begin(stack, keeper, say, sandbox=True)
-                    yield stack, keeper
-        except ServerFailed as error:
-            raise Refused(str(error)) from None
+                yield folder
         finally:
             shutil.rmtree(home, ignore_errors=True)  # keys and logs of an exchange that is gone
 
@@ -311,6 +328,23 @@ def _database(postgres: LocalPostgres) -> str:
     return postgres.dsn_of(DATABASE) if asyncio.run(exists()) else postgres.create_database(DATABASE)
 
 
+@contextlib.contextmanager
+def _started(server: Server) -> Iterator[None]:
+    """Raises ServerFailed."""
+    for left in reversed(range(START_TRIES)):
+        try:
+            server.start()
+            break
+        except ServerFailed as error:
+            if not left:
+                raise
+            _log(f"{error}\n{server.name}: once more")
+    try:
+        yield
+    finally:
+        server.stop()
+
+
 def _run_durable(home: Path) -> None:
     """The background process: owns servers and services until SIGTERM. Raises CliError, ServerFailed."""
     stopping: list[int] = []
@@ -320,7 +354,7 @@ def _run_durable(home: Path) -> None:
     kafka = ApacheKafka(home / "kafka", port=ports["kafka"], flush_each=True)
     postgres = any_postgres()(home / "postgres", port=ports["postgres"])
     ready = home / "ready"
-    with profile.claimed(home), kafka, postgres:
+    with profile.claimed(home), _started(kafka), _started(postgres):
         stack = Stack(kafka.bootstrap, _database(postgres), home, shards=SHARDS, http_port=ports["http"])
         keeper = Keeper(home, kafka, postgres)
         try:

@@ -34,6 +34,11 @@ class Context:
             self._clients[name] = self._make_client(name)
         return self._clients[name]
 
+    def close(self) -> None:
+        """At the end of the command."""
+        for client in self._clients.values():
+            client.close()
+
     def show(self, value: object, human: Callable[[], object]) -> None:
         """`human()` prints for people."""
         if self.as_json:
@@ -98,7 +103,7 @@ def _when(symbol: str) -> tuple[str, str]:
 @click.option("--hours", type=click.IntRange(min=1), default=12, show_default=True, help="How many hours to show.")
 @pass_context
 def book(context: Context, class_id: str | None, hour: str | None, hours: int) -> None:
-    """Prices: of all classes, of a class hour by hour, or of one hour in depth."""
+    """Prices: of all classes, of one hour by hour, or in depth."""
     if class_id is None:
         if hour is not None:
             raise Unusable("--hour goes with a class: hourbook book CLASS --hour ...")
@@ -166,7 +171,10 @@ def _depth(context: Context, symbol: str) -> None:
 @click.argument("class_id", metavar="[CLASS]", type=CLASS, required=False)
 @pass_context
 def classes(context: Context, class_id: str | None) -> None:
-    """What is traded: lot, tick, collar and fees of all classes, or the contract specification of one."""
+    """What is traded: lots, ticks, collars, fees, specifications.
+
+    Of all classes, or the contract specification of one.
+    """
     if class_id is not None:
         one = context.client().get(f"/v1/classes/{class_id}", http.ClassAnswer)
         context.show(one, lambda: output.console.print(one.specification.rstrip()))
@@ -200,7 +208,10 @@ def classes(context: Context, class_id: str | None) -> None:
 @click.argument("class_id", metavar="[CLASS]", type=CLASS, default="")
 @pass_context
 def supply(context: Context, class_id: str) -> None:
-    """What clouds list, and the references made of it. Listed is not available."""
+    """What clouds list, and the references made of it.
+
+    Listed is not available.
+    """
     found = context.client().get("/v1/supply", http.SupplyAnswer, class_=class_id)
 
     def human() -> None:
@@ -261,7 +272,10 @@ def buy(context: Context, /, **options: Any) -> None:  # noqa: ANN401 # click's,
 @_order_options
 @pass_context
 def sell(context: Context, /, **options: Any) -> None:  # noqa: ANN401 # likewise
-    """Sell QTY GPUs of one hour at --price or more: hours that you hold, or capacity that you back."""
+    """Sell QTY GPUs of one hour at --price or more.
+
+    Hours that you hold, or capacity that you back (PUT /v1/capacity).
+    """
     _place(context, "sell", **options)
 
 

@@ -96,6 +96,11 @@ def home() -> Path | None:
     return next((each for each in (SANDBOX, DURABLE) if owner(each)), None)
 
 
+def where_to_look() -> str:
+    """What to do where nobody answers."""
+    return "`hourbook status` tells what it waits for" if home() is not None else START
+
+
 def nothing_runs() -> Unreachable:
     """What to say where an exchange is needed and none runs."""
     if (DURABLE / "member.json").exists():

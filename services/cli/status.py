@@ -136,7 +136,8 @@ def _state(kept: Kept, told: dict[str, Any], *, has_file: bool) -> State:
     steady = told.get("role") != "recovering" and told.get("started_ms", 0) <= time.time() * 1000 - _STEADY_MS
     if kept.failing and kept.exit_code in _HOPELESS and not (told and steady):
         return _HOPELESS[kept.exit_code]
-    if not kept.running:
+    # Its keeper may be busy with a server, or unable to write: a process that is not there is down.
+    if not kept.running or not _alive(kept.pid):
         return "down"
     if told or kept.server:
         return "runs"

@@ -1,4 +1,4 @@
-"""Operators' tools of other rooms: audit, replay, archive, quarantine. Each runs as a process of its own.
+"""Operators' tools of other rooms: audit, replay, snapshot, archive, quarantine. Each runs as a process of its own.
 
 They reach the exchange by HOURBOOK_* as set, else by the `environment.json` of the exchange that runs from this folder. A tool
 that does not end well keeps its exit code: 1 fault or broken invariant, 65 the log contradicts what must hold, 78 settings.
@@ -62,7 +62,10 @@ def _why(printed: str, code: int) -> str:
 @click.option("--young", is_flag=True, help="Forgive checks that found nothing to look at yet.")
 @pass_context
 def audit(context: Context, young: bool) -> None:
-    """Check every invariant from the log and from the postings. Exit 1: one is broken, or had nothing to look at."""
+    """Check every invariant from the log and from the postings.
+
+    Exit 1: one is broken, or had nothing to look at.
+    """
     words = [sys.executable, "-m", "services.audit", *(["--young"] if young else [])]
     if not context.as_json:
         sys.exit(subprocess.run(words, env=environment(), check=False).returncode)
@@ -81,7 +84,7 @@ _shard = click.option("--shard", type=click.IntRange(0, 255), required=True)
 @click.option("--through-seq", type=int, help="Stop after this record of events; default: the end.")
 @pass_context
 def replay(context: Context, shard: int, through_seq: int | None) -> None:
-    """Run a shard's commands through this build and compare with its events."""
+    """Run a shard's commands anew and compare with its events."""
     done = _run(context, shard, "replay", *([] if through_seq is None else ["--through-seq", str(through_seq)]))
     context.show(
         done,
@@ -91,6 +94,15 @@ def replay(context: Context, shard: int, through_seq: int | None) -> None:
             f"{done['commands_per_s']} commands/s"
         ),
     )
+
+
+@click.command()
+@_shard
+@pass_context
+def snapshot(context: Context, shard: int) -> None:
+    """Write a snapshot of a shard now. A standby does so every 200,000 records or ten minutes."""
+    done = _run(context, shard, "snapshot")
+    context.show(done, lambda: output.console.print(f"shard {shard}: snapshot {done['file']} at seq {done['seq']}"))
 
 
 @click.command()
@@ -116,7 +128,10 @@ def quarantine(context: Context, shard: int, offset: int, digest: str, reason: s
 @_shard
 @pass_context
 def archive(context: Context, shard: int) -> None:
-    """Copy a shard's logs into files, verify them, and cut what no cursor and no snapshot needs any more."""
+    """Move the old part of a shard's logs into files.
+
+    They are copied, verified, and cut where no cursor and no snapshot needs them any more.
+    """
     words = ["--cursors", asyncio.run(_cursors(environment().get("HOURBOOK_POSTGRES", ""), shard))]
     done = _run(context, shard, "archive", *words)
 
@@ -137,15 +152,17 @@ async def _cursors(dsn: str, shard: int) -> str:
 
     try:
         pool = await open_pool(dsn, size_max=1)
-    except (OSError, asyncpg.PostgresError) as error:
-        raise Unreachable(f"Postgres does not answer, and it knows how far settlement is: {error}") from None
-    try:
-        found = await pool.fetchval(
-            "SELECT next_offset FROM settlement.cursors WHERE topic = 'events' AND partition = $1", shard
-        )
-    finally:
-        await pool.close()
+        try:
+            found = await pool.fetchval(
+                "SELECT next_offset FROM settlement.cursors WHERE topic = 'events' AND partition = $1", shard
+            )
+        finally:
+            await pool.close()
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        raise Unreachable(
+            f"Postgres does not say how far settlement is, and nothing is cut without that: {error}"
+        ) from None
     return str(found or 0)
 
 
-COMMANDS = (audit, replay, archive, quarantine)
+COMMANDS = (audit, replay, snapshot, archive, quarantine)

@@ -1,0 +1,169 @@
+"""Places to type commands in: an empty folder with the project's .venv, as a newcomer's second terminal has it.
+
+place     Place    an empty folder
+sandbox   Sandbox  one for the session, started as `make run` starts it, with broker and database from wheels only
+here      Place    the same as `place`, and commands given to `typed` are typed there
+inside    Sandbox  likewise
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from click.testing import CliRunner
+
+from services.cli.__main__ import hourbook
+from services.runtime.infra import open_folder
+
+CHECKOUT = Path(__file__).parents[2]
+ZONE = "Europe/Berlin"
+"""Not UTC: what is shown first is local."""
+
+
+class Done(NamedTuple):
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+class Place:
+    """A folder, and commands that are typed in it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        venv = folder / ".venv"
+        venv.mkdir()
+        (venv / "bin").symlink_to(Path(sys.executable).parent)
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("HOURBOOK_")}
+        self.environment = {**kept, "HOME": str(folder), "TZ": ZONE, "PYTHONUNBUFFERED": "1"}
+
+    def run(self, words: str | list[str], *, timeout_s: float = 60, **more: str) -> Done:
+        """As a process of its own. A string is what a shell is given."""
+        done = subprocess.run(
+            words,
+            shell=isinstance(words, str),
+            cwd=self.folder,
+            env={**self.environment, **more},
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            check=False,
+        )
+        return Done(done.returncode, done.stdout, done.stderr)
+
+    def hourbook(self, *words: str, **more: str) -> Done:
+        """`.venv/bin/hourbook ...`, as a process of its own."""
+        return self.run([".venv/bin/hourbook", *words], **more)
+
+    def json(self, *words: str) -> Any:
+        """What a command answers that must end well."""
+        done = self.hourbook("--json", *words)
+        assert done.code == 0, done
+        return json.loads(done.out)
+
+
+class Sandbox(Place):
+    """One that runs."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        began_s = time.monotonic()
+        with (folder / "run.log").open("wb") as log:
+            self.process = subprocess.Popen(
+                [".venv/bin/hourbook", "sandbox", "--only-wheels"],
+                cwd=folder,
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        while "audit --young" not in self.said() and self.process.poll() is None:
+            assert time.monotonic() < began_s + 60, self.said()
+            time.sleep(0.05)
+        self.ready_s = time.monotonic() - began_s
+        self.ready_cpu_s = cpu_s(self.process.pid)
+        assert self.process.poll() is None, self.said()
+
+    def said(self) -> str:
+        """All that it has printed."""
+        return (self.folder / "run.log").read_text()
+
+    def stop(self, number: signal.Signals = signal.SIGINT) -> None:
+        """As Ctrl-C does."""
+        self.process.send_signal(number)
+        self.process.wait(30)
+
+
+def cpu_s(pid: int) -> float:
+    """What a process and all below it have used so far."""
+    below = {pid}
+    ticks = 0
+    for stat in sorted(Path("/proc").glob("[0-9]*/stat"), key=lambda file: int(file.parent.name)):
+        with suppress(OSError):  # it has just ended
+            fields = stat.read_text().rpartition(")")[2].split()
+            if int(stat.parent.name) in below or int(fields[1]) in below:
+                below.add(int(stat.parent.name))
+                ticks += sum(map(int, fields[11:15]))
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+@pytest.fixture
+def place() -> Iterator[Place]:
+    with open_folder() as folder:
+        yield Place(folder)
+
+
+@pytest.fixture(scope="session")
+def sandbox() -> Iterator[Sandbox]:
+    with open_folder() as folder:
+        running = Sandbox(folder)
+        try:
+            yield running
+        finally:
+            running.stop()
+
+
+@pytest.fixture
+def here(place: Place) -> Iterator[Place]:
+    """This very process types in an empty folder."""
+    with typing_in(place):
+        yield place
+
+
+@pytest.fixture
+def inside(sandbox: Sandbox) -> Iterator[Sandbox]:
+    """This very process types in the sandbox's folder: a command costs milliseconds and not a start of Python."""
+    with typing_in(sandbox):
+        yield sandbox
+
+
+@contextmanager
+def typing_in(place: Place) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(place.folder)
+        for name in [name for name in os.environ if name.startswith("HOURBOOK_")]:
+            patch.delenv(name)
+        patch.setenv("HOME", str(place.folder))
+        patch.setenv("TZ", ZONE)
+        time.tzset()
+        yield
+    time.tzset()
+
+
+def typed(*words: str) -> Done:
+    """A command typed in this process."""
+    done = CliRunner().invoke(hourbook, list(words), prog_name="hourbook")
+    if done.exception is not None and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    return Done(done.exit_code, done.stdout, done.stderr)

@@ -1,0 +1,176 @@
+"""`hourbook up` on Apache Kafka and Postgres: whatever is killed, orders and balances are there again; `down` keeps them too."""
+
+import asyncio
+import json
+import os
+import re
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from services.cli import profile
+from services.cli.status import Status
+from services.runtime.infra import ApacheKafka, open_folder
+from services.runtime.kafka import Cluster
+from services.runtime.log import Outgoing
+from services.runtime.positions import record_hash
+from tests.cli.conftest import Place, typed, typing_in
+from tests.conftest import Skip
+
+pytestmark = [pytest.mark.kafka, pytest.mark.postgres, pytest.mark.timeout(500)]
+
+CLASS = "H100.SXM.80.US"
+BROKEN = b"\xc1 is not a frame"
+
+
+class Exchange(Place):
+    """A durable exchange in a folder of its own."""
+
+    def up(self) -> None:
+        done = self.hourbook("up", timeout_s=300)
+        assert done.code == 0, done
+
+    def json(self, *words: str) -> Any:
+        """Typed in this process: what is looked at often costs no start of Python."""
+        with typing_in(self):
+            done = typed("--json", *words)
+        assert done.code == 0, done
+        return json.loads(done.out)
+
+    def status(self) -> Status:
+        with typing_in(self):
+            return msgspec.json.decode(typed("--json", "status").out, type=Status)
+
+    def pids(self) -> dict[str, int]:
+        return {each.name: each.pid for each in self.status().processes}
+
+    def keeper(self) -> int:
+        return profile.owner(self.folder / "var/exchange")
+
+    def owned(self) -> dict[str, Any]:
+        """What a member would miss."""
+        return {what: self.json(*what.split()) for what in ("orders --all", "positions", "balance", "ledger", "fills")}
+
+    def until(self, true: Callable[[], bool], what: str, limit_s: float = 200) -> None:
+        deadline = time.monotonic() + limit_s
+        while not true():
+            assert time.monotonic() < deadline, f"{what}: {self.hourbook('status')}"
+            time.sleep(0.3)
+
+    def until_well(self) -> None:
+        self.until(lambda: self.status().well, "all is well")
+
+
+@pytest.fixture(scope="module")
+def exchange() -> Iterator[Exchange]:
+    if ApacheKafka.missing() is not None:
+        pytest.skip(Skip.NO_KAFKA)
+    with open_folder() as folder:
+        place = Exchange(folder)
+        try:
+            place.up()
+            yield place
+        finally:
+            place.hourbook("down", timeout_s=120)
+
+
+@pytest.fixture(scope="module")
+def owned(exchange: Exchange) -> dict[str, Any]:
+    """Bought, sold again, one order waiting; the desk asks before it can be bought from."""
+    exchange.until(lambda: any(hour["ask"] for hour in exchange.json("book", CLASS, "--hours", "1")), "the desk asks")
+    exchange.json("buy", "2", CLASS, "--price", "6.60", "--id", "bought", "--hour", "in 3 hours")
+    exchange.json("sell", "1", CLASS, "--price", "6.60", "--id", "waits", "--hour", "in 3 hours")
+    found = exchange.owned()
+    assert [(order["client_order_id"], order["state"]) for order in found["orders --all"]] == [
+        ("waits", "open"),
+        ("bought", "filled"),
+    ]
+    return found
+
+
+def test_up_again_finds_it_running(exchange: Exchange) -> None:
+    keeper = exchange.keeper()
+    assert exchange.json("up")["pid"] == keeper > 0
+
+
+def test_every_process_may_be_killed_at_once(exchange: Exchange, owned: dict[str, Any]) -> None:
+    """Servers too; each comes back by itself, and nothing is missing."""
+    before = exchange.pids()
+    assert len(before) == 10, "broker, database, settlement, two by two of matching, gateway, supply, desk"
+    for pid in before.values():
+        os.kill(pid, signal.SIGKILL)
+    exchange.until(lambda: not set(exchange.pids().values()) & set(before.values()), "all are new")
+    exchange.until_well()
+
+    assert exchange.owned() == owned
+
+
+def test_its_keeper_may_be_killed(exchange: Exchange, owned: dict[str, Any]) -> None:
+    """Then all that it started ends with it; and `up` starts it again on what is there."""
+    running, keeper = exchange.pids(), exchange.keeper()
+    os.kill(keeper, signal.SIGKILL)
+    done = exchange.hourbook("balance")
+    assert done.code == 5
+    exchange.until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in running.values()), "all have ended")
+    assert (
+        exchange.hourbook("balance").err == "hourbook: the exchange in var/exchange is stopped; `make up` starts it\n"
+    )
+
+    exchange.up()
+
+    assert exchange.owned() == owned
+
+
+def test_a_halted_shard_is_shown_quarantined_and_comes_back(exchange: Exchange) -> None:
+    """As docs/operations.md has it: one shard stops, the other trades on; one command, and both do."""
+    environment = json.loads((exchange.folder / "var/exchange/environment.json").read_bytes())
+    asyncio.run(write_broken(environment["HOURBOOK_KAFKA"]))
+    exchange.until(lambda: halted(exchange) == ["matching-0a", "matching-0b"], "shard 0 is halted")
+    shown = exchange.hourbook("status")
+    offset = int(re.findall(r"commands/0 offset (\d+) is not a frame", shown.out)[0])
+    words = f"hourbook quarantine --shard 0 --offset {offset} --hash {record_hash(BROKEN).hex()}"
+    assert shown.code == 1
+    assert words in shown.out
+    others = {each.name: each.state for each in exchange.status().processes if not each.name.startswith("matching-0")}
+    assert set(others.values()) == {"runs"}
+    sold = exchange.json("buy", "1", CLASS, "--price", "6.60", "--tif", "ioc", "--id", "meanwhile")
+    assert sold["state"] == "filled", "shard 1 trades on"
+    wrong = exchange.hourbook(*words.split()[1:-1], "00" * 16, "--reason", "test", "--operator", "ana")
+    assert (wrong.code, "not 0000" in wrong.err) == (65, True)
+
+    done = exchange.hourbook(*words.split()[1:], "--reason", "test", "--operator", "ana")
+
+    assert done.out == f"commands/0 offset {offset} is out of the market; matching passes over it at its next start\n"
+    exchange.until_well()
+    assert exchange.json("buy", "1", "L40S.48.US", "--price", "1.90", "--tif", "ioc")["state"] == "filled"
+
+
+async def write_broken(bootstrap: str) -> None:
+    async with Cluster(bootstrap) as cluster:
+        log = cluster.log("commands", 0)
+        await log.append([Outgoing(BROKEN)])
+        await log.close()
+
+
+def halted(exchange: Exchange) -> list[str]:
+    return [each.name for each in exchange.status().processes if each.state == "halted"]
+
+
+def test_down_keeps_the_data_and_the_audit_is_clean(exchange: Exchange) -> None:
+    before = exchange.owned()
+    stopped = exchange.json("down")
+    assert stopped["stopped"] > 0
+    assert exchange.json("down")["stopped"] == 0
+    assert exchange.keeper() == 0
+
+    exchange.up()
+
+    assert exchange.owned() == before
+    audited = exchange.hourbook("audit", "--young", timeout_s=120)
+    assert audited.code == 0, audited
+    assert "none broken" in audited.out

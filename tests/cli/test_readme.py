@@ -1,0 +1,75 @@
+"""What README.md tells a newcomer to type is typed, in a sandbox that has only what comes as wheels."""
+
+import re
+import subprocess
+
+import pytest
+
+from services.cli.__main__ import hourbook
+from tests.cli.conftest import CHECKOUT, Sandbox
+from tests.cli.documents import blocks, commands, samples, shape
+
+STARTS = ("make install", "make run", "make test")
+
+
+def test_the_sandbox_is_ready_within_fifteen_seconds(sandbox: Sandbox) -> None:
+    """By the clock; or by what it has used of the processor, where the machine does other work beside it."""
+    assert min(sandbox.ready_s, sandbox.ready_cpu_s) < 15
+
+
+def test_the_first_lines_say_what_to_type_next(sandbox: Sandbox) -> None:
+    """The commands of the README, with the price at which the desk asks."""
+    suggested = [line for line in sandbox.said().splitlines() if line.startswith(".venv")]
+    assert suggested == [re.sub(r"--price \S+", "--price 3.39", line) for line in blocks("README.md")[2].splitlines()]
+
+
+def test_make_run_is_what_is_started_here() -> None:
+    """The existing .venv stands in for `make install`, the fixture for `make run`."""
+    done = subprocess.run(["make", "-n", "run"], cwd=CHECKOUT, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == ".venv/bin/hourbook sandbox"
+
+
+def test_every_command_of_the_readme_works(sandbox: Sandbox) -> None:
+    typed = [command for command in commands("README.md") if command not in STARTS]
+    ends = {command: sandbox.run(command) for command in typed}
+
+    assert len(ends) >= 10
+    assert {command: (done.code, done.err) for command, done in ends.items() if done.code} == {}
+    assert "H100.SXM.80.US" in ends[".venv/bin/hourbook positions"].out
+    assert "to_trading" in ends[".venv/bin/hourbook ledger"].out
+    assert "none broken" in ends[".venv/bin/hourbook audit --young"].out
+
+
+def test_the_readme_shows_what_is_printed(sandbox: Sandbox) -> None:
+    shown = samples("README.md")
+
+    assert len(shown) == 1
+    for sample in shown:
+        done = sandbox.run(sample.command)
+        assert shape(done.out) == shape(sample.output)
+
+
+def test_a_resold_hour_and_what_it_brought(sandbox: Sandbox) -> None:
+    """The ask of the README waits, since the desk's is lower; it is in the book, can be cancelled, and is gone."""
+    sold = sandbox.json("sell", "1", "H100.SXM.80.US", "--price", "3.60")
+    assert (sold["state"], sold["leaves"]) == ("open", 1)
+    book = sandbox.json("book", "H100.SXM.80.US", "--hour", "now")
+    assert "3.60" in [level["price"] for level in book["asks"]]
+    said = sandbox.hourbook("cancel", sold["order_id"]).out
+    assert shape(said) == "order N-N-N-N: N GPU of HN.SXM.N.US, D N D N:N (N:N UTC) cancelled"
+    assert sold["order_id"] not in [order["order_id"] for order in sandbox.json("orders")]
+
+
+@pytest.mark.parametrize(
+    "document", ["README.md", "docs/operations.md", "docs/supply.md", "docs/api.md", "docs/engine.md"]
+)
+def test_what_documents_name_is_there(document: str) -> None:
+    """Targets of the Makefile, files that are linked, commands of the command line."""
+    text = (CHECKOUT / document).read_text()
+    targets = set(re.findall(r"^([a-z]+):", (CHECKOUT / "Makefile").read_text(), re.MULTILINE))
+    folder = (CHECKOUT / document).parent
+    typed = set(re.findall(r"`(?:\.venv/bin/)?hourbook ([a-z]+)", text))
+
+    assert set(re.findall(r"`make ([a-z]+)", text)) <= targets
+    assert [link for link in re.findall(r"\]\(([^)#:]+)[^)]*\)", text) if not (folder / link).exists()] == []
+    assert typed <= set(hourbook.commands)

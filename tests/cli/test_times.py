@@ -1,0 +1,151 @@
+"""Hours as people say them: local, to come, on the hour; and shown local first with UTC beside."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+
+import pytest
+
+from services.cli.errors import Unusable
+from services.cli.times import parse_any_hour, parse_hour, shown, shown_iso, shown_moment
+
+THURSDAY = "2026-11-26T10:59:30Z"
+
+
+@contextmanager
+def living_in(zone: str) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TZ", zone)
+        time.tzset()
+        yield
+    time.tzset()
+
+
+def said(text: str, now: str = THURSDAY, *, zone: str = "UTC") -> str:
+    """The hour that is meant, or the complaint."""
+    with living_in(zone):
+        try:
+            return shown(parse_hour(text, datetime.fromisoformat(now).astimezone()))
+        except Unusable as error:
+            return error.message
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("now", "Thu 26 Nov 11:00"),
+        ("next", "Thu 26 Nov 11:00"),
+        ("in 3 hours", "Thu 26 Nov 14:00"),
+        ("in 3h", "Thu 26 Nov 14:00"),
+        ("in 90 minutes", "Thu 26 Nov 13:00"),
+        ("an hour from now", "Thu 26 Nov 12:00"),
+        ("14:00", "Thu 26 Nov 14:00"),
+        ("9pm", "Thu 26 Nov 21:00"),
+        ("9am", "Fri 27 Nov 09:00"),
+        ("noon", "Thu 26 Nov 12:00"),
+        ("midnight", "Fri 27 Nov 00:00"),
+        ("tomorrow 14:00", "Fri 27 Nov 14:00"),
+        ("tomorrow at 9am", "Fri 27 Nov 09:00"),
+        ("in 2 days at 9am", "Sat 28 Nov 09:00"),
+        ("sat 9am", "Sat 28 Nov 09:00"),
+        ("saturday at 9 am", "Sat 28 Nov 09:00"),
+        ("thu 15:00", "Thu 26 Nov 15:00"),
+        ("thu 9am", "Thu 03 Dec 09:00"),
+        ("28 nov 14:00", "Sat 28 Nov 14:00"),
+        ("2026-11-28T14", "Sat 28 Nov 14:00"),
+        ("2026-11-28 14:00", "Sat 28 Nov 14:00"),
+        ("2026-11-28T14:00Z", "Sat 28 Nov 14:00"),
+        ("2026-11-28T14:00+02:00", "Sat 28 Nov 12:00"),
+    ],
+)
+def test_said_on_a_thursday_at_one_minute_to_eleven(text: str, meant: str) -> None:
+    """A length of time from now is the first hour that begins then or later; a weekday may be today."""
+    assert said(text) == f"{meant} ({meant[-5:]} UTC)"
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("gibberish", "'gibberish' is not a time; say 'now', '14:00', 'tomorrow 14:00'"),
+        ("", "'' is not a time"),
+        ("tomorrow", "'tomorrow' names no hour of the day; say it like 'tomorrow 14:00'"),
+        ("in 2 days", "'in 2 days' names no hour of the day"),
+        ("14", "'14' names no hour of the day"),
+        ("2026-11-28", "'2026-11-28' is a whole day: say which hour of it, 2026-11-28T14"),
+        (
+            "14:30",
+            "'14:30' is within an hour: hours begin Thu 26 Nov 14:00 (14:00 UTC) and Thu 26 Nov 15:00 (15:00 UTC)",
+        ),
+        ("yesterday 14:00", "'yesterday 14:00' is Wed 25 Nov 14:00 (14:00 UTC), which is over or has begun"),
+        ("2 hours ago", "'2 hours ago' is Thu 26 Nov 09:00 (09:00 UTC), which is over or has begun"),
+        ("2026-11-26T10:00", "which is over or has begun"),
+    ],
+)
+def test_what_is_no_hour_to_come_is_refused_with_what_to_say(text: str, complaint: str) -> None:
+    assert complaint in said(text)
+
+
+@pytest.mark.parametrize(
+    ("zone", "now", "text", "meant"),
+    [
+        # Seven in the evening in Tokyo is ten in the morning in UTC.
+        ("Asia/Tokyo", THURSDAY, "14:00 UTC", "Thu 26 Nov 23:00 (14:00 UTC)"),
+        ("Asia/Tokyo", THURSDAY, "09:00 UTC", "Fri 27 Nov 18:00 (09:00 UTC)"),
+        ("Asia/Tokyo", THURSDAY, "tomorrow 08:00", "Fri 27 Nov 08:00 (Thu 23:00 UTC)"),
+        ("Asia/Tokyo", THURSDAY, "2026-11-28T14", "Sat 28 Nov 14:00 (05:00 UTC)"),
+        # Hours of the market begin at half past in India.
+        ("Asia/Kolkata", THURSDAY, "tomorrow 14:30", "Fri 27 Nov 14:30 (09:00 UTC)"),
+        ("Asia/Kolkata", THURSDAY, "in 3 hours", "Thu 26 Nov 19:30 (14:00 UTC)"),
+        (
+            "Asia/Kolkata",
+            THURSDAY,
+            "tomorrow 14:00",
+            "'tomorrow 14:00' is within an hour: hours begin Fri 27 Nov 13:30 (08:00 UTC) and Fri 27 Nov 14:30 (09:00 UTC)",
+        ),
+        # The night in which Berlin puts its clocks forward, and the one in which it puts them back.
+        ("Europe/Berlin", "2026-03-28T22:10:00Z", "tomorrow 03:00", "Sun 29 Mar 03:00 (01:00 UTC)"),
+        ("Europe/Berlin", "2026-03-28T22:10:00Z", "in 3 hours", "Sun 29 Mar 04:00 (02:00 UTC)"),
+        (
+            "Europe/Berlin",
+            "2026-03-28T22:10:00Z",
+            "tomorrow 02:00",
+            "'tomorrow 02:00' does not exist: the clocks are put forward then; say it in UTC",
+        ),
+        ("Europe/Berlin", "2026-10-24T20:10:00Z", "in 3 hours", "Sun 25 Oct 02:00 (00:00 UTC)"),
+        ("Europe/Berlin", "2026-10-24T20:10:00Z", "in 4 hours", "Sun 25 Oct 02:00 (01:00 UTC)"),
+        (
+            "Europe/Berlin",
+            "2026-10-24T20:10:00Z",
+            "tomorrow 02:00",
+            "'tomorrow 02:00' is twice: the clocks are put back then; say '2026-10-25T00:00Z' or '2026-10-25T01:00Z'",
+        ),
+    ],
+)
+def test_elsewhere_and_when_clocks_are_changed(zone: str, now: str, text: str, meant: str) -> None:
+    """Never a neighbouring hour in silence: it would be money for another hour."""
+    assert said(text, now, zone=zone) == meant
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("now", "Thu 26 Nov 10:00 (10:00 UTC)"),
+        ("09:00", "Thu 26 Nov 09:00 (09:00 UTC)"),
+        ("yesterday 14:00", "Wed 25 Nov 14:00 (14:00 UTC)"),
+        ("2026-11-24T14", "Tue 24 Nov 14:00 (14:00 UTC)"),
+        ("tomorrow 14:00", "Fri 27 Nov 14:00 (14:00 UTC)"),
+    ],
+)
+def test_a_delivered_hour_may_be_over(text: str, meant: str) -> None:
+    """`now` is then the running hour, and a bare clock time is today's."""
+    with living_in("UTC"):
+        assert shown(parse_any_hour(text, datetime.fromisoformat(THURSDAY).astimezone())) == meant
+
+
+def test_what_is_shown_is_local_first_with_utc_beside() -> None:
+    with living_in("Asia/Tokyo"):
+        assert shown_iso("2026-11-24T14:00Z") == "Tue 24 Nov 23:00 (14:00 UTC)"
+        assert shown_iso("2026-11-24T15:00Z") == "Wed 25 Nov 00:00 (Tue 15:00 UTC)"
+        assert shown_moment("2026-11-24T14:03:20.512Z") == "Tue 24 Nov 23:03:20 (14:03 UTC)"
+        assert shown_moment("2026-11-24T15:03:20.512Z") == "Wed 25 Nov 00:03:20 (Tue 15:03 UTC)"

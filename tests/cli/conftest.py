@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,6 +26,8 @@ from services.runtime.infra import open_folder
 CHECKOUT = Path(__file__).parents[2]
 ZONE = "Europe/Berlin"
 """Not UTC: what is shown first is local."""
+USUAL_S = 0.7
+"""What `slowness` needs on two cores that have nothing else to do is half a second."""
 
 
 class Done(NamedTuple):
@@ -77,6 +79,7 @@ class Sandbox(Place):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
+        before = slowness()
         began_s = time.monotonic()
         with (folder / "run.log").open("wb") as log:
             self.process = subprocess.Popen(
@@ -92,7 +95,7 @@ class Sandbox(Place):
             assert time.monotonic() < began_s + 60, self.said()
             time.sleep(0.05)
         self.ready_s = time.monotonic() - began_s
-        self.ready_cpu_s = cpu_s(self.process.pid)
+        self.slowness = max(before, slowness())
         assert self.process.poll() is None, self.said()
 
     def said(self) -> str:
@@ -105,17 +108,11 @@ class Sandbox(Place):
         self.process.wait(30)
 
 
-def cpu_s(pid: int) -> float:
-    """What a process and all below it have used so far."""
-    below = {pid}
-    ticks = 0
-    for stat in sorted(Path("/proc").glob("[0-9]*/stat"), key=lambda file: int(file.parent.name)):
-        with suppress(OSError):  # it has just ended
-            fields = stat.read_text().rpartition(")")[2].split()
-            if int(stat.parent.name) in below or int(fields[1]) in below:
-                below.add(int(stat.parent.name))
-                ticks += sum(map(int, fields[11:15]))
-    return ticks / os.sysconf("SC_CLK_TCK")
+def slowness() -> float:
+    """How many times slower than usual Python starts here now; 1: a machine with nothing else to do, of whatever age."""
+    began_s = time.monotonic()
+    subprocess.run([sys.executable, "-c", "import services.gateway.__main__"], check=True, cwd=CHECKOUT)
+    return max(1.0, (time.monotonic() - began_s) / USUAL_S)
 
 
 @pytest.fixture

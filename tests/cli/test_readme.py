@@ -13,8 +13,8 @@ STARTS = ("make install", "make run", "make test")
 
 
 def test_the_sandbox_is_ready_within_fifteen_seconds(sandbox: Sandbox) -> None:
-    """By the clock; or by what it has used of the processor, where the machine does other work beside it."""
-    assert min(sandbox.ready_s, sandbox.ready_cpu_s) < 15
+    """As many times later as Python itself starts later, where the machine does other work beside it."""
+    assert sandbox.ready_s < 15 * sandbox.slowness
 
 
 def test_the_first_lines_say_what_to_type_next(sandbox: Sandbox) -> None:

@@ -70,8 +70,8 @@ FIGURES: Final = (
     Figure(
         "restart",
         "a shard with 100,000 resting orders, from its snapshot",
-        "processor time of file, checksum, load and comparison of the state hash, with 10,000 fills' titles and 120,000 client ids; without the "
-        "interpreter's start",
+        "processor time of file, checksum, load and comparison of the state hash, with 10,000 fills' titles and 120,000 client "
+        "ids; without the interpreter's start",
         by="ours",
         at_most=2.0,
     ),

@@ -2,9 +2,10 @@
 
 The shard has traded: 10,000 fills stand in it as titles, and 120,000 client ids are young enough to be known.
 
-Timed: what a process does between opening its newest snapshot and having a replica that may follow the log: file read, checksum,
-engine loaded, state hash compared (`FileSnapshotStore.load`, `recovery.restore`). Apart: the interpreter's start (about 0.3 s) and
-the broker's answers. In processor time: it is one thread, and the file is in the system's cache; `wall` in the line is the clock's.
+Timed: what a process does between opening its newest snapshot and having a replica that may follow the log: file read,
+checksum, engine loaded, state hash compared (`FileSnapshotStore.load`, `recovery.restore`). Apart: the interpreter's start
+(about 0.3 s) and the broker's answers. In processor time: it is one thread, and the file is in the system's cache; `wall` in the
+line is the clock's.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ each and writes them to another topic: `getmany`, `create_batch`, `send_batch`, 
 read a backlog from Apache Kafka (one node, no forced flush), write with acks=all and an idempotent producer, and run on uvloop.
 
 Timed, by the broker's stamps on what was written: from a seventh of the flow, when the process has taken over and is warm, to
-the last record.
+the last record. `cpu_us_*` in the line: the process's own processor time per command, which neighbours bend less than the clock.
 
 Afterwards `events` is read and each record compared with what a new engine says to the same commands; fills, fees, repeats and
 conservation as in `bench.engine`. Of the echo, every value is compared.
@@ -18,16 +18,18 @@ import argparse
 import asyncio
 import hashlib
 import os
+import statistics
 import sys
 import time
 from collections.abc import Iterable, Sequence
 from itertools import chain as joined
+from pathlib import Path
 
 import uvloop
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from bench.flow import Auditor, opening_frames, order_frames, refuse_repeats, require_flow
-from bench.measure import done, options, report, rounds, run_side
+from bench.measure import Run, done, options, report, rounds, run_side
 from bench.servers import Given, servers
 from schemas.codec import (
     CHAIN_START,
@@ -78,7 +80,7 @@ async def ours(given: argparse.Namespace) -> None:
             },
         )
         try:
-            await until_written(events, len(opened) + len(flow), process)
+            used_us = await until_written(events, len(opened) + len(flow), process)
         finally:
             process.stop()
         asked = await everything(commands)
@@ -91,7 +93,7 @@ async def ours(given: argparse.Namespace) -> None:
         if answer.writer == WRITER_GATEWAY_MIN
     ]
     assert sum(count for _, count in flow_only) == given.orders
-    done(rate(flow_only), **compare(asked, said))
+    done(rate(flow_only), cpu_us=used_us and used_us / PER_FRAME, **compare(asked, said))
 
 
 def compare(asked: Sequence[Record], said: Sequence[Record]) -> dict[str, int]:
@@ -130,12 +132,12 @@ async def theirs(given: argparse.Namespace) -> None:
         await source.append([Outgoing(value) for value in values])
         process = OwnedProcess([sys.executable, "-m", "bench.pipeline", "--side", "echo"], log=place.home / "echo.log")
         try:
-            await until_written(target, len(values), process)
+            used_us = await until_written(target, len(values), process)
         finally:
             process.stop()
         copied = await everything(target)
     assert digest(record.value for record in copied) == digest(values), "the echo lost or changed something"
-    done(rate([(record.time_ms, 1) for record in copied]))
+    done(rate([(record.time_ms, 1) for record in copied]), cpu_us=used_us)
 
 
 async def echo() -> None:
@@ -181,13 +183,30 @@ def rate(answers: Sequence[tuple[int, int]]) -> float:
     return 1000 * sum(count for stamp_ms, count in answers if stamp_ms > first_ms) / (last_ms - first_ms)
 
 
-async def until_written(log: KafkaLog, records: int, process: OwnedProcess) -> None:
-    """Looks only now and then: looking costs the broker something."""
+async def until_written(log: KafkaLog, records: int, process: OwnedProcess) -> float | None:
+    """Microseconds of the process's own processor time per record once it was warm; None: it was too quick to be seen twice.
+
+    Looks only now and then: looking costs the broker something.
+    """
     deadline = time.monotonic() + WITHIN_S
-    while (await log.bounds())[1] < records:
+    seen: list[tuple[int, float]] = []
+    while True:
+        _, end = await log.bounds()
+        if end > records // WARM:
+            seen.append((min(end, records), processor_us(process.pid)))
+        if end >= records:
+            break
         if process.exit_code() is not None or time.monotonic() > deadline:
             raise SystemExit(f"not {records} records within {WITHIN_S:.0f} s:\n{process.log_tail()}")
-        await asyncio.sleep(0.25)
+        await asyncio.sleep(0.1)
+    (first, began), (last, ended) = seen[0], seen[-1]
+    return (ended - began) / (last - first) if last > first else None
+
+
+def processor_us(pid: int) -> float:
+    """What a process has used so far, all its threads together."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) * 1_000_000 / os.sysconf("SC_CLK_TCK")
 
 
 async def everything(log: KafkaLog) -> list[Record]:
@@ -222,7 +241,23 @@ def main() -> None:
             lambda side: run_side("pipeline", side, *given.passed_on, env=started.environment()),
         )
     (fills,) = {run["fills"] for run in mine}
-    report("pipeline", "commands/s", mine, peer, orders=given.orders, fills=fills, per_record=PER_FRAME)
+    report(
+        "pipeline",
+        "commands/s",
+        mine,
+        peer,
+        orders=given.orders,
+        fills=fills,
+        per_record=PER_FRAME,
+        cpu_us_ours=per_command(mine),
+        cpu_us_peer=per_command(peer),
+    )
+
+
+def per_command(runs: list[Run]) -> float | None:
+    """Median of the processor time per command; it says more than the clock where neighbours are loud."""
+    known = [run["cpu_us"] for run in runs if run["cpu_us"] is not None]
+    return round(statistics.median(known), 2) if known else None
 
 
 if __name__ == "__main__":

@@ -70,6 +70,12 @@ async def books(cursors: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[
     await pool.close()
 
 
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of tests in which nobody is to give up, on the slowest machine."""
+    monkeypatch.setattr("services.gateway.progress.READ_WAIT_S", 10)
+
+
 async def test_whom_a_record_concerns_waits_for_it_and_nobody_else(books: Books) -> None:
     books.progress.saw(0, 5, [ANA])
     assert [await books.waits(who) for who in (ANA, BERT)] == [True, False]
@@ -88,6 +94,7 @@ async def test_each_shard_is_waited_for(books: Books) -> None:
     assert await books.waits(ANA) is False
 
 
+@pytest.mark.usefixtures("patient")
 async def test_a_read_that_waits_goes_on_as_soon_as_it_may(books: Books) -> None:
     """And all that wait go on by one look."""
     books.progress.saw(0, 5, [ANA, BERT])
@@ -98,6 +105,7 @@ async def test_a_read_that_waits_goes_on_as_soon_as_it_may(books: Books) -> None
     assert await asyncio.gather(*reads) == [False] * 3
 
 
+@pytest.mark.usefixtures("patient")
 async def test_a_read_does_not_wait_for_what_comes_after_it(books: Books) -> None:
     """Else an account that always writes could never read."""
     books.progress.saw(0, 5, [ANA])
@@ -106,7 +114,7 @@ async def test_a_read_does_not_wait_for_what_comes_after_it(books: Books) -> Non
     books.progress.saw(0, 6, [ANA])
     await books.settle(0, 5)
     assert await read is False
-    assert await books.waits(ANA) is True
+    assert books.progress._touched == {ANA: {0: 6}}
 
 
 async def test_what_was_there_before_concerns_everybody(books: Books) -> None:

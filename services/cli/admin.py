@@ -19,6 +19,7 @@ from services.cli import output, profile, times
 from services.cli.errors import Refused, Unusable
 from services.cli.files import write_private
 from services.cli.member import CLASS, Context, pass_context
+from services.cli.tools import check_broker
 
 
 @click.group(invoke_without_command=True)
@@ -225,6 +226,8 @@ def topics(context: Context, kafka: str, shards: int, prefix: str) -> None:
     from services.runtime.log import LogError
     from services.runtime.topics import create_topics
 
+    check_broker(kafka)
+
     async def create() -> None:
         async with Cluster(kafka, prefix=prefix) as cluster:
             await create_topics(cluster, shards)
@@ -255,6 +258,7 @@ def first_key(context: Context, kafka: str, prefix: str, url: str, file: Path) -
     from services.runtime.errors import BadSettings
     from services.runtime.log import LogError
 
+    check_broker(kafka)
     try:
         master_key = Settings.from_environment(os.environ, needs=("master_key",)).master_key
         issued = asyncio.run(write_operator_key(kafka, prefix, master_key))

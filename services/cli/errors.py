@@ -5,7 +5,7 @@ CliError
 ├── Refused      3  the exchange refused; nothing happened
 ├── Unknown      4  it may or may not have happened: ask again as the line says
 ├── Unreachable  5  nobody answers at the address
-└── ToolEnded       another room's tool ended with a code of its own: 1 fault or broken invariant, 65 halted, 78 settings
+└── ToolEnded       another room's tool ended with a code of its own: 1 fault or broken, 65 halted, 69 away, 78 settings
 
 With --json the line's place is taken by one JSON document on standard output, of the form in which the API answers a problem
 (`schemas.http.Problem`); where the API has answered one, it is that very one.

@@ -1,7 +1,8 @@
 """Operators' tools of other rooms: audit, replay, snapshot, archive, quarantine. Each runs as a process of its own.
 
 They reach the exchange by HOURBOOK_* as set, else by the `environment.json` of the exchange that runs from this folder. A tool
-that does not end well keeps its exit code: 1 fault or broken invariant, 65 the log contradicts what must hold, 78 settings.
+that does not end well keeps its exit code: 1 fault or broken invariant, 65 the log contradicts what must hold, 69 a server does
+not answer, 78 settings.
 """
 
 from __future__ import annotations
@@ -9,10 +10,11 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import socket
 import subprocess
 import sys
 from contextlib import nullcontext
-from typing import Any
+from typing import Any, Final
 
 import click
 import msgspec
@@ -22,6 +24,8 @@ from services.cli import output, profile
 from services.cli.errors import ToolEnded, Unreachable
 from services.cli.member import Context, pass_context
 from services.cli.status import last_words
+
+BROKER_S_MAX: Final = 3.0
 
 
 def environment() -> dict[str, str]:
@@ -35,13 +39,27 @@ def environment() -> dict[str, str]:
     return {**os.environ, **named}
 
 
+def check_broker(addresses: str) -> None:
+    """A tool would wait for a broker for as long as it takes; whoever types a command wants to know. Raises Unreachable."""
+    for address in addresses.split(","):
+        host, _, port = address.rpartition(":")
+        try:
+            with socket.create_connection((host, int(port)), BROKER_S_MAX):
+                return
+        except (OSError, ValueError):
+            continue
+    raise Unreachable(f"no broker answers at {addresses} (HOURBOOK_KAFKA)")
+
+
 def _run(context: Context, shard: int, what: str, *words: str) -> dict[str, Any]:
     """Matching's tool; what it printed. Raises ToolEnded, Unreachable."""
+    reached = environment()
+    check_broker(reached["HOURBOOK_KAFKA"])
     waiting = nullcontext() if context.as_json else Console(stderr=True).status(f"{what} of shard {shard}")
     with waiting:
         done = subprocess.run(
             [sys.executable, "-m", "services.matching", what, *words],
-            env={**environment(), "HOURBOOK_SHARD": str(shard)},
+            env={**reached, "HOURBOOK_SHARD": str(shard)},
             capture_output=True,
             text=True,
             check=False,

@@ -1,11 +1,12 @@
 """Mistakes of every kind: one line that says what to do, an exit code of its kind, and nothing on standard output."""
 
+import json
 import re
 
 import pytest
 
 from services.cli.rooms import SERVICES
-from tests.cli.conftest import Place, typed
+from tests.cli.conftest import Place, Sandbox, typed
 
 CLASS = "L40S.48.US"
 H100 = "H100.SXM.80.X8.US"
@@ -39,7 +40,9 @@ WORDS = [
     ),
     (f"buy 1 {CLASS}.20261126T12-USD --price 1 --hour now", 2, r".* names its hour already: leave --hour out"),
     (f"admin deliver {CLASS}", 2, rf"say which hour of {re.escape(CLASS)} was delivered, with --hour"),
-    ("admin first-key --kafka 127.0.0.1:1 --url http://x --profile x.json", 2, r"HOURBOOK_MASTER_KEY is not set"),
+    ("admin topics --kafka 127.0.0.1:1 --shards 2", 5, r"no broker answers at 127\.0\.0\.1:1 \(HOURBOOK_KAFKA\)"),
+    ("admin topics --kafka nonsense --shards 2", 5, r"no broker answers at nonsense \(HOURBOOK_KAFKA\)"),
+    ("admin first-key --kafka 127.0.0.1:1 --url http://x --profile x.json", 5, r"no broker answers at 127\.0\.0\.1:1"),
 ]
 """Wrong wherever they are typed: (words, exit code, line)."""
 
@@ -114,6 +117,36 @@ def test_where_nothing_runs(words: str, code: int, line: str) -> None:
 @pytest.mark.parametrize(("words", "code", "line"), REFUSED, ids=[row[0] for row in REFUSED])
 def test_what_the_exchange_refuses(words: str, code: int, line: str) -> None:
     assert_one_line(words, code, line)
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize(
+    ("words", "code", "line"),
+    [
+        ("replay --shard 0", 5, r"no broker answers at 127\.0\.0\.1:1 \(HOURBOOK_KAFKA\)"),
+        (
+            "archive --shard 0",
+            5,
+            r"Postgres does not say how far settlement is, and nothing is cut without that: .*Connect call failed",
+        ),
+    ],
+)
+def test_a_tool_whose_servers_are_away(words: str, code: int, line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command is not a service: it does not wait for ever."""
+    monkeypatch.setenv("HOURBOOK_KAFKA", "127.0.0.1:1")
+    monkeypatch.setenv("HOURBOOK_POSTGRES", "postgresql://x:y@127.0.0.1:1/z")
+    assert_one_line(words, code, line)
+
+
+def test_the_first_key_wants_the_master_key(inside: Sandbox) -> None:
+    """Checked before anything is written to the log."""
+    environment = json.loads((inside.folder / "var/sandbox/environment.json").read_bytes())
+    done = typed(
+        "admin", "first-key", "--kafka", environment["HOURBOOK_KAFKA"], "--url", "http://x", "--profile", "x.json"
+    )
+
+    assert (done.code, done.err) == (2, "hourbook: HOURBOOK_MASTER_KEY is not set\n")
+    assert not (inside.folder / "x.json").exists()
 
 
 def assert_one_line(words: str, code: int, line: str) -> None:

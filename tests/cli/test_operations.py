@@ -80,7 +80,7 @@ def test_every_exit_code() -> None:
     of_hourbook = {int(code) for row in table(DOCUMENT, "exit code") for code in row[0].split(", ")}
 
     assert of_services == {0, 1} | {kind.exit_code for kind in _subclasses(endings, ServiceEnd)}
-    assert of_hourbook == {0, 1, 65, 78} | {
+    assert of_hourbook == {0, 1, 65, 69, 78} | {
         kind.exit_code for kind in _subclasses(errors, CliError) if kind is not errors.ToolEnded
     }
 

@@ -20,6 +20,7 @@ import contextlib
 import http.client
 import json
 import os
+import secrets
 import statistics
 import sys
 import time
@@ -32,13 +33,9 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from bench.measure import Run, done, options, report, rounds, run_side
 from bench.servers import Given, servers
-from schemas.http import NewKeyAnswer
 from schemas.specifications import published
 from services.audit.run import audit
-from services.cli.client import Client
-from services.cli.local import wait_ready
-from services.cli.profile import Profile
-from services.cli.stack import Stack, key_answer
+from services.cli.stack import Stack
 from services.runtime.infra import OwnedProcess, Supervisor, free_port
 from services.runtime.kafka import Cluster
 from services.runtime.postgres import open_pool
@@ -54,14 +51,37 @@ ASK, BID = "2.50", "1.90"
 ASK_QTY = 100_000
 
 
-class Member:
-    """The API as a member speaks it: one connection, plain HTTP/1.1, nothing else in the way."""
+class Caller:
+    """The API as anybody speaks it: a bearer key, one connection, plain HTTP/1.1, nothing else in the way."""
 
     def __init__(self, port: int, bearer: str) -> None:
         self._connection = http.client.HTTPConnection("127.0.0.1", port)
         self._headers = {"Authorization": f"Bearer {bearer}", "Content-Type": "application/json"}
 
+    def ask(self, method: str, path: str, body: object = None) -> tuple[int, Any]:
+        """(status, document)."""
+        data = None if body is None else json.dumps(body).encode()
+        headers = self._headers | ({} if method == "GET" else {"Idempotency-Key": secrets.token_hex(8)})
+        try:
+            self._connection.request(method, path, data, headers)
+            with self._connection.getresponse() as answer:
+                return answer.status, json.loads(answer.read())
+        except (OSError, http.client.HTTPException):
+            self._connection.close()  # the next request opens it again
+            raise
+
+    def done(self, method: str, path: str, body: object = None) -> Any:  # noqa: ANN401 # whatever the route answers
+        """The document; of a request to settlement its outcome, once that is known."""
+        status, document = self.ask(method, path, body)
+        while status == 202:
+            time.sleep(0.05)
+            status, document = self.ask("GET", f"/v1/requests/{document['request_id']}")
+            status = 202 if document["state"] == "pending" else status
+        assert status in (200, 201), document
+        return document["outcome"] if isinstance(document, dict) and "outcome" in document else document
+
     def order(self, **body: object) -> dict[str, Any]:
+        """A placed order."""
         self._connection.request("POST", "/v1/orders", json.dumps(body).encode(), self._headers)
         with self._connection.getresponse() as answer:
             data = answer.read()
@@ -72,7 +92,7 @@ class Member:
 
 def ours(given: argparse.Namespace) -> None:
     """One client process; its orders carry the round in their ids."""
-    member = Member(int(os.environ["BENCH_PORT"]), os.environ["BENCH_BEARER"])
+    member = Caller(int(os.environ["BENCH_PORT"]), os.environ["BENCH_BEARER"])
     contract = os.environ["BENCH_CONTRACT"]
     taken: list[float] = []
     filled = 0
@@ -140,61 +160,59 @@ def clients(bootstrap: str) -> tuple[AIOKafkaProducer, AIOKafkaConsumer]:
 
 @contextlib.contextmanager
 def exchange(place: Given) -> Iterator[Stack]:
-    """An exchange with a class and an empty ledger."""
+    """An exchange with an empty ledger, taking orders."""
     stack = Stack(
         place.bootstrap, place.dsn, place.home, shards=SHARDS, http_port=free_port(), topic_prefix=place.prefix
     )
     asyncio.run(stack.create(sandbox=True))
     with Supervisor(place.home / "logs") as supervisor:
         stack.start(supervisor)
-        wait_ready(stack, supervisor)
+        nobody = Caller(stack.http_port, "")
+        until(lambda: nobody.ask("GET", "/v1/status")[1]["accepting_orders"], supervisor)
         yield stack
 
 
 def furnish(stack: Stack) -> dict[str, str]:
     """A provider with a standing ask, a member with money in the shard; the environment of the member's client."""
-    operator = Client(Profile(stack.url, key_answer(asyncio.run(stack.first_operator_key()))))
-    until(lambda: operator.get("/v1/keys", list))
-    operator.settle("POST", "/v1/admin/classes", {"shard": 0, "specification": published()[CLASS].decode()})
-    keys = {}
+    operator = Caller(stack.http_port, asyncio.run(stack.first_operator_key()).bearer)
+    until(lambda: operator.ask("GET", "/v1/keys")[0] == 200)
+    operator.done("POST", "/v1/admin/classes", {"shard": 0, "specification": published()[CLASS].decode()})
+    bearers = {}
     for name, role in (("provider", "provider"), ("member", "member")):
-        account = operator.settle("POST", "/v1/admin/accounts", {"name": name, "role": role})["account"]
+        account = operator.done("POST", "/v1/admin/accounts", {"name": name, "role": role})["account"]
         deposit = {"account": account, "amount": "1000000", "provider": "simulated-faucet", "provider_ref": name}
-        operator.settle("POST", "/v1/admin/deposits", deposit)
+        operator.done("POST", "/v1/admin/deposits", deposit)
         scopes = ["read", "trade", "supply"]
-        keys[name] = operator.write("POST", "/v1/admin/keys", {"account": account, "scopes": scopes}, NewKeyAnswer)
-    provider, member = (Client(Profile(stack.url, keys[name])) for name in ("provider", "member"))
-    until(lambda: member.get("/v1/account", dict))
-    hour = [hour for hour in operator.get(f"/v1/contracts?class={CLASS}", list) if hour["phase"] == "forward"][2]
+        bearers[name] = operator.done("POST", "/v1/admin/keys", {"account": account, "scopes": scopes})["bearer"]
+    provider, member = (Caller(stack.http_port, bearers[name]) for name in ("provider", "member"))
+    until(lambda: member.ask("GET", "/v1/account")[0] == 200)
+    hours = operator.done("GET", f"/v1/contracts?class={CLASS}")
+    hour = [hour for hour in hours if hour["phase"] == "forward"][2]
     backing = {"class": CLASS, "from": hour["hour"], "hours": 1, "ground": "declared", "qty": ASK_QTY, "version": 1}
-    provider.settle("PUT", "/v1/capacity", backing)
-    member.settle("POST", "/v1/transfers", {"direction": "to_trading", "amount": "500000", "class": CLASS})
-    http_port = stack.http_port
-    ask = Member(http_port, keys["provider"].bearer).order(
-        contract=hour["contract"], side="sell", qty=ASK_QTY, price=ASK, client_order_id="the-ask"
-    )
-    assert ask["leaves"] == ASK_QTY
+    provider.done("PUT", "/v1/capacity", backing)
+    member.done("POST", "/v1/transfers", {"direction": "to_trading", "amount": "500000", "class": CLASS})
+    ask = provider.order(contract=hour["contract"], side="sell", qty=ASK_QTY, price=ASK, client_order_id="the-ask")
+    assert ask["leaves"] == ASK_QTY, ask
     return {
-        "BENCH_PORT": str(http_port),
-        "BENCH_BEARER": keys["member"].bearer,
+        "BENCH_PORT": str(stack.http_port),
+        "BENCH_BEARER": bearers["member"],
         "BENCH_CONTRACT": hour["contract"],
     }
 
 
-def until(attempt: Callable[[], object], seconds: float = 20) -> None:
-    """A key works once the gateway has read it."""
-    from services.cli.errors import CliError
-
+def until(holds: Callable[[], bool], supervisor: Supervisor | None = None, seconds: float = 60) -> None:
+    """Wait for it; a door that is not open yet, or does not know a key yet, is no error."""
     deadline = time.monotonic() + seconds
     while True:
+        if supervisor is not None:
+            supervisor.poll()
         try:
-            attempt()
-        except CliError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.1)
-        else:
-            return
+            if holds():
+                return
+        except (OSError, http.client.HTTPException):
+            pass  # nobody listens yet
+        assert time.monotonic() < deadline, f"not within {seconds} s"
+        time.sleep(0.1)
 
 
 def main() -> None:
@@ -242,7 +260,7 @@ def main() -> None:
 
 async def check(environment: dict[str, str], place: Given, orders: int, filled: int) -> None:
     """What a figure is worth nothing without. Raises AssertionError."""
-    member = Member(int(environment["BENCH_PORT"]), environment["BENCH_BEARER"])
+    member = Caller(int(environment["BENCH_PORT"]), environment["BENCH_BEARER"])
     contract = environment["BENCH_CONTRACT"]
     again = member.order(contract=contract, side="buy", qty=1, price=ASK, tif="gtc", client_order_id="r1-0")
     assert again["repeated"], again

@@ -221,8 +221,9 @@ def show(found: Status) -> None:
         empty="nothing runs",
     )
     for each in found.processes:
-        if each.state == "runs" and each.said:
-            output.console.print(f"{each.name}: last error: {each.said}")
+        # An error that is over is in --json, where it is in nobody's way.
+        if each.state == "runs" and each.said and (each.waits_for or each.details.get("sources_unreadable")):
+            output.console.print(f"{each.name}: {each.said}")
         elif each.exit_code is not None and each.state != "runs":
             output.console.print(f"{each.name} ended with {each.exit_code}: {each.said}")
 

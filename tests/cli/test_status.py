@@ -91,7 +91,7 @@ def test_a_table_of_all_and_a_sentence_of_who_needs_one(
         process(
             "settlement", role="active", epoch=2, lag=0, seq_0=12, seq_1=7, waiting_for="postgres", last_error="refused"
         ),
-        process("matching-1a", role="active", shard=1, epoch=4, lag=0, seq=7),
+        process("matching-1a", role="active", shard=1, epoch=4, lag=0, seq=7, last_error="an error that is over"),
         process("matching-1b", role="follower", shard=1, epoch=4, lag=3, seq=6),
         process("gateway", role="open", settlement_lag_ms=40, seq=12),
     ):
@@ -112,7 +112,7 @@ def test_a_table_of_all_and_a_sentence_of_who_needs_one(
         market_maker | {os.getpid()} | starts | 0
     """)
     assert done.out.splitlines()[12:] == [
-        "settlement: last error: refused",
+        "settlement: refused",
         "matching-0a ended with 65: commands/0 offset 12 is not a frame",
         "matching-0b ended with 78: settings: HOURBOOK_DATA is not set",
         "supply ended with 1: fault: OSError: no space",

@@ -1,94 +1,48 @@
-"""A small exchange under fault: production shells in simulated processes, their supervisors, and members that trade.
+"""A small exchange in one process: the services' own `serve`, their supervisor, an operator, and members that trade.
 
-Safety: under faults nothing may be wrong. Liveness: after `heal` everything comes through. `check` audits the logs at the end.
+Two shards with two matching processes each, two settlements, two gateways. Whatever ends is started again; what halts waits
+for the operator, who does what the sentence says.
 """
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Awaitable, Callable
+import argparse
+import re
+import tempfile
+from collections import Counter, defaultdict
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
 
-from schemas.codec import (
-    WRITER_GATEWAY_MIN,
-    WRITER_OPERATOR,
-    ChainReader,
-    decode_frame,
-    decode_record,
-    encode_frame,
-    read_headers,
-)
-from schemas.commands import Command, StartShard
-from schemas.events import Event
-from services.audit.log_model import ShardModel
-from services.audit.report import Findings
-from services.matching.engine import Engine
-from services.matching.follower import Follower, SnapshotPlan
-from services.matching.recovery import recover
-from services.matching.replica import Replica
-from services.matching.shell import Shell
-from services.runtime.errors import Superseded
+from schemas.codec import WRITER_OPERATOR, WRITER_SHELL, BrokenFrame, decode_frame, decode_record, encode_frame
+from schemas.commands import StartShard
+from services.gateway import __main__ as gateway_main
+from services.gateway import door
+from services.gateway.app import Gateway
+from services.matching import __main__ as matching_main
+from services.matching import mirror, tools
+from services.matching.follower import SnapshotPlan
+from services.matching.quarantine import ban
+from services.runtime.config import Settings
+from services.runtime.errors import Halt, Superseded
 from services.runtime.log import LogError, Outgoing
 from services.runtime.status import Status
-from services.settlement.payments import SimulatedPayments
-from services.settlement.shell import Logs, Settlement, get_lease, keep_lease
+from services.runtime.supervise import Service
+from services.settlement import __main__ as settlement_main
 from services.settlement.store import StoreAway
-from tests.simulation.bank import Bank, outgoing
-from tests.simulation.books import check_books, check_shard
-from tests.simulation.flow import Members
-from tests.simulation.simlog import Faults, Topic
-from tests.simulation.simstore import SimDatabase, SimStore
+from tests.simulation.bank import Teller, opening
+from tests.simulation.members import Receipts, Trader
+from tests.simulation.simlog import SimCluster, Topic
+from tests.simulation.simstore import SimDatabase
 from tests.simulation.stores import SimLease, SimSnapshots
-from tests.simulation.together import Together
-from tests.simulation.world import START_MS, Process, SimClock, Wait, World
+from tests.simulation.world import START_MS, Process, Signal, SimClock, Wait, World
 
-RATE = 120
-"""Market hours pass in half a minute."""
 SHARDS = 2
-CLASSES = {0: {1: (1, 10, 2_000), 2: (2, 10, 4_000)}, 1: {3: (1, 50, 10_000)}}
-RESTART_MS = 300
-
-
-class SimGateway:
-    """One gateway of one shard: writes frames, and knows an order as acknowledged when its event is in the log."""
-
-    def __init__(self, exchange: Exchange, shard: int) -> None:
-        self.exchange = exchange
-        self.shard = shard
-        self.acknowledged: dict[tuple[int, int, int], Event] = {}
-        """(writer, frame number, index) -> outcome."""
-        self.unknown = 0
-        self.sent = 0
-
-    async def run(self) -> None:
-        """Until killed: write a frame, then read events until it is answered or time is up."""
-        world = self.exchange.world
-        chance = world.chance(f"gateway {self.shard}")
-        writer = (1 << 32) + chance.getrandbits(31)
-        commands = self.exchange.commands[self.shard].log()
-        events = self.exchange.events[self.shard].log()
-        _, position = await events.bounds()
-        frame_no = 0
-        while self.exchange.open:
-            frame_no += 1
-            members = self.exchange.members[self.shard]
-            frame = [members.draw(world.now_ms) for _ in range(chance.randint(1, 6))]
-            self.sent += len(frame)
-            await commands.append([Outgoing(encode_frame(writer, frame_no, frame))])
-            give_up_ms = world.now_ms + 5_000
-            answered = False
-            while not answered and world.now_ms < give_up_ms:
-                for record in await events.read(position, wait_ms=100):
-                    position = record.offset + 1
-                    body = decode_record(record.value)
-                    if (body.writer, body.frame_no) != (writer, frame_no):
-                        continue
-                    answered = answered or body.last
-                    for event in body.events:
-                        members.heard(event)
-                        if (index := getattr(event, "index", None)) is not None:
-                            self.acknowledged.setdefault((writer, frame_no, index), event)
-            self.unknown += 0 if answered else len(frame)
-            await Wait(world.now_ms + chance.randint(0, 60))
+CLASSES = {1: (1, 10, 2_000), 2: (2, 10, 4_000), 3: (1, 50, 10_000)}
+"""Class number -> (lot, tick, list price)."""
+RESTART_MS = 600
+TRADERS, TELLERS = 5, 2
+RUBBISH = b"\xc1 not a frame"
 
 
 class Exchange:
@@ -96,279 +50,284 @@ class Exchange:
 
     def __init__(self, seed: int) -> None:
         self.world = World(seed)
-        may_repeat = bool(self.world.chance("broker").getrandbits(1))
-        """A broker without idempotent producers: writes of one-batch-in-flight writers may land twice."""
+        self.world.outside = self
+        chance = self.world.chance("exchange")
+        self.shards = SHARDS
+        self.classes = CLASSES
+        self.rate = chance.choice([60, 240, 480])
+        """Market hours pass in minutes or seconds."""
+        may_repeat = bool(chance.getrandbits(1))
+        """A broker without idempotent producers: writes that readers know how to drop may land twice."""
         self.commands = [Topic(self.world, "commands", shard, may_repeat=False) for shard in range(SHARDS)]
         self.events = [Topic(self.world, "events", shard, may_repeat=may_repeat) for shard in range(SHARDS)]
-        self.quarantine = Topic(self.world, "quarantine", 0, may_repeat=False)
         self.requests = Topic(self.world, "requests", 0, may_repeat=may_repeat)
         self.delivery = Topic(self.world, "delivery", 0, may_repeat=may_repeat)
+        self.quarantine, self.keys, self.offers = (
+            Topic(self.world, name, 0, may_repeat=False) for name in ("quarantine", "keys", "offers")
+        )
+        self.topics = [*self.commands, *self.events, self.requests, self.delivery]
+        """All that may fail."""
+        for topic in self.topics:
+            topic.empty_ms = 15
+        quiet = [self.quarantine, self.keys, self.offers]
+        self.cluster = SimCluster({(topic.name, topic.partition): topic for topic in [*self.topics, *quiet]})
         self.database = SimDatabase(self.world)
-        self.bank = Bank(self.world.chance("bank"), CLASSES, RATE, START_MS)
         self.lease = SimLease(self.world)
-        self.snapshots = {f"{shard}{letter}": SimSnapshots(self.world) for shard in range(SHARDS) for letter in "ab"}
-        self.members = [
-            Members(self.world.chance(f"members {shard}"), CLASSES[shard], RATE, START_MS) for shard in range(SHARDS)
-        ]
-        self.gateways = [SimGateway(self, shard) for shard in range(SHARDS)]
+        self.disks: dict[str, SimSnapshots] = {}
+        """Folder -> snapshots."""
+        self.home = tempfile.TemporaryDirectory(prefix="simulated-")
+        """For the archive's files, which are real."""
         self.open = True
-        self.faults = 0
-        self.incarnations = 0
-        self.ended: list[str] = []
-        """How processes ended that were not killed."""
-        self._supervised: list[tuple[str, Callable[[], Awaitable[None]]]] = []
-        self._running: dict[str, Process] = {}
+        """Whether members begin anything new."""
+        self.opened = Signal()
+        """Fired once accounts, classes, money and backing are there."""
+        self.open_gateways: dict[str, tuple[Process, Gateway]] = {}
+        self.lost_answers_permille = 0
+        self.receipts = Receipts()
+        self.versions: defaultdict[tuple[int, int], int] = defaultdict(lambda: 1)
+        """(account, class) -> version of its backing."""
+        self.traded: list[tuple[int, str, str, str]] = []
+        """(account, contract, side, price) of fills that members were told of."""
+        self.did: Counter[str] = Counter()
+        """What was done to the exchange, and how its processes took it."""
+        self.internal: list[str] = []
+        """Faults that a gateway answered as its own, and that were."""
+        self.statuses: dict[str, Status] = {}
+        self.running: dict[str, Process] = {}
+        self.clients: list[Process] = []
+        self._starts: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {}
+        self._halted: dict[str, str] = {}
         self._begin()
 
     # --- Start -------------------------------------------------------------------------------------------------
 
     def _begin(self) -> None:
         for shard in range(SHARDS):
-            self._write(shard, WRITER_OPERATOR, [StartShard(shard, 1, START_MS, RATE, sandbox=True)])
+            self.commands[shard].land([Outgoing(encode_frame(WRITER_OPERATOR, 1, [self.start(shard)]))])
             for letter in "ab":
                 name = f"matching-{shard}{letter}"
-                self._supervise(name, lambda shard=shard, letter=letter: self._matching(shard, letter))  # type: ignore[misc]
-            self._supervise(f"gateway-{shard}", self.gateways[shard].run)
-        self.requests.land([outgoing(request) for request in self.bank.opening()])
+                self._keep(name, lambda name=name, shard=shard: self._matching(name, shard))  # type: ignore[misc]
+        self.requests.land(list(opening(self)))
         for letter in "ab":
-            self._supervise(f"settlement-{letter}", lambda letter=letter: self._settlement(letter))  # type: ignore[misc]
-        self._supervise("gateway-bank", self._bank)
+            for kind, serve in (("settlement", settlement_main.serve), ("gateway", gateway_main.serve)):
+                name = f"{kind}-{letter}"
+                self._keep(name, lambda name=name, serve=serve: serve(self._begun(name)))  # type: ignore[misc]
+        traders = [Trader(self, f"trader-{number}") for number in range(TRADERS)]
+        tellers = [Teller(self, f"teller-{number}") for number in range(TELLERS)]
+        self.clients = [self.world.spawn("member", one.run()) for one in [*traders, *tellers]]
 
-    def _write(self, shard: int, writer: int, commands: list[Command]) -> None:
-        self.commands[shard].land([Outgoing(encode_frame(writer, len(self.commands[shard].records) + 1, commands))])
+    def start(self, shard: int) -> StartShard:
+        """A shard's first command."""
+        return StartShard(shard, 1, START_MS, self.rate, sandbox=True)
+
+    def shard_of(self, class_no: int) -> int:
+        """Two classes trade in shard 0, one in shard 1."""
+        return 0 if class_no < 3 else 1
+
+    def market_ms(self) -> int:
+        """Market time now."""
+        return START_MS + self.rate * (self.world.now_ms - START_MS)
 
     # --- Processes ---------------------------------------------------------------------------------------------
 
-    def _supervise(self, name: str, start: Callable[[], Awaitable[None]]) -> None:
-        self._supervised.append((name, start))
-
-    async def _matching(self, shard: int, letter: str) -> None:
-        """`services.matching.__main__` without sockets and files."""
-        self.incarnations += 1
-        skew = self.world.chance("skew").choice([0, 0, -40_000, 25_000])
-        clock, status = SimClock(self.world, skew), Status(f"matching-{shard}{letter}")
-        store = self.snapshots[f"{shard}{letter}"]
-        mirror = await recover(
-            shard,
-            self.commands[shard].log(),
-            self.events[shard].log(),
-            self.quarantine.log(),
-            store,
-            notice=lambda _: None,
+    def _service(self, name: str, shard: int = 0) -> Service:
+        """What `services.runtime.supervise.run` would give to `serve`."""
+        settings = Settings(
+            kafka="simulated:1",
+            postgres="simulated",
+            shards=SHARDS,
+            shard=shard,
+            data=Path(self.home.name) / name,
+            master_key=bytes(32),
+            http_port=1,
+            name=name,
         )
-        naming = {"lease_name": f"matching-{shard}", "holder": f"{letter}{self.incarnations}"}
+        service = Service(settings, Status(name))
+        skews = [0, 0, -40_000, 25_000] if name.startswith("matching") else [0, 0, -100, 50]
+        skew_ms = self.world.chance("skew").choice(skews)
+        service.clock = SimClock(self.world, skew_ms, oversleep_ms=25)  # type: ignore[assignment] # a clock all the same
+        return service
+
+    def _begun(self, name: str, shard: int = 0) -> Service:
+        service = self._service(name, shard)
+        self.statuses[name] = service.status
+        return service
+
+    async def _matching(self, name: str, shard: int) -> None:
         plan = SnapshotPlan(records=self.world.chance("plan").randint(5, 60), every_ms=20_000)
-        epoch = await Follower(mirror, self.lease, store, clock, status, plan=plan, **naming).run()
-        await Shell(mirror, self.lease, clock, status, epoch=epoch, **naming).run()
+        await matching_main.serve(self._begun(name, shard), plan)
 
-    async def _settlement(self, letter: str) -> None:
-        """`services.settlement.__main__` without sockets."""
-        self.incarnations += 1
-        clock, status, holder = SimClock(self.world), Status("settlement"), f"{letter}{self.incarnations}"
-        epoch = await get_lease(self.lease, holder, clock, status)
-        logs = Logs(
-            [topic.log() for topic in self.events],
-            self.requests.log(),
-            self.delivery.log(),
-            lambda shard: self.commands[shard].log(),
-            self.requests.log,
+    def disk(self, folder: Path, shard: int) -> SimSnapshots:
+        """The snapshots in a folder; each process has its own."""
+        del shard
+        return self.disks.setdefault(folder.parent.name, SimSnapshots(self.world))
+
+    def _keep(self, name: str, start: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        self._starts[name] = start
+        self._launch(name, 0)
+
+    def _launch(self, name: str, pause_ms: int) -> None:
+        async def run() -> None:
+            await Wait(self.world.now_ms + pause_ms)
+            await self._starts[name]()
+
+        process = self.running[name] = self.world.spawn(name, run())
+        process.on_end = self._ended
+
+    def _ended(self, process: Process) -> None:
+        """As the supervisor does: start again, and after a halt wait for an operator."""
+        name, end = process.name, process.ended
+        self.open_gateways.pop(name, None)
+        if isinstance(end, BaseException):
+            self.did[f"{name.split('-')[0]} ended: {type(end).__name__}"] += 1
+        if isinstance(end, Halt):
+            self._halt(name, str(end))
+            return
+        assert not isinstance(end, BaseException) or isinstance(end, LogError | Superseded | StoreAway), (
+            f"L3: {name} ended with a fault: {end!r}"
         )
-        settlement = Settlement(SHARDS, SimStore(self.database), logs, clock, status)
-        await settlement.start()
-        await Together(
-            self.world,
-            keep_lease(self.lease, holder, epoch, clock),
-            settlement.settle(),
-            *(settlement.send(shard) for shard in range(SHARDS)),
-            settlement.pay(SimulatedPayments()),
-        )
+        self._launch(name, RESTART_MS)
 
-    async def _bank(self) -> None:
-        """A gateway's other half: requests of members, delivery records of an operator."""
-        requests, delivery = self.requests.log(), self.delivery.log()
-        chance = self.world.chance("gateway bank")
-        while self.open:
-            if chance.random() < 0.2:
-                await delivery.append([outgoing(self.bank.delivered(self.world.now_ms))])
-            else:
-                await requests.append([outgoing(self.bank.draw(self.world.now_ms))])
-            await Wait(self.world.now_ms + chance.randint(0, 400))
+    # --- The operator ------------------------------------------------------------------------------------------
 
-    def supervise(self) -> None:
-        """Start what is not running, as the supervisor would after its pause."""
-        for name, start in self._supervised:
-            process = self._running.get(name)
-            if process is not None and process.alive:
-                continue
-            if process is not None and isinstance(process.ended, BaseException):
-                self._check_ending(name, process.ended)
-            self._running[name] = self.world.spawn(name, self._after_pause(start, first=process is None))  # type: ignore[arg-type]
+    def _halt(self, name: str, sentence: str) -> None:
+        """L3: it has stopped, and says what an operator should do."""
+        self._halted[name] = sentence
+        self.world.later(self.world.chance("operator").randint(200, 5_000), lambda: self._attend(name, sentence))
 
-    async def _after_pause(self, start: Callable[[], Awaitable[None]], *, first: bool) -> None:
-        await Wait(self.world.now_ms + (0 if first else RESTART_MS))
-        await start()
-
-    def _check_ending(self, name: str, error: BaseException) -> None:
-        """Processes may end by what the world did to them, and by nothing else."""
-        if not isinstance(error, LogError | Superseded | StoreAway):
-            raise AssertionError(  # noqa: TRY004 # not a question of types
-                f"{name} ended with {error!r} at step {self.world.steps}"
-            ) from error
-        self.ended.append(f"{name}: {error!r}")
-
-    # --- Faults ------------------------------------------------------------------------------------------------
-
-    def inject(self) -> None:
-        """One fault, drawn."""
-        chance = self.world.chance("faults")
-        self.faults += 1
-        kind = chance.choice(["kill", "kill", "kill", "database", "broker", "writes", "disk", "calm", "calm", "pause"])
-        if kind == "kill":
-            alive = [process for process in self._running.values() if process.alive]
-            if alive:
-                self.world.kill(chance.choice(alive))
-        elif kind == "database":
-            self.lease.away = self.database.away = not self.lease.away
-            self.database.unknown_permille = chance.randint(0, 50)
-        elif kind == "broker":
-            topic = chance.choice(self.topics())
-            topic.faults.offline = not topic.faults.offline
-        elif kind == "writes":
-            for topic in self.topics():
-                topic.faults = Faults(
-                    refused=chance.randint(0, 30),
-                    lost=chance.randint(0, 30),
-                    unknown=chance.randint(0, 60),
-                    twice=chance.randint(0, 100),
-                    late_ms_max=chance.choice([2, 20, 2_000]),
-                )
-        elif kind == "disk":
-            self.snapshots[chance.choice(sorted(self.snapshots))].damage("disk")
-        elif kind == "pause":
-            # Nobody gets the processor for a while: leases run out, an hour or two of the market passes.
-            self.world.now_ms += chance.randint(1_000, 60_000)
+    def _attend(self, name: str, sentence: str) -> None:
+        advice = re.search(r"--shard (\d+) --offset (\d+) --hash ([0-9a-f]{32})", sentence)
+        if advice is not None:
+            run = self._quarantine(int(advice[1]), int(advice[2]), advice[3])
+        elif name.startswith("matching") and "was cut: it begins at" in sentence:
+            run = self._snapshot(name)
+        elif name.startswith("settlement") and self.did["events lost its tail"] and "events/" in sentence:
+            # What it has read is written again by matching, byte for byte: it may go on when that is there.
+            run = Wait(self.world.now_ms)
         else:
-            self.calm()
+            raise AssertionError(f"L1: {name} has halted, and no operator can help: {sentence}")
+        self.world.spawn(f"operator for {name}", self._work(run)).on_end = lambda _: self._launch(name, RESTART_MS)
 
-    def topics(self) -> list[Topic]:
-        """All that may fail."""
-        return [*self.commands, *self.events, self.requests, self.delivery]
+    @staticmethod
+    async def _work(run: Any) -> None:
+        await run
 
-    def calm(self) -> None:
-        """No more faults from here on."""
-        self.lease.away = self.database.away = False
-        self.database.unknown_permille = 0
-        for topic in self.topics():
-            topic.faults = Faults()
+    async def _quarantine(self, shard: int, offset: int, hash_hex: str) -> None:
+        cluster = self.cluster
+        try:
+            await ban(
+                cluster.log("commands", shard),
+                cluster.log("events", shard),
+                cluster.log("quarantine"),
+                offset=offset,
+                hash_hex=hash_hex,
+                reason="simulated",
+                operator="simulated",
+            )
+            self.did["quarantined"] += 1
+        except (LogError, Halt):
+            # The broker was away, or another operator was faster: the process halts again, or goes on.
+            return
 
-    # --- The day -----------------------------------------------------------------------------------------------
+    async def _snapshot(self, name: str) -> None:
+        try:
+            await tools.snapshot(self._service(name, int(name[-2])), self.cluster)  # type: ignore[arg-type]
+            self.did["snapshot through the archive"] += 1
+        except (LogError, Halt):
+            return
 
-    def run(self, steps: int, fault_every: int) -> None:
-        """`steps` resumptions with a fault about every `fault_every` of them."""
-        chance = self.world.chance("when")
-        end = self.world.steps + steps
-        while self.world.steps < end:
-            self.supervise()
-            assert self.world.step(), "everything waits for ever"
-            if chance.randrange(fault_every) == 0:
-                self.inject()
+    async def archive(self, shard: int) -> None:
+        """`hourbook archive`: below every snapshot and settlement's cursor. Both machines see the same archive."""
+        for letter in "ab":
+            folder = Path(self.home.name) / f"matching-{shard}{letter}" / "archive"
+            if not folder.exists():
+                folder.parent.mkdir(exist_ok=True)
+                shared = Path(self.home.name) / f"archive-{shard}"
+                shared.mkdir(exist_ok=True)
+                folder.symlink_to(shared)
+        cursor = self.database.row("cursors", "events", shard)
+        options = argparse.Namespace(
+            cursors=[cursor["next_offset"] if cursor else 0],
+            snapshots=[Path(self.home.name) / f"matching-{shard}b" / "snapshots"],
+        )
+        service = self._service(f"matching-{shard}a", shard)
+        try:
+            await tools.archive(service, self.cluster, options)  # type: ignore[arg-type]
+            self.did["archived"] += 1
+        except (LogError, Halt):
+            return
 
-    def heal(self, time_ms_max: int = 120_000) -> None:
-        """Faults stop, members stop; L1: within `time_ms_max` every command has its output in `events`."""
-        self.calm()
-        self.open = False
-        until_ms = self.world.now_ms + time_ms_max
-        while self.world.now_ms < until_ms:
-            self.supervise_matching()
-            assert self.world.step(), "everything waits for ever"
-            if self.world.steps % 50 == 0 and all(self._answered(shard) for shard in range(SHARDS)) and self._settled():
-                return
-        raise AssertionError(f"L1: not everything was answered within {time_ms_max} ms of healing")
-
-    def supervise_matching(self) -> None:
-        """Gateways stay closed."""
-        self._supervised = [pair for pair in self._supervised if not pair[0].startswith("gateway")]
-        self.supervise()
-
-    def _answered(self, shard: int) -> bool:
-        """Whether the last record of `commands` that is not a tick has its output."""
-        if not self.events[shard].records:
+    def has_opened(self) -> bool:
+        """Whether everything that the operator's tool has asked for is done."""
+        if "open" in self.did:
+            return True
+        rows = list(self.database.rows("requests"))
+        if len(rows) < len(self.requests.all()) or any(row["state"] == "pending" for row in rows):
             return False
-        last = max(decode_record(record.value).offset for record in self.events[shard].records[-20:])
-        return last >= self.commands[shard].end() - 2
+        self.did["open"] += 1
+        self.opened.fire()
+        return True
 
-    def _settled(self) -> bool:
-        """Whether settlement has come to the end of every log (but for ticks), and nothing is on its way to a shard."""
-        cursors = self.database.tables["cursors"]
-        logs = [*self.events, self.requests, self.delivery]
-        behind = sum(topic.end() - int(str(cursors.get((topic.name, topic.partition), (0, 0, 0))[2])) for topic in logs)
-        return behind <= 2 * SHARDS and all(row[4] for row in self.database.tables["outbox"].values())
+    def check_bounds(self) -> None:
+        """L2: whatever waits in memory is bounded. A bound may be passed by what was read at once."""
+        for name, status in self.statuses.items():
+            pending = status.values.get("pending", 0)
+            assert int(pending) <= mirror.PENDING_MAX + 64 * mirror.READ_MAX, f"L2: {name} keeps {pending} records"
+        for name, (_, gateway) in self.open_gateways.items():
+            for of_shard in gateway.doors:
+                assert len(of_shard._queue) <= door.QUEUE_MAX, f"L2: {len(of_shard._queue)} commands wait at {name}"
+                assert len(of_shard._pending) <= 4 * len(self.clients), f"L2: {len(of_shard._pending)} frames of {name}"
 
-    # --- Judgement ---------------------------------------------------------------------------------------------
+    # --- Peace -------------------------------------------------------------------------------------------------
 
-    def check(self) -> Findings:
-        """Audit both shards from their logs. Raises AssertionError."""
-        found = Findings()
-        check_books(found, self.database)
-        for shard in range(SHARDS):
-            acknowledged = self._audit(shard, found)
-            missing = [key for key in self.gateways[shard].acknowledged if key not in acknowledged]
-            assert not missing, f"S2: acknowledged and gone: {missing[:5]}"
-            for key, event in self.gateways[shard].acknowledged.items():
-                assert acknowledged[key] == event, f"S2: {event} became {acknowledged[key]}"
-        broken = [f"{finding.name}: {finding.breaches[0]}" for finding in found if finding.broken]
-        assert not broken, "\n".join(broken)
+    def at_rest(self) -> bool:
+        """Whether everything is answered, settled and said to be so."""
+        return not self.unrest()
+
+    def unrest(self) -> list[str]:
+        """What is still to come."""
+        found = [f"{client.name} waits for an answer" for client in self.clients if client.alive]
+        wanted = {("events", shard): self._answered_at(shard) for shard in range(SHARDS)}
+        for topic in (self.requests, self.delivery):
+            wanted[topic.name, 0] = topic.end()
+        for (name, partition), end in wanted.items():
+            cursor = self.database.row("cursors", name, partition)
+            if end is None:
+                found.append(f"shard {partition} has not answered everything")
+            elif (cursor["next_offset"] if cursor else 0) < end:
+                found.append(f"{name}/{partition} is not settled")
+        waiting = sum(not row["confirmed"] for row in self.database.rows("outbox"))
+        if waiting:
+            found.append(f"{waiting} messages wait for a shard")
+        payouts = [row["payout"] for row in self.database.rows("payouts") if row["state"] in ("requested", "sent")]
+        if payouts:
+            found.append(f"payouts {payouts} are under way")
+        for name in self._starts:
+            said = self.statuses[name].values if name in self.statuses else {"waiting_for": "its start"}
+            if not self.running[name].alive or (said["waiting_for"] and name[:10] != "settlement"):
+                found.append(f"{name} waits for {said['waiting_for']}")
         return found
 
-    def unique_events(self, shard: int) -> list[Event]:
-        """Each event of a shard once, in order."""
-        reader = ChainReader()
-        return [
-            event
-            for record in self.events[shard].records
-            if reader.accept(read_headers(record.headers), record.value)
-            for event in decode_record(record.value).events
-        ]
+    def _answered_at(self, shard: int) -> int | None:
+        """The end of `events` after the output of the last record of `commands` that is no tick; None: it is not there."""
+        asked = next(r.offset for r in reversed(self.commands[shard].all()) if not _is_tick(r.value))
+        # Repeats of a stale writer may stand behind it.
+        for record in reversed(self.events[shard].all()):
+            said = decode_record(record.value)
+            if said.offset == asked and said.last:
+                return record.offset + 1
+        return None
 
-    def _audit(self, shard: int, found: Findings) -> dict[tuple[int, int, int], Event]:
-        """The log model over every record once; D1: a replay of `commands` gives the very chain."""
-        frames = {record.offset: decode_frame(record.value) for record in self.commands[shard].records}
-        replica = Replica(shard, Engine())
-        said = {
-            sealed.seq: sealed.chain for record in self.commands[shard].records for sealed in replica.apply(record, {})
-        }
-        model, reader = ShardModel(found), ChainReader()
-        outcomes: dict[tuple[int, int, int], Event] = {}
-        settled: list[tuple[int, int, Event]] = []
-        settled_seq = int(str(self.database.tables["cursors"]["events", shard][4]))
-        for record in self.events[shard].records:
-            envelope = read_headers(record.headers)
-            if not reader.accept(envelope, record.value):
-                continue
-            found.expect("D1", said.get(envelope.seq) == envelope.chain, f"shard {shard}, seq {envelope.seq}")
-            body = decode_record(record.value)
-            frame = frames[body.offset]
-            model.apply(body, frame if body.last else None)
-            if body.seq <= settled_seq:
-                settled += [(body.seq, index, event) for index, event in enumerate(body.events)]
-            if body.seq == settled_seq:
-                check_shard(found, self.database, shard, model, settled)
-            for event in body.events:
-                if (index := getattr(event, "index", None)) is not None:
-                    key = (body.writer, body.frame_no, index)
-                    # Settlement's outbox may send a frame again; members' frames are written once.
-                    assert key not in outcomes or body.writer < WRITER_GATEWAY_MIN, f"O3: {key} was answered twice"
-                    outcomes[key] = event
-        model.finish()
-        replica.engine.check()
-        return outcomes
+    def close(self) -> None:
+        """Forget everything: coroutines are closed where they stand."""
+        for process in list(self.world.processes):
+            process.on_end = None
+            self.world.kill(process)
+        self.home.cleanup()
 
 
-def random_day(seed: int, steps: int = 6_000, fault_every: int = 120) -> Exchange:
-    """A day of faults, a night of peace, and the audit. The seed is said before anything else happens."""
-    print(f"HOURBOOK_SEED={seed} HOURBOOK_STEPS={steps} make sim", file=sys.stderr, flush=True)
-    exchange = Exchange(seed)
-    exchange.run(steps, fault_every)
-    exchange.heal()
-    exchange.check()
-    return exchange
+def _is_tick(value: bytes) -> bool:
+    try:
+        return decode_frame(value).writer == WRITER_SHELL
+    except BrokenFrame:
+        return False

@@ -1,20 +1,28 @@
-"""A simulated database for settlement: rows by key, a batch whole or not at all, compare-and-set first.
+"""A simulated database: rows by key, a batch whole or not at all, compare-and-set first; and who connects to it.
 
-A commit may be lost, may be done although its caller hears that the database is away, and may be done after its caller died.
+A commit may be lost, may be done although its caller hears that the database is away, and may be done after its caller has
+died or has begun a new life. Like the real store, this one works on a batch while the next is being made.
 """
 
 from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any, Final, cast
 
 from services.settlement import rows
 from services.settlement.ledger import BalanceKey
 from services.settlement.rows import Delivery
 from services.settlement.state import Batch, Loaded
 from services.settlement.store import Conflict, Recall, Recalled, StoreAway
-from tests.simulation.world import Wait, World
+from tests.simulation.world import Process, Signal, Wait, World
 
-Tuple = tuple[object, ...]
-KEYS = {kind.TABLE.name: kind.TABLE.key for kind in rows.ROWS}
-LIVE = {kind.TABLE.name for kind in rows.ROWS if kind.TABLE.live != "false"}
+Tuple = tuple[Any, ...]
+COLUMNS: Final = {kind.TABLE.name: kind.__struct_fields__ for kind in rows.ROWS}
+KEYS: Final = {kind.TABLE.name: kind.TABLE.key for kind in rows.ROWS}
+MAY_BE_NEGATIVE: Final = (1, 11)
+"""Accounts of the outside world, and titles owed."""
 
 
 class SimDatabase:
@@ -29,14 +37,16 @@ class SimDatabase:
         self.commits = 0
         self.away = False
         self.unknown_permille = 0
+        self.begun: dict[tuple[str, int], int] = {}
+        """(topic, partition) -> where its cursor may come to by what is on its way."""
+        self.did: Counter[str] = Counter()
+        """How often each fault has come true."""
 
     def write(self, batch: Batch) -> None:
         """One transaction. Raises Conflict, having done nothing."""
         cursors = self.tables["cursors"]
         key = (batch.cursor.topic, batch.cursor.partition)
-        there = cursors.get(key)
-        before = batch.before.row() if batch.before.next_offset else None
-        if self.commits != batch.commit or (there[:6] if there else None) != (before[:6] if before else None):
+        if not self.follows(batch, cursors.get(key)):
             raise Conflict(f"commit {batch.commit} after {self.commits}")
         self.commits += 1
         cursors[key] = tuple(batch.cursor.row())
@@ -46,72 +56,149 @@ class SimDatabase:
         self.postings += batch.posted.postings
         for change in batch.posted.balances:
             self.balances[change.key] = self.balances.get(change.key, 0) + change.delta
-            assert self.balances[change.key] >= 0 or change.key[0] in (1, 11), f"M3: {change.key}"
+            assert self.balances[change.key] >= 0 or change.key[0] in MAY_BE_NEGATIVE, f"M3: {change.key}"
         for name, changes in batch.changes.items():
             table, width = self.tables[name], KEYS[name]
             for key in changes.removed:
                 del table[key]
             for row in changes.created:
-                assert row[:width] not in table or name == "refusals", f"{name}: {row[:width]} is there already"
+                assert row[:width] not in table, f"S1: {name}: {row[:width]} is there already"
                 table[row[:width]] = row
             for row in changes.changed:
-                assert row[:width] in table, f"{name}: {row[:width]} is not there"
+                assert row[:width] in table, f"S1: {name}: {row[:width]} is not there"
                 table[row[:width]] = row
+
+    def follows(self, batch: Batch, cursor: Tuple | None) -> bool:
+        """The compare of compare-and-set: number of commits, and the log's position."""
+        before = batch.before.row() if batch.before.next_offset else None
+        # The cursor's time is not compared.
+        return self.commits == batch.commit and (cursor and cursor[:6]) == (before and tuple(before[:6]))
+
+    def row(self, table: str, *key: object) -> dict[str, Any] | None:
+        """One row by its key, by column."""
+        found = self.tables[table].get(key)
+        return None if found is None else dict(zip(COLUMNS[table], found, strict=True))
+
+    def rows(self, table: str) -> Iterator[dict[str, Any]]:
+        """All rows of a table, by column."""
+        return (dict(zip(COLUMNS[table], row, strict=True)) for row in self.tables[table].values())
+
+    def live(self) -> dict[str, list[Tuple]]:
+        """What `rows.Table.live` selects, table by table."""
+        alive = {row["contract"] for row in self.rows("contracts") if not row["paid_out"]}
+        titles = {
+            (row["shard"], row["title"])
+            for row in self.rows("titles")
+            if row["contract"] in alive and row["state"] != "settled"
+        }
+        wanted: dict[str, Callable[[dict[str, Any]], bool]] = {
+            "contracts": lambda row: not row["paid_out"],
+            "orders": lambda row: row["state"] == "open",
+            "titles": lambda row: (row["shard"], row["title"]) in titles,
+            "claims": lambda row: (row["shard"], row["title"]) in titles,
+            "deliveries": lambda row: row["state"] == "waiting",
+            "requests": lambda row: row["state"] == "pending",
+            "payouts": lambda row: row["state"] in ("requested", "sent"),
+            "outbox": lambda row: not row["confirmed"],
+        }
+        found = {}
+        for kind in rows.ROWS:
+            table = kind.TABLE
+            assert table.live in ("true", "false") or table.name in wanted, f"{table.name}: WHERE {table.live}"
+            if table.live != "false":
+                wants = wanted.get(table.name, lambda _: True)
+                found[table.name] = [tuple(row.values()) for row in self.rows(table.name) if wants(row)]
+        return found
+
+
+class _Commit:
+    """A batch on its way."""
+
+    def __init__(self, batch: Batch) -> None:
+        self.batch = batch
+        self.away = False
+        """Its caller will hear that the database is away, whatever becomes of it."""
+        self.conflict: Conflict | None = None
+        self.done = False
+        self.over = Signal()
 
 
 class SimStore:
-    """`services.settlement.store.Store`: one process's connection."""
+    """`services.settlement.postgres_store.PostgresStore`: one process's connection."""
 
     def __init__(self, database: SimDatabase) -> None:
         self._db = database
         self._world = database.world
         self._broken = False
+        self._writing: _Commit | None = None
+        self._durable = 0
+
+    def close(self) -> None:
+        """Drop the connection; what is being committed may be done all the same."""
+        self._broken = True
 
     async def load(self) -> Loaded:
         await self._ask()
-        found = {name: list(table.values()) for name, table in self._db.tables.items() if name in LIVE}
-        return Loaded(found, list(self._db.balances.items()), self._db.commits)
+        self._durable = self._db.commits
+        balances = [(key, amount) for key, amount in self._db.balances.items() if amount]
+        return Loaded(self._db.live(), balances, self._db.commits)
 
     async def recall(self, ask: Recall) -> Recalled:
+        await self.flush()
         await self._ask()
-        tables = self._db.tables
-        requests = {name: tables["requests"].get((name,)) for name in ask.requests}
-        deposits = {key for key in ask.deposits if key in tables["deposits"]}
-        deliveries = {key: tables["deliveries"].get(key) for key in ask.deliveries}
-        return Recalled(
-            {name: row[2] for name, row in requests.items() if row is not None},  # type: ignore[misc]  # the digest's column
-            deposits,
-            {key: Delivery(*row) for key, row in deliveries.items() if row is not None},  # type: ignore[arg-type]  # its columns
-        )
+        db = self._db
+        digests = {name: row["digest"] for name in ask.requests if (row := db.row("requests", name)) is not None}
+        deposits = {key for key in ask.deposits if key in db.tables["deposits"]}
+        deliveries = {key: Delivery(**row) for key in ask.deliveries if (row := db.row("deliveries", *key)) is not None}
+        return Recalled(digests, deposits, deliveries)
 
     async def commit(self, batch: Batch) -> int:
+        durable = await self.flush()
         await self._ask()
-        done: list[Conflict | None] = []
-        chance = self._world.chance("commits")
+        chance, db = self._world.chance("commits"), self._db
+        commit = self._writing = _Commit(batch)
+        where = (batch.cursor.topic, batch.cursor.partition)
+        db.begun[where] = max(batch.cursor.next_offset, db.begun.get(where, 0))
+        fate = ""
+        if chance.randrange(1000) < db.unknown_permille:
+            fate = chance.choice(["lost", "done", "done late"])
+            db.did[f"commit unknown, {fate}"] += 1
+
+        process = cast("Process", asyncio.get_running_loop())
 
         def land() -> None:
+            # Killed before the statement COMMIT was out, it is rolled back.
+            rolled_back = not process.alive and chance.random() < 0.5
+            db.did["commit rolled back"] += rolled_back
             try:
-                self._db.write(batch)
-                done.append(None)
+                if fate != "lost" and not rolled_back:
+                    db.write(batch)
             except Conflict as error:
-                done.append(error)
+                commit.conflict = error
+                db.did["conflict"] += 1
+            commit.done = True
+            commit.over.fire()
 
-        # On its way from here on: it is done even when its caller dies meanwhile.
-        self._world.later(chance.randint(0, 8), land)
-        unknown = chance.randrange(1000) < self._db.unknown_permille
-        await Wait(self._world.now_ms + 60_000, lambda: bool(done))
-        if unknown:
-            self._broken = True
-            raise StoreAway("simulated: the connection broke during a commit")
-        if done[0] is not None:
-            raise done[0]
-        return self._db.commits
+        # On its way from here on, whatever becomes of its caller.
+        commit.away = bool(fate)
+        self._world.later(chance.randint(20, 1_500) if fate == "done late" else chance.randint(0, 8), land)
+        return durable
 
     async def flush(self) -> int:
-        await self._ask()
-        return self._db.commits
+        commit, self._writing = self._writing, None
+        if commit is not None:
+            if commit.away:
+                await Wait(self._world.now_ms + self._world.chance("commits").choice([1, 10, 100, 1_000]))
+                self._broken = True
+                raise StoreAway("simulated: the connection broke during a commit")
+            if not commit.done:
+                await Wait(self._world.now_ms + 60_000, commit.over)
+            if commit.conflict is not None:
+                raise commit.conflict
+            self._durable = commit.batch.commit + 1
+        return self._durable
 
     async def _ask(self) -> None:
-        await Wait(self._world.now_ms + self._world.chance("latency").randint(0, 3))
+        await Wait(self._world.now_ms + int(self._world.chance("latency").random() * 4))
         if self._db.away or self._broken:
             raise StoreAway("simulated: the database is away")

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+from collections import Counter
+
 from services.matching.store import Snapshot, Unusable, decode, encode
 from services.runtime.lease import LeaseAway
 from tests.simulation.world import Wait, World
@@ -38,7 +42,7 @@ class SimLease:
             self.held[name] = (epoch, holder, 0)
 
     async def _ask(self) -> None:
-        await Wait(self.world.now_ms + self.world.chance("latency").randint(0, 3))
+        await Wait(self.world.now_ms + int(self.world.chance("latency").random() * 4))
         if self.away:
             raise LeaseAway("simulated: the database is away")
 
@@ -49,6 +53,9 @@ class SimSnapshots:
     def __init__(self, world: World) -> None:
         self.world = world
         self.files: dict[str, bytes] = {}
+        self.full = False
+        """No room on the disk."""
+        self.did: Counter[str] = Counter()
 
     async def names(self) -> list[str]:
         return sorted(self.files, reverse=True)
@@ -61,17 +68,34 @@ class SimSnapshots:
 
     async def save(self, snapshot: Snapshot) -> str:
         await Wait(self.world.now_ms + self.world.chance("latency").randint(0, 20))
+        if self.full:
+            self.did["disk was full"] += 1
+            raise OSError(errno.ENOSPC, "simulated: no space left on device")
         name = f"{snapshot.commands_next:012d}"
         self.files[name] = encode(snapshot)
+        self.did["snapshot"] += 1
         for old in sorted(self.files)[:-3]:
             del self.files[old]
         return name
 
-    def damage(self, chance_of: str) -> None:
-        """Cut off or flip a byte of one file, as a bad disk would."""
+    def whole(self) -> list[Snapshot]:
+        """Those that can be read."""
+        found = []
+        for _, data in sorted(self.files.items()):
+            with contextlib.suppress(Unusable):
+                found.append(decode(data))
+        return found
+
+    def damage(self, chance_of: str) -> bool:
+        """Cut off or flip a byte of one file, as a bad disk would; False: there is none."""
         chance = self.world.chance(chance_of)
-        if self.files:
-            name = chance.choice(sorted(self.files))
-            data = bytearray(self.files[name])
+        if not self.files:
+            return False
+        name = chance.choice(sorted(self.files))
+        data = bytearray(self.files[name])
+        if chance.random() < 0.3:
+            del data[chance.randrange(len(data)) :]
+        else:
             data[chance.randrange(len(data))] ^= 0xFF
-            self.files[name] = bytes(data)
+        self.files[name] = bytes(data)
+        return True

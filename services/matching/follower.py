@@ -20,6 +20,8 @@ from services.runtime.status import Status
 LEASE_MS: Final = 3_000
 """How long a writer that says nothing keeps its lease; it renews at a third of that."""
 _WAIT_MS: Final = 100
+_SAVE_AGAIN_MS: Final = 10_000
+"""Pause after a snapshot for which the disk had no room."""
 
 
 class SnapshotPlan(Struct, frozen=True):
@@ -59,7 +61,10 @@ class Follower:
         """Called when there is nothing to do: the moment for a garbage collection."""
         self._saved_offset = mirror.replica.next_offset
         self._saved_ms = clock.now_ms()
+        self._save_not_before_ms = 0
         self._lease_asked_ms = 0
+        self._waits = {"lease": "", "disk": ""}
+        """What is not there now, and why."""
 
     async def run(self) -> int:
         """Follow until the lease is ours; the new epoch. Raises Halt where the logs contradict each other."""
@@ -75,8 +80,10 @@ class Follower:
 
     async def _save_when_due(self) -> None:
         new = self.mirror.replica.next_offset - self._saved_offset
-        waited_ms = self._clock.now_ms() - self._saved_ms
-        if new < self._plan.records and (new <= 0 or waited_ms < self._plan.every_ms):
+        now_ms = self._clock.now_ms()
+        if new < self._plan.records and (new <= 0 or now_ms - self._saved_ms < self._plan.every_ms):
+            return
+        if now_ms < self._save_not_before_ms:
             return
         # Nothing is applied meanwhile, so what is pending comes to an end; while nobody writes it does not come at all,
         # and the lease is more urgent than a snapshot.
@@ -84,9 +91,26 @@ class Follower:
         while not self.mirror.verified and self._clock.now_ms() < patience_ms:
             await self.mirror.compare_some(wait_ms=_WAIT_MS)
         if self.mirror.verified:
+            await self._save()
+
+    async def _save(self) -> None:
+        try:
             name = await save(self.mirror, self._store)
-            self._saved_offset, self._saved_ms = self.mirror.replica.next_offset, self._clock.now_ms()
-            self._status.set(snapshot=name)
+        except OSError as error:
+            # A disk without room costs snapshots; a standby that ended for it would cost the market.
+            self._save_not_before_ms = self._clock.now_ms() + _SAVE_AGAIN_MS
+            self._wait_for("disk", str(error))
+            return
+        self._saved_offset, self._saved_ms = self.mirror.replica.next_offset, self._clock.now_ms()
+        self._status.set(snapshot=name)
+        self._wait_for("disk", "")
+
+    def _wait_for(self, what: str, why: str) -> None:
+        """Say what is waited for; `why` empty: no longer."""
+        self._waits[what] = why
+        if why:
+            self._status.set(last_error=why)
+        self._status.set(waiting_for=", ".join(name for name, reason in self._waits.items() if reason))
 
     async def _try_lease(self) -> int | None:
         now_ms = self._clock.now_ms()
@@ -99,9 +123,9 @@ class Follower:
         try:
             epoch = await self._lease.acquire(self._lease_name, self._holder, LEASE_MS, above=self.mirror.epoch)
         except LeaseAway as error:
-            self._status.set(waiting_for="lease", last_error=str(error))
+            self._wait_for("lease", str(error))
             return None
-        self._status.set(waiting_for="")
+        self._wait_for("lease", "")
         return epoch
 
     def _report(self) -> None:

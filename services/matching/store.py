@@ -109,16 +109,20 @@ class FileSnapshotStore:
         return decode(data)
 
     async def save(self, snapshot: Snapshot) -> str:
-        """Temporary file, fsync, rename, fsync of the folder."""
+        """Temporary file, fsync, rename, fsync of the folder. What did not fit is deleted."""
         assert snapshot.shard == self._shard
         self._folder.mkdir(parents=True, exist_ok=True)
         name = f"shard-{self._shard}-{snapshot.commands_next:012d}.snapshot"
         temporary = self._folder / f"{name}.{os.getpid()}.tmp"
-        with temporary.open("wb") as file:
-            file.write(encode(snapshot))
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(self._folder / name)
+        try:
+            with temporary.open("wb") as file:
+                file.write(encode(snapshot))
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(self._folder / name)
+        except OSError:
+            temporary.unlink(missing_ok=True)
+            raise
         folder = os.open(self._folder, os.O_RDONLY)
         try:
             os.fsync(folder)

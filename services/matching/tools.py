@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 from argparse import Namespace
+from collections.abc import Sequence
 from pathlib import Path
 
 from services.matching.archive import Archive, ArchivedLog, Safe, copy, safe_offsets
@@ -23,6 +24,7 @@ from services.matching.store import FileSnapshotStore, Snapshot, Unusable
 from services.runtime.errors import Halt
 from services.runtime.kafka import Cluster
 from services.runtime.log import Log, LogError
+from services.runtime.positions import Position, contradiction
 from services.runtime.supervise import Service
 
 
@@ -83,11 +85,11 @@ async def quarantine(service: Service, cluster: Cluster, options: Namespace) -> 
 async def archive(service: Service, cluster: Cluster, options: Namespace) -> None:
     """Copy below every snapshot and cursor; cut only what was copied, and only then."""
     shard, folder = service.settings.shard, _data(service) / "archive"
-    snapshots = await _usable(service, [_data(service) / "snapshots", *options.snapshots])
+    logs = [cluster.log(topic, shard) for topic in Safe._fields]
+    snapshots = await _usable(service, [_data(service) / "snapshots", *options.snapshots], logs)
     safe = safe_offsets(snapshots, options.cursors)
     ends = [
-        await copy(cluster.log(topic, shard), Archive(folder, topic, shard), below=below)
-        for topic, below in zip(Safe._fields, safe, strict=True)
+        await copy(log, Archive(folder, log.topic, shard), below=below) for log, below in zip(logs, safe, strict=True)
     ]
     cut: dict[str, int | str] = {}
     for topic, end in zip(Safe._fields, ends, strict=True):
@@ -99,16 +101,24 @@ async def archive(service: Service, cluster: Cluster, options: Namespace) -> Non
     _print(shard=shard, archived=dict(zip(Safe._fields, ends, strict=True)), begins=cut)
 
 
-async def _usable(service: Service, folders: list[Path]) -> list[Snapshot]:
-    """Every snapshot of the shard that a start may begin at."""
+async def _usable(service: Service, folders: list[Path], logs: Sequence[Log]) -> list[Snapshot]:
+    """Every snapshot of the shard that a start may begin at: whole, and both logs bear it out."""
+    commands, events = logs
     found = []
     for folder in folders:
         store = FileSnapshotStore(folder, service.settings.shard)
         for name in await store.names():
             try:
-                found.append(await store.load(name))
+                stored = await store.load(name)
             except Unusable as error:
                 service.log.warning("snapshot %s does not count: %s", name, error)
+                continue
+            reason = await contradiction(commands, Position(stored.commands_next, stored.commands_hash))
+            reason = reason or await contradiction(events, Position(stored.events_next, stored.events_hash))
+            if reason:
+                service.log.warning("snapshot %s does not count: %s", name, reason)
+            else:
+                found.append(stored)
     return found
 
 

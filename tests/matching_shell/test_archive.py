@@ -1,16 +1,24 @@
 """What was moved into files reads like the log it came from, and whatever happens to a file is noticed."""
 
+import contextlib
+import io
+import json
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
 
+from services.matching import tools
 from services.matching.archive import Archive, ArchivedLog, copy, safe_offsets
 from services.matching.replay import replay
-from services.matching.store import decode
+from services.matching.store import FileSnapshotStore, decode
+from services.runtime.config import Settings
 from services.runtime.errors import Halt
 from services.runtime.log import LogError, Outgoing, Record
+from services.runtime.status import Status
+from services.runtime.supervise import Service
 from tests.matching_shell.shard import SHARD, SimShard
-from tests.simulation.simlog import Topic
+from tests.simulation.simlog import SimCluster, Topic
 from tests.simulation.world import SimClock
 
 
@@ -166,3 +174,40 @@ def test_a_replay_goes_through_archive_and_log(tmp_path: Path) -> None:
     commands, events = logs
     done = outcome(shard, replay(SHARD, commands, shard.quarantine.log(), SimClock(shard.world), events=events))
     assert done.compared == count
+
+
+def archived_to(shard: SimShard, folder: Path, cursor: int) -> dict[str, dict[str, int]]:
+    """`python -m services.matching archive` over the simulated broker; what it printed."""
+    topics = {(topic.name, topic.partition): topic for topic in (shard.commands, shard.events)}
+    service = Service(Settings(shard=SHARD, shards=1, data=folder), Status("archive"))
+    output = io.StringIO()
+    with contextlib.redirect_stdout(output):
+        outcome(shard, tools.archive(service, SimCluster(topics), Namespace(cursors=[cursor], snapshots=[])))
+    return json.loads(output.getvalue())
+
+
+def test_a_snapshot_that_is_newer_than_events_is_no_reason_to_cut(tmp_path: Path) -> None:
+    """Whoever starts cannot begin at it, and needs everything since the one before: `events` must be said again from there."""
+    shard = SimShard()
+    shard.snapshot_records = 5
+    shard.start("a")
+    shard.run(shard.answered)
+    shard.start("b")
+    while len(shard.store.files) < 3:
+        shard.send()
+        shard.run_ms(300)
+    for process in list(shard.world.processes):
+        shard.world.kill(process)
+    oldest, *_, newest = (decode(data) for _, data in sorted(shard.store.files.items()))
+    store = FileSnapshotStore(tmp_path / "snapshots", SHARD)
+    outcome(shard, store.save(newest))
+    shard.events.lose_tail(newest.events_next - 1)
+    with pytest.raises(Halt, match="there is no snapshot"):
+        archived_to(shard, tmp_path, newest.events_next)
+    assert shard.commands.first == 0
+
+    outcome(shard, store.save(oldest))
+    assert archived_to(shard, tmp_path, newest.events_next)["begins"]["commands"] == oldest.commands_next - 1
+    shard.lease.held.clear()
+    shard.start("c")
+    shard.run(shard.answered)

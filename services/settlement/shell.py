@@ -136,32 +136,38 @@ class Settlement:
 
     async def settle(self) -> None:
         """Steps 3 to 5, for ever, one log after the other. Raises Halt, Superseded, StoreAway."""
-        while True:
-            busy = False
-            for reader in self._readers:
-                batch = await reader.turn()
-                if batch is not None:
-                    busy = True
-                    await self._commit(batch)
-            await self._report()
-            self._between(busy)
-            if not busy:
-                await self._flush()
-                await self._clock.sleep_ms(IDLE_MS)
-
-    async def _commit(self, batch: Batch) -> None:
         try:
-            durable = await self._store.commit(batch)
+            while True:
+                await self._round()
         except Conflict as error:
+            # Of a commit, or of whatever asked the store next: it works on one batch while another is made.
             raise Superseded(str(error)) from error
-        self._publish(self._publication(), durable)
+        except Halt:
+            await self._check_overtaken()
+            raise
 
-    async def _flush(self) -> None:
+    async def _check_overtaken(self) -> None:
+        """What contradicts a memory that others have overtaken proves nothing. Raises Superseded, StoreAway."""
         try:
             durable = await self._store.flush()
         except Conflict as error:
             raise Superseded(str(error)) from error
-        self._publish(None, durable)
+        there = (await self._store.load()).commits
+        if there != durable:
+            raise Superseded(f"another settlement has committed: {there} batches are there, {durable} were known here")
+
+    async def _round(self) -> None:
+        busy = False
+        for reader in self._readers:
+            batch = await reader.turn()
+            if batch is not None:
+                busy = True
+                self._publish(self._publication(), await self._store.commit(batch))
+        await self._report()
+        self._between(busy)
+        if not busy:
+            self._publish(None, await self._store.flush())
+            await self._clock.sleep_ms(IDLE_MS)
 
     def _publication(self) -> Publication:
         """What may be told once the last batch is durable."""

@@ -3,7 +3,8 @@
 1. `start`: the end of `events` is resolved to a number; nothing is accepted before.
 2. `submit` queues a command; one append is in flight, and what arrives meanwhile is the next frame (group commit).
 3. `read` follows `events`; headers name writer and frame, so that others' records need not be decoded.
-4. The outcome and the effects of a command resolve its waiter. Nothing else acknowledges.
+4. The outcome and the effects of a command resolve its waiter, once every part of its frame's output is there: a large
+   output comes in several records, and a command's effects may stand in more than one. Nothing else acknowledges.
 
 An append that was refused had no effect; one that failed otherwise has an unknown outcome, and its events may still come.
 """
@@ -15,6 +16,8 @@ import contextlib
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
+
+import msgspec
 
 from schemas.codec import EventsRecord, decode_record, encode_frame, read_headers
 from schemas.commands import Command
@@ -71,6 +74,8 @@ class Door:
         self._queue: deque[tuple[Command, asyncio.Future[Answer]]] = deque()
         self._arrived = asyncio.Event()
         self._pending: dict[int, Sequence[asyncio.Future[Answer]]] = {}
+        self._parts: dict[int, list[Event]] = {}
+        """Frame → its output so far, where more is to come."""
 
     async def start(self) -> None:
         """Step 1. Raises LogError."""
@@ -126,7 +131,9 @@ class Door:
     def _forget(self) -> None:
         """Frames whose every waiter has gone."""
         while self._pending and all(w.done() for w in self._pending[next(iter(self._pending))]):
-            del self._pending[next(iter(self._pending))]
+            number = next(iter(self._pending))
+            del self._pending[number]
+            self._parts.pop(number, None)
 
     async def read(self) -> None:
         """Steps 3 and 4, for ever. Raises LogError."""
@@ -134,18 +141,22 @@ class Door:
             for record in await self._events.read(self._position, wait_ms=1_000):
                 self._position = record.offset + 1
                 envelope = read_headers(record.headers)
-                self.seq = max(self.seq, envelope.seq)
+                if envelope.seq <= self.seq:
+                    continue  # a stale writer's repeat
+                self.seq = envelope.seq
                 self._progress.saw(self.shard, envelope.seq, envelope.accounts)
                 if envelope.writer == self._writer and envelope.frame_no in self._pending:
                     self._resolve(decode_record(record.value))
 
     def _resolve(self, record: EventsRecord) -> None:
-        waiters = self._pending[record.frame_no]
-        for index, answer in answers_of(record).items():
-            with contextlib.suppress(asyncio.InvalidStateError):  # a repeat, or nobody waits any more
+        events = [*self._parts.pop(record.frame_no, ()), *record.events]
+        if not record.last:
+            self._parts[record.frame_no] = events
+            return
+        waiters = self._pending.pop(record.frame_no)
+        for index, answer in answers_of(msgspec.structs.replace(record, events=events)).items():
+            with contextlib.suppress(asyncio.InvalidStateError):  # nobody waits any more
                 waiters[index].set_result(answer)
-        if record.last:
-            del self._pending[record.frame_no]
 
 
 def _fail(waiters: Sequence[asyncio.Future[Answer]], error: ApiError) -> None:

@@ -25,8 +25,8 @@ format: install ## Mend what the linter can mend by itself
 	.venv/bin/ruff check --fix .
 
 ##@ Before a release
-sim: install ## Random days with faults; repeat one with SIM_SEED=123
-	.venv/bin/pytest -s tests/simulation
+sim: install ## Random days with faults; one again with HOURBOOK_SEED=123, more with HOURBOOK_SEEDS=2000
+	.venv/bin/pytest -s tests/simulation/test_random_day.py
 mutants: install ## Plant bugs one by one; each must be caught by a test that names its invariant
 	.venv/bin/python -m tests.mutants
 bench: install kafka ## Measure the figures of docs/benchmarks.md; takes minutes and wants a quiet machine

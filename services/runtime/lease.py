@@ -79,7 +79,8 @@ class PostgresLease:
 def _away() -> Iterator[None]:
     try:
         yield
-    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
+        # The last: of a connection on which a dying server's last words were read, and its end not yet.
         raise LeaseAway(repr(error)) from error
 
 

@@ -40,8 +40,16 @@ from services.runtime.status import Status
 
 T = TypeVar("T")
 
-AWAY = (Unreachable, OSError, asyncpg.PostgresConnectionError, asyncpg.CannotConnectNowError, asyncpg.InterfaceError)
-"""Errors of a broker or database that does not answer (`OSError`: refused, timed out, disk full)."""
+AWAY = (
+    Unreachable,
+    OSError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+)
+"""Errors of a broker or database that does not answer (`OSError`: refused, timed out, disk full). The last is what is said of a
+connection on which a dying server's last words were read, and its end not yet."""
 
 
 class WallClock:

@@ -7,7 +7,7 @@ ana        Member     a member with 1,000 USD in her wallet
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any, NamedTuple
 
 import pytest
@@ -31,6 +31,16 @@ class Early(NamedTuple):
     """The same, with a promise that needs a part of it."""
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A failure shows what the services said last."""
+    report = yield
+    exchange = getattr(item, "funcargs", {}).get("exchange")
+    if report.failed and exchange is not None:
+        report.sections += exchange.log_tails()
+    return report
+
+
 @pytest.fixture(scope="session")
 def exchange(kafka: ApacheKafka) -> Iterator[Exchange]:
     # A database server of its own: one of the tests crashes it.
@@ -41,8 +51,8 @@ def exchange(kafka: ApacheKafka) -> Iterator[Exchange]:
             running.early = _early(running)
             yield running
         except BaseException:
-            for log in sorted((home / "logs").glob("*.log")):
-                print(f"--- {log.name}\n{log.read_text()[-2_000:]}")
+            for name, text in running.log_tails():
+                print(f"--- {name}\n{text}")
             raise
         finally:
             running.close()

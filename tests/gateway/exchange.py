@@ -288,6 +288,11 @@ class Exchange:
             self._connection = await asyncpg.connect(self.stack.dsn)
         return [dict(row) for row in await self._connection.fetch(query, *arguments)]
 
+    def log_tails(self) -> list[tuple[str, str]]:
+        """(file, its last lines, of each its end, where a traceback says what happened) of every service."""
+        logs = sorted((self.stack.home / "logs").glob("*.log"))
+        return [(log.name, "\n".join(line[-500:] for line in log.read_text().splitlines()[-8:])) for log in logs]
+
     def market_ms(self) -> int:
         """Market time, as the door tells it."""
         return milliseconds(self.operator.get("/v1/time")["market"])

@@ -14,6 +14,7 @@ from services.gateway.errors import ApiError
 from services.gateway.progress import Progress
 from services.runtime.infra import LocalPostgres, free_port
 from services.runtime.postgres import open_pool
+from tests.runtime.wire import Wire
 
 ANA, BERT = 1, 2
 
@@ -183,6 +184,30 @@ async def test_a_database_that_went_away_is_not_ready(books: Books) -> None:
         await database.fetchval("SELECT pg_terminate_backend(pg_backend_pid())")
     assert away.value.code == "not_ready"
     assert await database.fetchval("SELECT 7") == 7, "and the next connection works"
+
+
+async def in_a_snapshot(database: Database, query: str) -> object:
+    async with database.snapshot() as moment:
+        return await moment.fetchval(query)
+
+
+@pytest.mark.parametrize("how", ["a query", "a snapshot"])
+async def test_a_database_that_dies_between_two_queries_is_not_ready(cursors: str, how: str) -> None:
+    """Its last words are read before the end of the connection is: the library then speaks of an unexpected state."""
+    wire = Wire(cursors)
+    async with wire as dsn:
+        pool = await open_pool(dsn, size_max=1)
+        database = Database(pool)
+        assert await database.fetchval("SELECT 7") == 7
+        wire.die()
+        await asyncio.sleep(0.05)
+        with pytest.raises(ApiError) as away:
+            await (database.fetchval("SELECT 7") if how == "a query" else in_a_snapshot(database, "SELECT 7"))
+        assert away.value.code == "not_ready"
+        wire.cut()
+        await asyncio.sleep(0.05)
+        assert await database.fetchval("SELECT 7") == 7
+        await pool.close()
 
 
 async def test_a_database_that_is_not_there_is_not_ready() -> None:

@@ -26,7 +26,8 @@ _STEADY_MS: Final = 3_000
 """Who has been halted and answers for so long has got over it."""
 
 State = Literal["runs", "starts", "silent", "down", "halted", "settings"]
-"""starts: no run file yet · silent: alive without an answer · halted: it ended with 65, an operator must look · settings: 78."""
+"""starts: it has not yet said what it does, or reads its past · silent: alive without an answer · halted: it ended with 65, an
+operator must look · settings: 78."""
 
 _HOPELESS: Final[dict[int | None, State]] = {65: "halted", 78: "settings"}
 
@@ -139,9 +140,9 @@ def _state(kept: Kept, told: dict[str, Any], *, has_file: bool) -> State:
     # Its keeper may be busy with a server, or unable to write: a process that is not there is down.
     if not kept.running or not _alive(kept.pid):
         return "down"
-    if told or kept.server:
+    if kept.server or _does(told) not in ("", "recovering"):
         return "runs"
-    return "silent" if has_file else "starts"
+    return "starts" if told or not has_file else "silent"
 
 
 def _entry(file: Path | None) -> dict[str, Any]:

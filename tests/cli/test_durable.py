@@ -19,7 +19,7 @@ from services.runtime.infra import ApacheKafka, open_folder
 from services.runtime.kafka import Cluster
 from services.runtime.log import Outgoing
 from services.runtime.positions import record_hash
-from tests.cli.conftest import Place, typed, typing_in
+from tests.cli.conftest import Done, Place, typed, typing_in
 from tests.conftest import Skip
 
 pytestmark = [pytest.mark.kafka, pytest.mark.postgres, pytest.mark.timeout(500)]
@@ -37,14 +37,16 @@ class Exchange(Place):
 
     def json(self, *words: str) -> Any:
         """Typed in this process: what is looked at often costs no start of Python."""
-        with typing_in(self):
-            done = typed("--json", *words)
+        done = self.typed("--json", *words)
         assert done.code == 0, done
         return json.loads(done.out)
 
-    def status(self) -> Status:
+    def typed(self, *words: str) -> Done:
         with typing_in(self):
-            return msgspec.json.decode(typed("--json", "status").out, type=Status)
+            return typed(*words)
+
+    def status(self) -> Status:
+        return msgspec.json.decode(self.typed("--json", "status").out, type=Status)
 
     def pids(self) -> dict[str, int]:
         return {each.name: each.pid for each in self.status().processes}
@@ -63,7 +65,7 @@ class Exchange(Place):
             time.sleep(0.3)
 
     def until_well(self) -> None:
-        self.until(lambda: self.status().well, "all is well")
+        self.until(lambda: self.status().well and self.typed("balance").code == 0, "all is well")
 
 
 @pytest.fixture(scope="module")

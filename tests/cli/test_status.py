@@ -82,6 +82,7 @@ def test_a_table_of_all_and_a_sentence_of_who_needs_one(
             kept("matching-1a", restarts=1, exit_code=-9),
             kept("matching-1b", failing=True, exit_code=65, restarts=1, last_words=halted),
             kept("gateway"),
+            kept("gateway-2"),
             kept("supply", pid=gone, failing=True, exit_code=1, restarts=2, last_words=fault),
             kept("market_maker"),
         ],
@@ -94,11 +95,12 @@ def test_a_table_of_all_and_a_sentence_of_who_needs_one(
         process("matching-1a", role="active", shard=1, epoch=4, lag=0, seq=7, last_error="an error that is over"),
         process("matching-1b", role="follower", shard=1, epoch=4, lag=3, seq=6),
         process("gateway", role="open", settlement_lag_ms=40, seq=12),
+        process("gateway-2"),
     ):
         done = typed("status")
 
     assert done.code == 1
-    assert [line.split() for line in done.out.splitlines()[1:12]] == rows(f"""
+    assert [line.split() for line in done.out.splitlines()[1:13]] == rows(f"""
         process      | pid | state | does | seq | epoch | lag | restarts | waits for
         Apache Kafka | {os.getpid()} | runs | 0
         Postgres     | {os.getpid()} | DOWN | 0
@@ -108,10 +110,11 @@ def test_a_table_of_all_and_a_sentence_of_who_needs_one(
         matching-1a  | {os.getpid()} | runs | active | 7 | 4 | 0 | 1
         matching-1b  | {os.getpid()} | runs | follower | 6 | 4 | 3 | 1
         gateway      | {os.getpid()} | runs | open | 40 ms | 0
+        gateway-2    | {os.getpid()} | starts | 0
         supply       | {gone} | DOWN | 2
         market_maker | {os.getpid()} | starts | 0
     """)
-    assert done.out.splitlines()[12:] == [
+    assert done.out.splitlines()[13:] == [
         "settlement: refused",
         "matching-0a ended with 65: commands/0 offset 12 is not a frame",
         "matching-0b ended with 78: settings: HOURBOOK_DATA is not set",

@@ -85,8 +85,8 @@ def exchange() -> Iterator[Exchange]:
 def owned(exchange: Exchange) -> dict[str, Any]:
     """Bought, sold again, one order waiting; the desk asks before it can be bought from."""
     exchange.until(lambda: any(hour["ask"] for hour in exchange.json("book", CLASS, "--hours", "1")), "the desk asks")
-    exchange.json("buy", "2", CLASS, "--price", "6.60", "--id", "bought", "--hour", "in 3 hours")
-    exchange.json("sell", "1", CLASS, "--price", "6.60", "--id", "waits", "--hour", "in 3 hours")
+    bought = exchange.json("buy", "2", CLASS, "--price", "6.60", "--id", "bought", "--hour", "in 3 hours")
+    exchange.json("sell", "1", bought["contract"], "--price", "6.60", "--id", "waits")
     found = exchange.owned()
     assert [(order["client_order_id"], order["state"]) for order in found["orders --all"]] == [
         ("waits", "open"),

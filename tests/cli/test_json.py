@@ -72,6 +72,7 @@ def test_no_command_is_forgotten() -> None:
     assert typed_here | set(ELSEWHERE) == there
 
 
+@pytest.mark.usefixtures("before_the_gate")
 def test_every_answer_is_one_document_of_its_schema(inside: Sandbox) -> None:
     """Nothing beside it: neither on standard output nor, where all went well, on standard error."""
     wrong = {}

@@ -5,8 +5,7 @@ import re
 
 import pytest
 
-from services.cli.rooms import SERVICES
-from tests.cli.conftest import Place, Sandbox, typed
+from tests.cli.conftest import Sandbox, typed
 
 CLASS = "L40S.48.US"
 H100 = "H100.SXM.80.X8.US"
@@ -154,14 +153,6 @@ def assert_one_line(words: str, code: int, line: str) -> None:
 
     assert (done.code, done.out) == (code, "")
     assert re.fullmatch(rf"hourbook: {line}.*\n", done.err), done.err
-
-
-@pytest.mark.parametrize("service", SERVICES)
-def test_a_service_without_settings_names_them(place: Place, service: str) -> None:
-    done = place.hourbook("run", service)
-
-    assert done.code == 78
-    assert re.fullmatch(r"settings: (HOURBOOK_\w+ is not set(; )?)+\n", done.err), done.err
 
 
 @pytest.mark.parametrize("group", [[], ["admin"]])

@@ -53,7 +53,7 @@ def test_what_a_service_cannot_do_without(service: str) -> None:
     needed = row[3].partition(" (and ")[0]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("HOURBOOK_")}
     done = subprocess.run(
-        [sys.executable, "-m", f"services.{service}"],
+        [sys.executable, "-m", "services.cli", "run", service],
         cwd=CHECKOUT,
         env=environment,
         capture_output=True,
@@ -62,6 +62,7 @@ def test_what_a_service_cannot_do_without(service: str) -> None:
     )
 
     assert done.returncode == 78
+    assert re.fullmatch(r"settings: (HOURBOOK_\w+ is not set(; )?)+\n", done.stderr)
     assert re.findall(r"HOURBOOK_\w+", done.stderr) == re.findall(r"HOURBOOK_\w+", needed)
 
 

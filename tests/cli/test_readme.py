@@ -29,6 +29,7 @@ def test_make_run_is_what_is_started_here() -> None:
     assert done.stdout.splitlines()[-1] == ".venv/bin/hourbook sandbox"
 
 
+@pytest.mark.usefixtures("before_the_gate")
 def test_every_command_of_the_readme_works(sandbox: Sandbox) -> None:
     typed = [command for command in commands("README.md") if command not in STARTS]
     ends = {command: sandbox.run(command) for command in typed}
@@ -49,6 +50,7 @@ def test_the_readme_shows_what_is_printed(sandbox: Sandbox) -> None:
         assert shape(done.out) == shape(sample.output)
 
 
+@pytest.mark.usefixtures("before_the_gate")
 def test_a_resold_hour_and_what_it_brought(sandbox: Sandbox) -> None:
     """The ask of the README waits, since the desk's is lower; it is in the book, can be cancelled, and is gone."""
     sold = sandbox.json("sell", "1", "H100.SXM.80.US", "--price", "3.60")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import time
@@ -40,7 +41,7 @@ def main() -> int:
     unknown = set(names) - {figure.name for figure in FIGURES}
     if unknown:
         parser.error(f"there is no bench {', '.join(sorted(unknown))}")
-    started = time.monotonic()
+    started, load = time.monotonic(), os.getloadavg()[0]
     lines: dict[str, Line | None] = {}
     for figure in FIGURES:
         if figure.name in names or not names:
@@ -51,7 +52,7 @@ def main() -> int:
             verdict = "reached" if figure.reached(line) else "MISSED"
             print(f"{figure.name:12} {figure.target():28} {figure.by} {line[figure.by]:<10} {verdict}", file=sys.stderr)
     if not names:
-        PAGE.write_text(write(lines, time.monotonic() - started))
+        PAGE.write_text(write(lines, time.monotonic() - started, load))
         print(f"written: {PAGE.relative_to(PAGE.parents[1])}", file=sys.stderr)
     return 1 if None in lines.values() else 0
 

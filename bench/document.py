@@ -31,13 +31,13 @@ bench checks that what it claims was done: fees, repeats, fills, sums.
 PACKAGES: Final = ("msgspec", "aiokafka", "asyncpg", "uvloop", "litestar", "granian", "matching-engine")
 
 
-def write(lines: Mapping[str, Line | None], seconds: float) -> str:
-    """Bench → its line (None: it failed) → the text of the page."""
+def write(lines: Mapping[str, Line | None], seconds: float, load: float) -> str:
+    """Bench → its line (None: it failed) → the text of the page. `load`: of the minute before."""
     notes = tomllib.loads(NOTES.read_text())
     parts = [
         HEAD,
         f"- {datetime.now(UTC):%Y-%m-%d}, {seconds / 60:.0f} minutes, commit {_commit()}",
-        f"- {_machine()}",
+        f"- {_machine()}; load of the minute before: {load:.1f}",
         f"- {_versions()}",
         "",
         "| figure | target | ours | peer | unit | ratio | spread | verdict |",

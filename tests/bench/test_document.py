@@ -79,7 +79,7 @@ def test_the_page_shows_what_was_reached_what_was_missed_and_what_failed(
     line = dict.fromkeys(KEYS) | {"unit": "commands/s", "ours": 250_000, "peer": 500_000, "ratio": 0.5}
     small = dict.fromkeys(KEYS) | {"unit": "bytes per resting order", "ours": 346, "spread_ours": [340, 350]}
     lines = {figure.name: None for figure in FIGURES}
-    page = document.write(lines | {"engine": line | {"spread_ratio": [0.45, 0.55]}, "memory": small}, 300)
+    page = document.write(lines | {"engine": line | {"spread_ratio": [0.45, 0.55]}, "memory": small}, 300, 1.25)
     rows = [row for row in page.splitlines() if row.startswith("| ")][2:]
     verdicts = [row.removesuffix(" |").rpartition("| ")[2] for row in rows]
     assert verdicts == ["**missed**", *["failed: no figure"] * 5, "reached"]
@@ -89,6 +89,8 @@ def test_the_page_shows_what_was_reached_what_was_missed_and_what_failed(
     assert rows[-1].endswith("| ours ≤ 400 | 346 | – | bytes per resting order | – | 340 – 350 | reached |")
     assert "Titles move.\nIt lost." in page
     assert "Too fat." not in page
+    assert ", 5 minutes, " in page
+    assert "; load of the minute before: 1.2" in page, "who reads a ratio wants to know who else was there"
 
 
 def test_the_notes_are_about_figures() -> None:

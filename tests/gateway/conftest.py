@@ -19,10 +19,10 @@ from tests.gateway.exchange import CLASSES, Exchange, Member
 class Early(NamedTuple):
     """Old stories."""
 
-    hour: str
     ana: Member
+    hour: str
     orders: dict[str, dict[str, Any]]
-    """Hers, by client order id: `cancelled`, `resting`."""
+    """Ana's in that hour, by client order id: `cancelled`, `resting`."""
     idle: Member
     """Moved 40 USD to where H100 trades, and has not touched it since."""
     bidder: Member
@@ -59,17 +59,15 @@ def exchange(kafka: ApacheKafka) -> Iterator[Exchange]:
 
 
 def _early(exchange: Exchange) -> Early:
-    hour = exchange.fresh_hour()
-    people = [exchange.member(name) for name in ("ana", "idle", "bidder")]
-    maker = exchange.member("maker", role="market_maker")
-    ana, idle, bidder = people
+    hour, other = exchange.fresh_hour(), exchange.fresh_hour()
+    ana, idle, bidder, maker = (exchange.member(role=role) for role in ("member", "member", "member", "market_maker"))
     for member in (idle, bidder, maker):
         member.done("POST", "/v1/transfers", {"direction": "to_trading", "amount": "40", "class": CLASSES[0]})
-    bidder.placed(hour, "buy", 1, "2.00")
-    maker.back(hour, 1, ground="promised", price="6.60")
+    bidder.placed(other, "buy", 1, "2.00")
+    maker.back(other, 1, ground="promised", price="6.60")
     orders = {name: ana.placed(hour, "buy", 1, "2.00", client_order_id=name) for name in ("cancelled", "resting")}
     assert ana.ask("DELETE", "/v1/orders/client/cancelled").is_success
-    return Early(hour, ana, orders, idle, bidder, maker)
+    return Early(ana, hour, orders, idle, bidder, maker)
 
 
 @pytest.fixture(scope="session")

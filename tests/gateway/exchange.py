@@ -24,7 +24,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import asyncpg
 import httpx
@@ -35,11 +35,14 @@ from services.runtime.infra import ApacheKafka, LocalPostgres, Program, Supervis
 from services.runtime.kafka import Cluster
 from services.runtime.topics import create_topics
 
+T = TypeVar("T")
 RATE = 60
 CLASSES = ("H100.SXM.80.US", "L40S.48.US")
 """One per shard."""
 BEGIN_MINUTE = 36
 """Of a market hour, when the exchange is created: half a minute later the first gate has closed."""
+STOCK = 24
+"""Accounts opened at once."""
 FIRST_HOUR = 6
 """Hours ahead of the first that tests trade in: no gate closes on them."""
 _MINE = "ref = $1 AND kind IN (2, 3, 4, 5, 8, 11)"
@@ -183,6 +186,8 @@ class Exchange:
         self._loop = asyncio.new_event_loop()
         self._connection: asyncpg.Connection | None = None
         self._listed: dict[str, list[str]] = {}
+        self._stock: list[tuple[int, Key]] = []
+        """Accounts that nobody is yet, and their keys."""
 
     def open(self) -> None:
         """Topics, processes, an operator, a class in each shard."""
@@ -210,29 +215,33 @@ class Exchange:
         self.http.close()
         if self._connection is not None:
             self._connection.terminate()
+            self._loop.run_until_complete(asyncio.sleep(0))  # in which it closes
         self._loop.close()
         self.supervisor.stop()
 
     # --- People ----------------------------------------------------------------------------------------------
 
-    def member(self, name: str = "ana", *, role: str = "member", usd: str = "1000", desk: bool = False) -> Member:
+    def member(self, *, role: str = "member", usd: str = "1000", desk: bool = False) -> Member:
         """A new account with simulated money in its wallet and one key."""
-        account = self.operator.done("POST", "/v1/admin/accounts", {"name": name, "role": role, "desk": desk})[
-            "account"
-        ]
+        if not self._stock:
+            self._stock = self.at_once(*[self._open_account] * STOCK)
+        account, key = self._open_account(desk=True) if desk else self._stock.pop()
+        if role != "member":
+            self.operator.done("PATCH", f"/v1/admin/accounts/{account}", {"role": role})
         if usd != "0":
-            deposit = {
-                "account": account,
-                "amount": usd,
-                "provider": "simulated-faucet",
-                "provider_ref": uuid.uuid4().hex,
-            }
+            ref = uuid.uuid4().hex
+            deposit = {"account": account, "amount": usd, "provider": "simulated-faucet", "provider_ref": ref}
             self.operator.done("POST", "/v1/admin/deposits", deposit)
-        return Member(self, account, self.key(account, "read", "trade", "supply"))
+        return Member(self, account, key)
+
+    def _open_account(self, *, desk: bool = False) -> tuple[int, Key]:
+        body = {"name": "somebody", "role": "member", "desk": desk}
+        account = self.operator.done("POST", "/v1/admin/accounts", body)["account"]
+        return account, self.key(account, "read", "trade", "supply")
 
     def seller(self, contract: str, qty: int = 100, **more: Any) -> Member:
         """A provider with machines for one hour."""
-        seller = self.member("bert", role="provider", usd="0", **more)
+        seller = self.member(role="provider", usd="0", **more)
         seller.back(contract, qty)
         return seller
 
@@ -284,9 +293,14 @@ class Exchange:
         return self._loop.run_until_complete(self._rows(query, arguments))
 
     async def _rows(self, query: str, arguments: Sequence[object]) -> list[dict[str, Any]]:
-        if self._connection is None or self._connection.is_closed():
-            self._connection = await asyncpg.connect(self.stack.dsn)
-        return [dict(row) for row in await self._connection.fetch(query, *arguments)]
+        for _ in range(2):
+            if self._connection is None or self._connection.is_closed():
+                self._connection = await asyncpg.connect(self.stack.dsn)
+            try:
+                return [dict(row) for row in await self._connection.fetch(query, *arguments)]
+            except asyncpg.PostgresConnectionError:  # the server was killed since
+                self._connection.terminate()
+        raise AssertionError("the database does not stay")
 
     def log_tails(self) -> list[tuple[str, str]]:
         """(file, its last lines, of each its end, where a traceback says what happened) of every service."""
@@ -297,12 +311,12 @@ class Exchange:
         """Market time, as the door tells it."""
         return milliseconds(self.operator.get("/v1/time")["market"])
 
-    def at_once(self, *asks: Callable[[], httpx.Response]) -> list[httpx.Response]:
-        """Answers of requests that are sent at the same moment."""
+    def at_once(self, *asks: Callable[[], T]) -> list[T]:
+        """What is answered when all are asked at the same moment."""
         with ThreadPoolExecutor(len(asks)) as pool:
             ready = threading.Barrier(len(asks))
 
-            def run(ask: Callable[[], httpx.Response]) -> httpx.Response:
+            def run(ask: Callable[[], T]) -> T:
                 ready.wait()
                 return ask()
 

@@ -7,12 +7,9 @@ from typing import Any
 
 import pytest
 
-from tests.gateway.conftest import Early
 from tests.gateway.exchange import CLASSES, Exchange, Member
 
 pytestmark = pytest.mark.postgres
-WINDOW_MS = 900_000
-"""How long the engine itself remembers client order ids, in market time."""
 OF_THE_MOMENT = ("repeated", "fills", "state", "reason", "leaves", "filled", "cancelled")
 
 
@@ -71,7 +68,7 @@ def test_a_refusal_does_not_use_up_the_id(exchange: Exchange, ana: Member) -> No
 
 def test_an_id_is_the_accounts_own(exchange: Exchange, ana: Member) -> None:
     """Two members may use the same one; nobody learns of the other's."""
-    hour, carl = exchange.fresh_hour(), exchange.member("carl")
+    hour, carl = exchange.fresh_hour(), exchange.member()
     orders = [member.placed(hour, "buy", 1, "3.00", client_order_id="mine") for member in (ana, carl)]
     assert [order["repeated"] for order in orders] == [False, False]
     assert orders[0]["order_id"] != orders[1]["order_id"]
@@ -87,42 +84,6 @@ def test_any_printable_id_finds_and_cancels_its_order(exchange: Exchange, ana: M
     path = "/v1/orders/client/" + "".join(f"%{byte:02X}" for byte in client_id.encode())
     assert ana.get(path)["order_id"] == placed["order_id"]
     assert ana.ask("DELETE", path).json()["order_id"] == placed["order_id"]
-
-
-# --- After the engine has forgotten --------------------------------------------------------------------------
-
-
-def wait_until_forgotten(exchange: Exchange, early: Early) -> None:
-    orders = exchange.rows("SELECT max(accepted_ms) AS ms FROM settlement.orders WHERE account = $1", early.ana.account)
-    over_ms = orders[0]["ms"] + WINDOW_MS
-    exchange.until(lambda: exchange.market_ms() > over_ms, "a quarter of an hour passes")
-
-
-def test_an_id_of_a_quarter_of_an_hour_ago_still_stands_for_its_order(exchange: Exchange, early: Early) -> None:
-    """The engine knows it no more; the door looks it up: the same body is a repeat, another is refused."""
-    wait_until_forgotten(exchange, early)
-    again = early.ana.placed(early.hour, "buy", 1, "2.00", client_order_id="cancelled")
-    assert identity(again) == identity(early.orders["cancelled"])
-    assert (again["repeated"], again["state"]) == (True, "cancelled")
-    assert (
-        early.ana.order(early.hour, "buy", 2, "2.00", client_order_id="cancelled").json()["code"]
-        == "duplicate_client_id"
-    )
-    assert count(exchange, early.ana, "cancelled") == 1
-
-
-def test_an_old_order_that_fills_as_it_is_sent_again_is_not_placed_twice(exchange: Exchange, early: Early) -> None:
-    """It rests for longer than the engine remembers ids, and fills while settlement stands still: to the door it looks open, and
-    in the engine its id is free again."""
-    wait_until_forgotten(exchange, early)
-    bert = exchange.seller(early.hour)
-    exchange.settled()
-    with exchange.stopped("settlement"):
-        assert bert.placed(early.hour, "sell", 2, "2.00")["filled"] == 2
-        again = early.ana.placed(early.hour, "buy", 1, "2.00", client_order_id="resting")
-        assert again["order_id"] == early.orders["resting"]["order_id"]
-    assert count(exchange, early.ana, "resting") == 1
-    assert early.ana.get("/v1/orders/client/resting")["state"] == "filled"
 
 
 # --- Two gateways --------------------------------------------------------------------------------------------
@@ -214,14 +175,14 @@ def test_a_key_stands_for_one_kind_of_request(ana: Member) -> None:
 
 
 def test_a_key_is_the_accounts_own(exchange: Exchange, ana: Member) -> None:
-    carl = exchange.member("carl")
+    carl = exchange.member()
     payouts = [member.done("POST", "/v1/withdrawals", OUT, key="once")["payout"] for member in (ana, carl)]
     assert payouts[0] != payouts[1]
 
 
 def test_a_refusal_is_repeated_under_its_key_and_says_why(exchange: Exchange) -> None:
     """Money that comes later does not turn an old answer into another one; a new key does."""
-    poor = exchange.member("poor", usd="1")
+    poor = exchange.member(usd="1")
     body, key = {"amount": "5", "destination": "simulated:a"}, {"Idempotency-Key": "too early"}
     refusals = [poor.ask("POST", "/v1/withdrawals", body, headers=key).json()]
     deposit = {"account": poor.account, "amount": "9", "provider": "simulated-faucet", "provider_ref": uuid.uuid4().hex}

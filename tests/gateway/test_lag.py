@@ -64,7 +64,7 @@ def test_a_busy_account_reads_while_it_writes(exchange: Exchange, ana: Member) -
 
 def test_while_settlement_stands_still_nobody_is_told_the_past(exchange: Exchange, ana: Member) -> None:
     """Reads of whom it concerns are refused within about a second; after two seconds new orders are. Cancels and repeats pass."""
-    hour, carl = exchange.fresh_hour(), exchange.member("carl")
+    hour, carl = exchange.fresh_hour(), exchange.member()
     ana.done("POST", "/v1/transfers", {"direction": "to_trading", "amount": "100", "class": CLASSES[0]})
     known = {name: ana.placed(hour, "buy", 1, "2.00", client_order_id=name) for name in ("known", "other", "third")}
     exchange.settled()

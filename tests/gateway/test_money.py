@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from tests.gateway.conftest import Early
 from tests.gateway.exchange import CLASSES, Exchange, Member
 
 pytestmark = pytest.mark.postgres
@@ -133,20 +132,6 @@ def test_of_too_many_bids_at_once_as_many_are_placed_as_there_is_money_for(excha
 # --- Back again ----------------------------------------------------------------------------------------------
 
 
-def test_idle_trading_balance_goes_back_to_the_wallet(exchange: Exchange, early: Early) -> None:
-    """Nothing open, nothing promised, nothing moved for a quarter of an hour: it is where it can be withdrawn."""
-    exchange.until(lambda: early.idle.money() == ("1000.00", "0.00", "0.00"), "the idle balance is swept back", 30)
-    assert moved(early.idle)[-2:] == [("swept", "trading", "-40.00"), ("swept", "wallet", "40.00")]
-    sweeps = exchange.rows(
-        "SELECT state, outcome FROM settlement.requests WHERE account = $1 AND request_id LIKE '%:idle-%'",
-        early.idle.account,
-    )
-    assert [row["state"] for row in sweeps] == ["done"], "two gateways look, and ask once"
-    # Those with something open are as old, and were looked at as often.
-    assert early.bidder.money() == ("960.00", "40.00", "0.00")
-    assert early.maker.money() == ("960.00", "40.00", "0.00")
-
-
 def test_a_member_moves_money_both_ways(ana: Member) -> None:
     """Outcomes in decimals; more than is free moves what is free."""
     there = {"direction": "to_trading", "amount": "25.5", "shard": 1}
@@ -171,7 +156,7 @@ def test_what_an_open_bid_holds_stays(exchange: Exchange, ana: Member) -> None:
 
 def test_a_deposit_is_booked_once_per_reference_of_its_provider(exchange: Exchange) -> None:
     """Whatever key, account or amount it is sent with the second time; another provider has references of its own."""
-    ana, carl = exchange.member(usd="0"), exchange.member("carl", usd="0")
+    ana, carl = exchange.member(usd="0"), exchange.member(usd="0")
     ref = uuid.uuid4().hex
     deposit = {"account": ana.account, "amount": "7", "provider": "simulated-bank", "provider_ref": ref}
     operator = exchange.operator

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import httpx
 import pytest
@@ -29,13 +30,16 @@ STATUS = {
 """As docs/api.md has them."""
 
 
-class Scene(NamedTuple):
+@dataclass
+class Scene:
     """Ana has lived: she holds 2 GPUs, bids for more, has money in both places, and was paid out once."""
 
     exchange: Exchange
     ana: Member
     hour: str
     keys: dict[str, Key]
+    state: dict[str, list[dict[str, Any]]]
+    """All that she is and has, after the last mistake."""
 
     def order(self, **changes: object) -> httpx.Response:
         good = {"contract": self.hour, "side": "buy", "qty": 1, "price": "2.00", "client_order_id": "new"}
@@ -57,15 +61,16 @@ def scene(exchange: Exchange) -> Scene:
     ana.placed(hour, "buy", 1, "1.70", client_order_id="open")
     ana.done("POST", "/v1/withdrawals", {"amount": "5", "destination": "simulated:ana"})
     ana.paid_out()
-    return Scene(exchange, ana, hour, keys)
+    state = ana.state()
+    assert [table for table in TABLES if not state[table]] == ["backing"], "a life that a mistake could disturb"
+    return Scene(exchange, ana, hour, keys, state)
 
 
 @pytest.fixture
 def nothing_changes(scene: Scene) -> Iterator[None]:
-    before = scene.ana.state()
-    assert [table for table in TABLES if not before[table]] == ["backing"], "a life that a mistake could disturb"
     yield
-    assert scene.ana.state() == before
+    before, scene.state = scene.state, scene.ana.state()
+    assert scene.state == before
 
 
 def assert_refused(answer: httpx.Response, code: str, numbers: dict[str, object] | None = None) -> None:

@@ -187,7 +187,7 @@ READS: list[tuple[str, Any]] = [
 def provider(exchange: Exchange) -> tuple[Member, str]:
     """Somebody who has one of everything that can be read."""
     hour, buyer = exchange.fresh_hour(), exchange.member()
-    seller = exchange.member("bert", role="provider")
+    seller = exchange.member(role="provider")
     seller.back(hour, 5)
     seller.placed(hour, "sell", 2, "3.00")
     buyer.placed(hour, "buy", 1, "3.00")

@@ -26,7 +26,7 @@ def orders_of(exchange: Exchange, member: Member) -> list[tuple[str, str]]:
 
 def test_an_order_without_an_answer_is_unknown_and_sent_again_it_is_one_order(exchange: Exchange, ana: Member) -> None:
     """Matching of one shard stands still. Ana waits until the door gives up; Carl's gateway is killed while he waits."""
-    hour, carl, dora = exchange.fresh_hour(), exchange.member("carl"), exchange.member("dora")
+    hour, carl, dora = exchange.fresh_hour(), exchange.member(), exchange.member()
     for member in (ana, carl):
         member.done("POST", "/v1/transfers", {"direction": "to_trading", "amount": "50", "class": H100})
     lost: list[httpx.Response | str] = []
@@ -68,26 +68,10 @@ def test_an_order_without_an_answer_is_unknown_and_sent_again_it_is_one_order(ex
         assert orders_of(exchange, member) == [(name, found[name]["order_id"])]
 
 
-def test_an_order_that_never_left_had_no_effect(exchange: Exchange, ana: Member) -> None:
-    """The broker stands still while two are sent: the first may be in the log, the second waits behind it and is withdrawn."""
-    hour = exchange.fresh_hour()
-    ana.done("POST", "/v1/transfers", {"direction": "to_trading", "amount": "50", "class": H100})
-    with exchange.stopped("broker"):
-        first = threading.Thread(target=lambda: ana.order(hour, "buy", 1, "2.00", client_order_id="first"))
-        first.start()
-        time.sleep(0.2)
-        second = ana.order(hour, "buy", 1, "2.05", client_order_id="second")
-        first.join()
-    assert (second.status_code, second.json()["code"], second.json()["outcome"]) == (503, "not_ready", "rejected")
-    exchange.until(lambda: exchange.answers(exchange.operator, "/v1/keys"), "the gateway is there")
-    exchange.until(lambda: ana.order(hour, "buy", 1, "2.00", client_order_id="first").status_code == 201, "goes on", 30)
-    assert [name for name, _ in orders_of(exchange, ana)] == ["first"]
-
-
 def test_a_gateway_that_starts_late_misses_no_answer_of_its_own(exchange: Exchange, ana: Member) -> None:
     """While others trade, a new one opens: its first order is acknowledged, as it knew the end of the log before it asked."""
     hour, stop = exchange.fresh_hour(), threading.Event()
-    for member in (ana, busy := exchange.member("busy")):
+    for member in (ana, busy := exchange.member()):
         member.done("POST", "/v1/transfers", {"direction": "to_trading", "amount": "50", "class": H100})
 
     def trade() -> None:
@@ -114,24 +98,3 @@ def test_a_gateway_that_starts_late_misses_no_answer_of_its_own(exchange: Exchan
         trader.join()
     assert [(answer.status_code, answer.json()["repeated"]) for answer in answers] == [(201, False)]
     assert orders_of(exchange, ana) == [("the-first", answers[0].json()["order_id"])]
-
-
-def test_a_gateway_that_is_killed_at_work_loses_nothing(exchange: Exchange, ana: Member) -> None:
-    """All that was acknowledged is there, and what was not is sent again and is there once."""
-    hour, placed, unanswered = exchange.fresh_hour(), list[str](), list[str]()
-    ana.done("POST", "/v1/transfers", {"direction": "to_trading", "amount": "100", "class": H100})
-    pid = exchange.supervisor.pid("gateway")
-    killer = threading.Timer(0.15, os.kill, (pid, signal.SIGKILL))
-    killer.start()
-    while not unanswered:
-        name = f"order-{len(placed)}"
-        try:
-            placed.append(ana.placed(hour, "buy", 1, "1.65", client_order_id=name)["order_id"])
-        except httpx.HTTPError:
-            unanswered.append(name)
-    killer.join()
-    exchange.until(lambda: exchange.supervisor.pid("gateway") != pid, "it is started again")
-    exchange.until(lambda: exchange.answers(ana, "/v1/account"), "it opens")
-    assert placed
-    placed += [ana.placed(hour, "buy", 1, "1.65", client_order_id=name)["order_id"] for name in unanswered]
-    assert [order for _, order in orders_of(exchange, ana)] == placed

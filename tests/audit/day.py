@@ -1,7 +1,7 @@
 """A day of an exchange with two shards, lived by production code, for auditors to look at.
 
 Engine and codec say what happens; settlement's own shell reads it and stores it in a real Postgres. Only the logs are lists.
-The members are those of the simulation, from one seed; nothing fails here.
+The members draw from one seed; nothing fails here.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ from services.settlement.__main__ import MIGRATIONS
 from services.settlement.payments import SimulatedPayments
 from services.settlement.postgres_store import PostgresStore
 from services.settlement.shell import Logs, Settlement
-from tests.simulation.bank import Bank, outgoing
-from tests.simulation.flow import OPERATOR, Members
+from tests.audit.bank import Bank, outgoing
+from tests.audit.flow import OPERATOR, Members
 
 T0_MS = 1_790_000_000_000 // MS_PER_HOUR * MS_PER_HOUR
 RATE = 120

@@ -90,7 +90,12 @@ CODES: Final[dict[str, Row]] = {
         numbers="{have} of {need} could be filled",
     ),
     "unknown_order": Row(404, "No open order has this id", "GET /v1/orders shows the open ones"),
-    "too_many_orders": Row(422, "Too many open orders", "cancel some first", numbers="{need} are allowed"),
+    "too_many_orders": Row(
+        422,
+        "Too many open orders, or client order ids in use",
+        "cancel some, or wait until ids of a quarter of an hour ago are free",
+        numbers="{need} are allowed",
+    ),
     "stale_version": Row(
         409,
         "A newer version of this backing is in force",

@@ -129,9 +129,10 @@ class Hall:
 
     async def open_orders(self) -> list[OpenOrder]:
         await self._read()
+        names = {known.order: name for name, known in self.engine.accounts[DESK].client_ids.items()}
         return [
             OpenOrder(
-                self._symbol(order.contract), format_order(order.order), order.client_id, order.side == Side.SELL,
+                self._symbol(order.contract), format_order(order.order), names.get(order.order, ""), order.side == Side.SELL,
                 order.price, order.leaves,
             )
             for order in self.engine.orders.values()

@@ -107,7 +107,7 @@ def test_only_what_may_have_happened_is_unknown_and_only_what_may_succeed_is_ret
         (Code.STALE_VERSION, 0, 7, {"have": 7}, "version 7 is in force: use a higher version"),
         (Code.UNKNOWN_CONTRACT, 498_638, 0, {"need": "2026-11-19T14:00Z"},
          "the hour from 2026-11-19T14:00Z: GET /v1/contracts?class=... lists those that are"),
-        (Code.TOO_MANY_ORDERS, 100_000, 0, {"need": 100_000}, 
+        (Code.TOO_MANY_ORDERS, 100_000, 0, {"need": 100_000},
          "100000 are allowed: cancel some, or wait until ids of a quarter of an hour ago are free"),
         (Code.WOULD_TRADE, 0, 0, {}, "lower the bid or raise the ask"),
     ],

@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from schemas import requests as rq
 from schemas.commands import Fees, Ground, Role
 from schemas.delivery import Delivered
 from schemas.ids import contract_of, parse_symbol
 from schemas.units import MS_PER_HOUR
 from services.gateway.asks import Outcome, request_id
-from services.runtime.log import Outgoing
 from tests.simulation.members import ACCOUNTS, OPERATOR, OWNERS, Line, Request, caller, is_open, role_of
 from tests.simulation.world import Wait
 
@@ -32,13 +29,8 @@ DRAWS = (
 )
 
 
-def opening(exchange: Exchange) -> Iterator[Outgoing]:
+def opening(exchange: Exchange) -> Iterator[rq.Request]:
     """Accounts, classes, money, backing: written by an operator's tool before the doors open."""
-    for request in _opening(exchange):
-        yield Outgoing(msgspec.msgpack.encode(request))
-
-
-def _opening(exchange: Exchange) -> Iterator[rq.Request]:
     chance = exchange.world.chance("opening")
     for account in ACCOUNTS:
         owner = OWNERS[account] if OWNERS[account] < account else 0

@@ -14,6 +14,8 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from schemas.codec import WRITER_OPERATOR, WRITER_SHELL, BrokenFrame, decode_frame, decode_record, encode_frame
 from schemas.commands import StartShard
 from services.gateway import __main__ as gateway_main
@@ -107,7 +109,9 @@ class Exchange:
             for letter in "ab":
                 name = f"matching-{shard}{letter}"
                 self._keep(name, lambda name=name, shard=shard: self._matching(name, shard))  # type: ignore[misc]
-        self.requests.land(list(opening(self)))
+        asked = list(opening(self))
+        self._asked = [request.request_id for request in asked]
+        self.requests.land([Outgoing(msgspec.msgpack.encode(request)) for request in asked])
         for letter in "ab":
             for kind, serve in (("settlement", settlement_main.serve), ("gateway", gateway_main.serve)):
                 name = f"{kind}-{letter}"
@@ -261,8 +265,8 @@ class Exchange:
         """Whether everything that the operator's tool has asked for is done."""
         if "open" in self.did:
             return True
-        rows = list(self.database.rows("requests"))
-        if len(rows) < len(self.requests.all()) or any(row["state"] == "pending" for row in rows):
+        states = {row["request_id"]: row["state"] for row in self.database.rows("requests")}
+        if any(states.get(name, "pending") == "pending" for name in self._asked):
             return False
         self.did["open"] += 1
         self.opened.fire()

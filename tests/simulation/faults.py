@@ -154,6 +154,11 @@ class Trouble:
                 late_ms_max=chance.choice([2, 20, 2_000]),
                 offline=topic.faults.offline,
             )
+        self._for_ms(2_000, 15_000, self._write_well)
+
+    def _write_well(self) -> None:
+        for topic in self._exchange.topics:
+            topic.faults = Faults(offline=topic.faults.offline)
 
     def _election(self) -> None:
         """What was on its way and not acknowledged is gone, and stamps go back or ahead a little."""

@@ -23,7 +23,7 @@ from schemas.codec import (
     decode_record,
     read_headers,
 )
-from schemas.commands import Ground, Side
+from schemas.commands import Ground, Side, Tif
 from schemas.events import (
     BackingSet,
     Code,
@@ -35,7 +35,7 @@ from schemas.events import (
     Reason,
     Rejected,
 )
-from schemas.ids import parse_order
+from schemas.ids import class_no_of, format_symbol, hour_of, parse_order
 from schemas.units import parse_usd
 from services.audit.log_model import CLIENT_ID_WINDOW_MS, ShardModel
 from services.audit.report import Findings
@@ -253,7 +253,9 @@ class Judge:
 
     def _is(self, event: OrderAccepted, body: http.OrderRequest) -> bool:
         side = "buy" if event.side == Side.BUY else "sell"
-        return (side, event.qty, event.price) == (body.side, body.qty, parse_usd(body.price))
+        contract = format_symbol(f"SIM.{class_no_of(event.contract)}", hour_of(event.contract))
+        said = (contract, side, event.qty, event.price, Tif(event.tif).name.lower())
+        return said == (body.contract, body.side, body.qty, parse_usd(body.price), body.tif)
 
     def _acknowledged(self, account: int, answer: http.OrderAnswer) -> None:
         number = parse_order(answer.order_id)

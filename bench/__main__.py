@@ -13,21 +13,24 @@ import sys
 import time
 from pathlib import Path
 
+from bench import compiled
 from bench.document import write
 from bench.figures import FIGURES, Figure, Line
 
+FAILED = "failed"
 PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 
 
-def run(figure: Figure) -> Line | None:
-    """One bench in a process of its own; what it says of its progress goes to our stderr."""
-    print(f"--- {figure.name}: {figure.title}", file=sys.stderr, flush=True)
-    done = subprocess.run(
-        [sys.executable, "-m", f"bench.{figure.name}"], stdout=subprocess.PIPE, text=True, check=False
-    )
+def run(figure: Figure) -> Line | str:
+    """One bench in a process of its own, or why it has no figure; what it says of its progress goes to our stderr."""
+    print(f"--- {figure.key}: {figure.title}", file=sys.stderr, flush=True)
+    if figure.compiled and (reason := compiled.missing()):
+        print(f"--- {figure.key} is {reason}", file=sys.stderr, flush=True)
+        return reason
+    done = subprocess.run([sys.executable, *figure.command], stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:
-        print(f"--- {figure.name} FAILED ({done.returncode})", file=sys.stderr, flush=True)
-        return None
+        print(f"--- {figure.key} FAILED ({done.returncode})", file=sys.stderr, flush=True)
+        return FAILED
     text = done.stdout.strip().splitlines()[-1]
     print(text, flush=True)
     line: Line = json.loads(text)
@@ -42,19 +45,19 @@ def main() -> int:
     if unknown:
         parser.error(f"there is no bench {', '.join(sorted(unknown))}")
     started, load = time.monotonic(), os.getloadavg()[0]
-    lines: dict[str, Line | None] = {}
+    lines: dict[str, Line | str] = {}
     for figure in FIGURES:
         if figure.name in names or not names:
-            lines[figure.name] = run(figure)
+            lines[figure.key] = run(figure)
     for figure in FIGURES:
-        line = lines.get(figure.name)
-        if line is not None:
+        line = lines.get(figure.key)
+        if isinstance(line, dict):
             verdict = "reached" if figure.reached(line) else "MISSED"
-            print(f"{figure.name:12} {figure.target():28} {figure.by} {line[figure.by]:<10} {verdict}", file=sys.stderr)
+            print(f"{figure.key:20} {figure.target():28} {figure.by} {line[figure.by]:<10} {verdict}", file=sys.stderr)
     if not names:
         PAGE.write_text(write(lines, time.monotonic() - started, load))
         print(f"written: {PAGE.relative_to(PAGE.parents[1])}", file=sys.stderr)
-    return 1 if None in lines.values() else 0
+    return 1 if FAILED in lines.values() else 0
 
 
 if __name__ == "__main__":

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Final
 
 from bench.figures import FIGURES, Figure, Line
-from services.matching import engine
 from services.runtime.infra.kafka import JARS
 from services.runtime.infra.postgres import LocalPostgres, WheelPostgres
 
@@ -26,13 +25,14 @@ HEAD: Final = """\
 Written by `make bench`; what is said about single figures is kept in `bench/notes.toml`. Read the ratios: absolute figures
 depend on the machine and on who else works on it. Each side runs in a process of its own, the two in turn; the ratio is the
 median of the rounds' ratios, the spread their least and greatest (of our own figure where there is no peer). After its run each
-bench checks that what it claims was done: fees, repeats, fills, sums.
+bench checks that what it claims was done: fees, repeats, fills, sums. *Compiled* is our side on the build of `make compile`: the
+same sources as machine code.
 """
 PACKAGES: Final = ("msgspec", "aiokafka", "asyncpg", "uvloop", "litestar", "granian", "matching-engine")
 
 
-def write(lines: Mapping[str, Line | None], seconds: float, load: float) -> str:
-    """Bench → its line (None: it failed) → the text of the page. `load`: of the minute before."""
+def write(lines: Mapping[str, Line | str], seconds: float, load: float) -> str:
+    """Figure → its line, or why there is none → the text of the page. `load`: of the minute before."""
     notes = tomllib.loads(NOTES.read_text())
     parts = [
         HEAD,
@@ -42,26 +42,26 @@ def write(lines: Mapping[str, Line | None], seconds: float, load: float) -> str:
         "",
         "| figure | target | ours | peer | unit | ratio | spread | verdict |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
-        *(_row(figure, lines.get(figure.name)) for figure in FIGURES),
+        *(_row(figure, lines[figure.key]) for figure in FIGURES),
         "",
         "## What is inside",
     ]
-    for figure in FIGURES:
-        line = lines.get(figure.name)
-        parts += ["", f"**{figure.name}** (`python -m bench.{figure.name}`): {figure.inside}."]
-        note = notes.get(figure.name, {})
-        missed = line is not None and not figure.reached(line)
+    for name in dict.fromkeys(figure.name for figure in FIGURES):
+        variants = [figure for figure in FIGURES if figure.name == name]
+        parts += ["", f"**{name}** (`python -m bench.{name}`): {variants[0].inside}."]
+        note = notes.get(name, {})
+        missed = any(isinstance(line := lines[figure.key], dict) and not figure.reached(line) for figure in variants)
         parts += [note[key].strip() for key, wanted in (("always", True), ("missed", missed)) if wanted and key in note]
     return "\n".join(parts) + "\n"
 
 
-def _row(figure: Figure, line: Line | None) -> str:
-    if line is None:
-        return f"| {figure.name}: {figure.title} | {figure.target()} | | | | | | failed: no figure |"
+def _row(figure: Figure, line: Line | str) -> str:
+    if isinstance(line, str):
+        return f"| {figure.key}: {figure.title} | {figure.target()} | | | | | | no figure: {line} |"
     verdict = "reached" if figure.reached(line) else "**missed**"
     spread = line["spread_ratio"] or line["spread_ours"]
     cells = (
-        f"{figure.name}: {figure.title}",
+        f"{figure.key}: {figure.title}",
         figure.target(),
         _number(line["ours"]),
         _number(line["peer"]),
@@ -87,7 +87,7 @@ def _machine() -> str:
 
 
 def _versions() -> str:
-    found = [f"Python {platform.python_version()}", f"engine {'compiled' if is_compiled() else 'interpreted'}"]
+    found = [f"Python {platform.python_version()}"]
     for package in PACKAGES:
         try:
             found.append(f"{package} {metadata.version(package)}")
@@ -101,11 +101,6 @@ def _versions() -> str:
     if programs and (version := re.search(r"\d+\.\d+", _said([str(programs / "postgres"), "--version"]))):
         found.append(f"Postgres {version[0]}")
     return ", ".join(found)
-
-
-def is_compiled() -> bool:
-    """Whether this checkout runs the build of `make compile` instead of the engine's Python."""
-    return not str(engine.__file__).endswith(".py")
 
 
 def _commit() -> str:

@@ -5,7 +5,8 @@ knows repeats, and says so in events; the peer does none of this.
 
 Timed: the calls of `apply` (ours, records of 64 commands) and of `process` (the peer's, one command, it knows no records),
 with the events they return. Both get command objects built before, and neither encodes or decodes anything. The clock is
-processor time: both are one thread without I/O. The garbage collector is off.
+processor time: both are one thread without I/O. The garbage collector is off. With `--compiled` ours runs on the build of
+`make compile`; the peer is published as plain Python and stays that.
 
 Afterwards ours applies the flow once more, untimed, to look at what it says: every fill, every fee, repeats, conservation. Later
 rounds must end in the very state that was looked at.
@@ -18,6 +19,7 @@ import gc
 import time
 from importlib.metadata import version
 
+from bench.compiled import environment, is_compiled
 from bench.flow import SEED, Auditor, Frames, opening_frames, order_frames, refuse_repeats, require_flow
 from bench.measure import Run, done, options, report, rounds, run_side
 from bench.shard import T0_MS
@@ -47,6 +49,7 @@ def theirs(given: argparse.Namespace) -> None:
 
 
 def ours(given: argparse.Namespace) -> None:
+    assert is_compiled() == given.compiled
     engine = opened()
     first = engine.offset + 1
     frames = order_frames(given.orders, given.frame, first)
@@ -84,7 +87,7 @@ def look(frames: Frames, ended: str) -> int:
 
 
 def main() -> None:
-    given = options(__doc__, rounds=3, orders=ORDERS, frame=64, look=0)
+    given = options(__doc__, rounds=3, compiled=True, orders=ORDERS, frame=64, look=0)
     if given.side:
         (theirs if given.side == "peer" else ours)(given)
         return
@@ -92,8 +95,10 @@ def main() -> None:
     looked = iter((1,))
 
     def run(side: str) -> Run:
-        extra = ("--look", str(next(looked, 0))) if side == "ours" else ()
-        return run_side("engine", side, *given.passed_on, *extra)
+        if side == "peer":
+            return run_side("engine", side, *given.passed_on)
+        env = environment() if given.compiled else None
+        return run_side("engine", side, *given.passed_on, "--look", str(next(looked, 0)), env=env)
 
     mine, peer = rounds("engine", given.rounds, run)
     counts = {(run["fills"], run["resting"]) for run in (*mine, *peer)}
@@ -106,6 +111,7 @@ def main() -> None:
         "commands/s",
         mine,
         peer,
+        compiled=given.compiled,
         orders=given.orders,
         fills=counted[0],
         moves=mine[0]["moves"],

@@ -20,6 +20,18 @@ class Figure(NamedTuple):
     at_least: float | None = None
     at_most: float | None = None
     aim: float | None = None
+    compiled: bool = False
+    """Our side on the build of `make compile`."""
+
+    @property
+    def key(self) -> str:
+        """As it is called among the others."""
+        return f"{self.name}, compiled" if self.compiled else self.name
+
+    @property
+    def command(self) -> list[str]:
+        """After the interpreter's name."""
+        return ["-m", f"bench.{self.name}", *(["--compiled"] if self.compiled else [])]
 
     def reached(self, line: Line) -> bool:
         """Whether the target holds."""
@@ -36,7 +48,7 @@ class Figure(NamedTuple):
         return f"{self.by} {sign} {bound:g}{aim}"
 
 
-FIGURES: Final = (
+_MEASURED = (
     Figure(
         "engine",
         "engine, commands per second of processor time",
@@ -88,4 +100,13 @@ FIGURES: Final = (
         by="ours",
         at_most=400.0,
     ),
+)
+
+COMPILED: Final = ("engine", "pipeline", "replay")
+"""Measured twice: as sources, and on the build of `make compile`."""
+
+FIGURES: Final = tuple(
+    variant
+    for figure in _MEASURED
+    for variant in (figure, *([figure._replace(compiled=True)] if figure.name in COMPILED else []))
 )

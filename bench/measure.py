@@ -24,15 +24,22 @@ Run = dict[str, Any]
 """What one side said: its `value`, and facts that the other process checks or prints."""
 
 
-def options(about: str | None, *, rounds: int = ROUNDS, **counts: int) -> argparse.Namespace:
-    """The command line: `--rounds`, `--side` for the processes started here, and a number per count."""
+def options(about: str | None, *, rounds: int = ROUNDS, compiled: bool = False, **counts: int) -> argparse.Namespace:
+    """The command line: `--rounds`, `--side` for the processes started here, and a number per count.
+
+    `compiled`: the bench can run our side on the build of `make compile`, when asked with `--compiled`.
+    """
     parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=rounds, help="how often each side runs (default %(default)s)")
     parser.add_argument("--side", help=argparse.SUPPRESS)
     for name, default in counts.items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=default, help="default %(default)s")
+    if compiled:
+        parser.add_argument("--compiled", action="store_true", help="our side on the build of `make compile`")
     given = parser.parse_args()
-    given.passed_on = [word for name in counts for word in (f"--{name.replace('_', '-')}", str(getattr(given, name)))]
+    given.passed_on = ["--compiled"] * (compiled and given.compiled) + [
+        word for name in counts for word in (f"--{name.replace('_', '-')}", str(getattr(given, name)))
+    ]
     return given
 
 

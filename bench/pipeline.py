@@ -5,6 +5,8 @@ Ours: `python -m services.matching`, one partition, 64 commands in a record (wha
 each and writes them to another topic: `getmany`, `create_batch`, `send_batch`, the next read while a batch is on its way. Both
 read a backlog from Apache Kafka (one node, no forced flush), write with acks=all and an idempotent producer, and run on uvloop.
 
+With `--compiled` the process runs on the build of `make compile` (the comparison afterwards does not).
+
 Timed, by the broker's stamps on what was written: from a seventh of the flow, when the process has taken over and is warm, to
 the last record. `cpu_us_*` in the line: the process's own processor time per command, which neighbours bend less than the clock.
 
@@ -28,6 +30,7 @@ from pathlib import Path
 import uvloop
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
+from bench.compiled import environment
 from bench.flow import Auditor, opening_frames, order_frames, refuse_repeats, require_flow
 from bench.measure import Run, done, options, report, rounds, run_side
 from bench.servers import Given, servers
@@ -70,7 +73,7 @@ async def ours(given: argparse.Namespace) -> None:
             [sys.executable, "-m", "services.matching"],
             log=place.home / "matching.log",
             env={
-                **os.environ,
+                **(environment() if given.compiled else os.environ),
                 "HOURBOOK_KAFKA": place.bootstrap,
                 "HOURBOOK_TOPIC_PREFIX": place.prefix,
                 "HOURBOOK_POSTGRES": place.dsn,
@@ -228,7 +231,7 @@ def digest(values: Iterable[bytes]) -> str:
 
 
 def main() -> None:
-    given = options(__doc__, orders=ORDERS)
+    given = options(__doc__, rounds=3, compiled=True, orders=ORDERS)
     if given.side:
         side = {"ours": lambda: ours(given), "peer": lambda: theirs(given), "echo": echo}[given.side]
         uvloop.run(side())
@@ -246,6 +249,7 @@ def main() -> None:
         "commands/s",
         mine,
         peer,
+        compiled=given.compiled,
         orders=given.orders,
         fills=fills,
         per_record=PER_FRAME,

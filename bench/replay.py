@@ -3,7 +3,8 @@
 Ours: `services.matching.replay.replay` over a log in memory, 64 commands in a record: decode, apply, seal, and compare each chain
 with the one in `events`. Peer: `Engine.apply` alone, with ready-made commands. The flow is that of `bench.flow`.
 
-The clock is processor time: both are one thread without I/O. The garbage collector is off, as in the process.
+The clock is processor time: both are one thread without I/O. The garbage collector is off, as in the process. With `--compiled`
+both sides run on the build of `make compile`.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import asyncio
 import gc
 import time
 
+from bench.compiled import environment, is_compiled
 from bench.flow import Auditor, Frames, opening_frames, order_frames, refuse_repeats, require_flow
 from bench.logs import Stored
 from bench.measure import done, options, report, rounds, run_side
@@ -28,6 +30,7 @@ PER_FRAME = 64
 
 
 async def side(given: argparse.Namespace) -> None:
+    assert is_compiled() == given.compiled
     opened = opening_frames()
     flow = order_frames(given.orders, PER_FRAME, len(opened))
     commands = Stored("commands")
@@ -76,14 +79,24 @@ def theirs(frames: Frames) -> float:
 
 
 def main() -> None:
-    given = options(__doc__, orders=ORDERS)
+    given = options(__doc__, rounds=3, compiled=True, orders=ORDERS)
     if given.side:
         asyncio.run(side(given))
         return
     require_flow()
-    mine, peer = rounds("replay", given.rounds, lambda side: run_side("replay", side, *given.passed_on))
+    env = environment() if given.compiled else None
+    mine, peer = rounds("replay", given.rounds, lambda side: run_side("replay", side, *given.passed_on, env=env))
     (fills,) = {run["fills"] for run in (*mine, *peer)}
-    report("replay", "commands/s", mine, peer, orders=given.orders, fills=fills, per_record=PER_FRAME)
+    report(
+        "replay",
+        "commands/s",
+        mine,
+        peer,
+        compiled=given.compiled,
+        orders=given.orders,
+        fills=fills,
+        per_record=PER_FRAME,
+    )
 
 
 if __name__ == "__main__":

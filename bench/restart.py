@@ -70,7 +70,7 @@ async def measure(folder: Path) -> None:
 
 
 def main() -> None:
-    given = options(__doc__)
+    given = options(__doc__, rounds=3)
     if given.side:
         with tempfile.TemporaryDirectory(prefix="hourbook-") as folder:
             asyncio.run(measure(Path(folder)))

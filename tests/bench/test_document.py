@@ -64,6 +64,7 @@ def test_a_target_is_reached_at_its_bound(figure: Figure, line: dict[str, float]
 def test_every_figure_is_a_module_and_has_one_bound() -> None:
     from importlib.util import find_spec
 
+    assert len({figure.key for figure in FIGURES}) == len(FIGURES) == 10
     for figure in FIGURES:
         assert find_spec(f"bench.{figure.name}") is not None
         assert (figure.at_least is None) != (figure.at_most is None)
@@ -78,11 +79,20 @@ def test_the_page_shows_what_was_reached_what_was_missed_and_what_failed(
     monkeypatch.setattr(document, "NOTES", notes)
     line = dict.fromkeys(KEYS) | {"unit": "commands/s", "ours": 250_000, "peer": 500_000, "ratio": 0.5}
     small = dict.fromkeys(KEYS) | {"unit": "bytes per resting order", "ours": 346, "spread_ours": [340, 350]}
-    lines = {figure.name: None for figure in FIGURES}
-    page = document.write(lines | {"engine": line | {"spread_ratio": [0.45, 0.55]}, "memory": small}, 300, 1.25)
+    lines = {figure.key: "not built" if figure.compiled else "failed" for figure in FIGURES}
+    lines |= {"engine": line | {"spread_ratio": [0.45, 0.55]}, "memory": small}
+    page = document.write(lines, 300, 1.25)
     rows = [row for row in page.splitlines() if row.startswith("| ")][2:]
     verdicts = [row.removesuffix(" |").rpartition("| ")[2] for row in rows]
-    assert verdicts == ["**missed**", *["failed: no figure"] * 5, "reached"]
+    assert verdicts == [
+        "**missed**",
+        "no figure: not built",
+        "no figure: failed",
+        "no figure: not built",
+        *["no figure: failed"] * 4,
+        "no figure: not built",
+        "reached",
+    ]
     assert rows[0].endswith(
         "| ratio ≥ 0.8 (aim 1.2) | 250,000 | 500,000 | commands/s | 0.5 | 0.45 – 0.55 | **missed** |"
     )

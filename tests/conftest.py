@@ -121,8 +121,8 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     needs = [marker for marker in SERVER_MARKERS if item.get_closest_marker(marker)]
     if report.skipped and not hasattr(report, "wasxfail"):
         _judge_skip(report, needs if item.config.getoption("--must-run") else [])
-    if report.when == "call" and report.passed:
-        item.config.stash[RAN].update(needs)
+    # Not in the stash: with several processes, the report is what travels to the one that counts.
+    report.servers = needs  # type: ignore[attr-defined]
     return report
 
 
@@ -146,15 +146,30 @@ def _judge_skip(report: pytest.TestReport | pytest.CollectReport, needs: list[st
         report.longrepr = f"must run here, as it needs {', '.join(needs)}, and skipped: {reason}"
 
 
+class Ran:
+    """Counts the tests that passed with each kind of server."""
+
+    def __init__(self) -> None:
+        self.count: Counter[str] = Counter()
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.when == "call" and report.passed:
+            self.count.update(report.servers)  # type: ignore[attr-defined]
+
+
 RAN = pytest.StashKey[Counter[str]]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.stash[RAN] = Counter()
+    ran = Ran()
+    config.stash[RAN] = ran.count
+    config.pluginmanager.register(ran)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """None looked at is a failure, too."""
+    if hasattr(session.config, "workerinput"):
+        return  # one of several processes; the one that started them has all reports
     idle = [marker for marker in _must_run(session.config) if not session.config.stash[RAN][marker]]
     if idle and session.exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED

@@ -70,6 +70,17 @@ def test_a_module_that_skips_itself_needs_a_listed_reason_too(tmp_path: Path) ->
     assert code != 0
 
 
+def test_several_processes_count_together(tmp_path: Path) -> None:
+    two = ("-p", "xdist", "-n", "2", "--must-run=postgres")
+    test = "@pytest.mark.postgres\ndef test_{}():\n    pass\n"
+
+    code, _, output = run(tmp_path, "import pytest\n" + test.format("one") + test.format("two"), *two)
+
+    assert "ran: 2 postgres" in output
+    assert code == 0
+    assert run(tmp_path, "def test_plain():\n    pass\n", *two)[0] == 1
+
+
 def run(folder: Path, suite: str, *options: str) -> tuple[int, dict[str, str], str]:
     """Exit code, outcome per test, and all that was printed."""
     (folder / "test_suite.py").write_text(suite)

@@ -39,7 +39,7 @@ from services.gateway.keyring import Keyring
 from services.gateway.limits import Limits
 from services.gateway.offers import Offers
 from services.gateway.orders import Orders, decimal
-from services.gateway.progress import LAG_MS_MAX, Progress
+from services.gateway.progress import Progress
 from services.gateway.reads import Classes, Reads, class_answer
 from services.gateway.times import MarketClock, iso, iso_hour, parse_hour
 from services.runtime.keys import issue_key
@@ -153,7 +153,7 @@ async def get_status(gateway: Wired) -> http.StatusAnswer:
         )
         for door in gateway.doors
     )
-    accepting = all(shard.settlement_lag_ms <= LAG_MS_MAX for shard in shards)
+    accepting = not any(gateway.orders.refusal(door.shard) for door in gateway.doors)
     return http.StatusAnswer(accepting_orders=accepting, sandbox=gateway.market.sandbox, shards=shards)
 
 

@@ -44,6 +44,10 @@ from services.runtime.log import Clock
 
 VALID_MS_MAX: Final = 600_000
 CANCEL_VALID_MS: Final = 30_000
+_SKEW_MS_MAX: Final = 5_000
+BEHIND_MS_MAX: Final = 30_000
+"""How old the newest settled record of a shard may be; an active shard says something every second."""
+_BEHIND: Final = "the shard does not go on at the moment: send the order again with the same client order id"
 QTY_MAX: Final = 2**31
 FUNDINGS_MAX: Final = 4
 """Transfers for one bid: more than one is needed only when another gateway's bids take the money on its way."""
@@ -95,11 +99,22 @@ class Orders:
         known = await self._known(caller, body.client_order_id)
         if known is not None:
             return await self._again(caller, known, self._command(caller, contract, body, price))
-        if self._progress.lag_ms(of_class["shard"]) > LAG_MS_MAX:
-            raise ApiError("overloaded")
+        if code := self.refusal(of_class["shard"]):
+            raise ApiError(code, _BEHIND if code == "not_ready" else "")
         door = self._doors[of_class["shard"]]
         answer = await self._submit_funded(caller, door, lambda: self._command(caller, contract, body, price))
         return await self._placed(caller, answer)
+
+    def refusal(self, shard: int) -> str:
+        """The code with which new orders of a shard are refused just now; empty: they are taken.
+
+        A client order id is looked for among the orders that are settled, and by the engine among those of a quarter of an
+        hour. Where what is settled is older than that, an order that was sent before and is still to come would be in neither.
+        """
+        if self._progress.lag_ms(shard) > LAG_MS_MAX:
+            return "overloaded"
+        behind_ms = self._market.market_ms(self._clock.now_ms()) - self._progress.time_ms[shard]
+        return "not_ready" if behind_ms > BEHIND_MS_MAX * self._market.rate else ""
 
     def _command(self, caller: Caller, contract: int, body: http.OrderRequest, price: int) -> PlaceOrder:
         flags = (Flag.POST_ONLY if body.post_only else 0) | (
@@ -118,8 +133,9 @@ class Orders:
         )
 
     def _valid_until(self, valid_for_ms: int) -> int:
-        """Market time; a sandbox whose time runs faster still stays within the engine's bound."""
-        ahead_ms = min(valid_for_ms * self._market.rate, VALID_MS_MAX)
+        """Market time. Within the engine's bound also where time runs faster, or where our clock is ahead of the broker's."""
+        most_ms = max(VALID_MS_MAX - _SKEW_MS_MAX * self._market.rate, VALID_MS_MAX // 2)
+        ahead_ms = min(valid_for_ms * self._market.rate, most_ms)
         return self._market.market_ms(self._clock.now_ms()) + ahead_ms
 
     # --- Known client order ids --------------------------------------------------------------------------

@@ -29,6 +29,8 @@ class Progress:
     def __init__(self, database: Database, shards: int) -> None:
         self._database = database
         self.settled = [0] * shards
+        self.time_ms = [0] * shards
+        """Market time up to which each shard is settled."""
         self._seen: list[deque[tuple[float, int]]] = [deque() for _ in range(shards)]
         """Per shard (when, newest seq then) of what is not settled yet."""
         self._before = [0] * shards
@@ -67,11 +69,14 @@ class Progress:
 
     async def _read_cursors(self) -> None:
         asked_s = time.monotonic()
-        rows = await self._database.fetch("SELECT partition, seq FROM settlement.cursors WHERE topic = 'events'")
+        rows = await self._database.fetch(
+            "SELECT partition, seq, time_ms FROM settlement.cursors WHERE topic = 'events'"
+        )
         self._asked_s = asked_s
         for row in rows:
             if row["partition"] < len(self.settled):
                 self.settled[row["partition"]] = max(row["seq"], self.settled[row["partition"]])
+                self.time_ms[row["partition"]] = max(row["time_ms"], self.time_ms[row["partition"]])
         for shard, seen in enumerate(self._seen):
             while seen and seen[0][1] <= self.settled[shard]:
                 seen.popleft()

@@ -57,7 +57,8 @@ async def _create(dsn: str) -> None:
     connection = await asyncpg.connect(dsn)
     await connection.execute("CREATE SCHEMA settlement")
     await connection.execute(
-        "CREATE TABLE settlement.cursors (topic text, partition int, seq bigint, PRIMARY KEY (topic, partition))"
+        "CREATE TABLE settlement.cursors (topic text, partition int, seq bigint, time_ms bigint DEFAULT 0,"
+        " PRIMARY KEY (topic, partition))"
     )
     await connection.close()
 

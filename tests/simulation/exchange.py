@@ -50,13 +50,14 @@ RUBBISH = b"\xc1 not a frame"
 class Exchange:
     """Everything of one seed."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, rate: int = 0) -> None:
+        """`rate` 0: drawn."""
         self.world = World(seed)
         self.world.outside = self
         chance = self.world.chance("exchange")
         self.shards = SHARDS
         self.classes = CLASSES
-        self.rate = chance.choice([60, 240, 480])
+        self.rate = rate or chance.choice([60, 240, 480])
         """Market hours pass in minutes or seconds."""
         may_repeat = bool(chance.getrandbits(1))
         """A broker without idempotent producers: writes that readers know how to drop may land twice."""

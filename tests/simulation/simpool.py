@@ -91,7 +91,7 @@ def _idle(db: SimDatabase, before_ms: int) -> list[Row]:
 
 
 _ANSWERS: Final[Mapping[str, Callable[..., list[Row]]]] = {
-    "SELECT partition, seq FROM settlement.cursors WHERE topic = 'events'": _cursors,
+    "SELECT partition, seq, time_ms FROM settlement.cursors WHERE topic = 'events'": _cursors,
     "SELECT * FROM settlement.classes WHERE listed ORDER BY class_id": _classes,
     "SELECT * FROM settlement.orders WHERE order_id = $1 AND account = $2": _order,
     "SELECT * FROM settlement.orders WHERE account = $1 AND client_id = $2 ORDER BY accepted_ms DESC, order_id DESC"

@@ -95,6 +95,11 @@ class SimShard:
         assert isinstance(process.ended, BaseException), process.ended
         return process.ended
 
+    def ended_or_answered(self, process: Process) -> bool:
+        """Let the world go on until a process has answered everything, or has ended; True: it lives."""
+        self.run(lambda: process.ended is not None or self.answered())
+        return process.alive
+
     def answered(self) -> bool:
         """Whether `events` holds the output of the last record of `commands`."""
         last = [decode_record(record.value).offset for record in self.events.records[-50:]]

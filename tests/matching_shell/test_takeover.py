@@ -9,6 +9,7 @@ from services.runtime.log import WriteRefused, WriteUnknown
 from tests.matching_shell.shard import SimShard
 from tests.simulation.simlog import Faults
 from tests.simulation.stores import SimLease
+from tests.simulation.world import START_MS
 
 
 @pytest.mark.parametrize("steps", range(0, 240, 3))
@@ -175,6 +176,77 @@ def test_a_write_that_fails_ends_the_process_and_the_next_one_writes_the_rest(
     shard.send(3)
     shard.start("b")
     shard.run(shard.answered)
+    shard.check()
+
+
+def test_one_that_was_stopped_wakes_up_after_its_lease_writes_the_same_and_goes() -> None:
+    """SIGSTOP in the middle of a batch: what it still has in its hands is written behind its successor's records."""
+    shard = SimShard()
+    stale = shard.start("a")
+    shard.send(10)
+    shard.run(shard.answered)
+    shard.start("b")
+    shard.run_ms(500)
+    shard.send(40)
+    before = shard.events.end()
+    shard.run(lambda: shard.events.end() > before)
+    shard.world.stop(stale)
+    shard.send(10)
+    shard.run(shard.answered)
+    assert read_headers(shard.events.records[-1].headers).epoch == 2
+    shard.send(10)
+    shard.world.resume(stale)
+    assert isinstance(shard.end_of(stale), Superseded)
+    shard.run(shard.answered)
+    shard.check()
+
+
+def test_what_vanishes_before_it_is_acknowledged_is_written_again() -> None:
+    """The broker's leader changes: batches on their way are nowhere, and their writer knows nothing of them."""
+    shard = SimShard()
+    shard.events.faults = Faults(late_ms_max=300)
+    active = shard.start("a")
+    shard.send(30)
+    shard.run(lambda: bool(shard.events._flying))
+    shard.events.elect(clock_ms=0)
+    assert isinstance(shard.end_of(active), WriteUnknown)
+    shard.start("b")
+    shard.run(shard.answered)
+    shard.check()
+
+
+def test_of_several_batches_the_first_may_be_there_and_the_rest_not() -> None:
+    """An append that failed half way: the next process finds how far it has come."""
+    shard = SimShard(seed=5)
+    shard.events.faults = Faults(parted=1000, lost=500)
+    for number in range(20):
+        process = shard.start(f"p{number}")
+        shard.send(10)
+        if shard.ended_or_answered(process):
+            shard.world.kill(process)
+        shard.lease.held.clear()
+        shard.check()
+    shard.events.faults = Faults()
+    shard.start("last")
+    shard.send()
+    shard.run(shard.answered)
+    shard.check()
+    assert shard.events.did["parted"] > 5
+
+
+def test_a_broker_whose_clock_goes_back_takes_no_time_back() -> None:
+    """Another leader's clock is a minute behind: market time waits for it."""
+    shard = SimShard()
+    shard.start("a")
+    shard.run_ms(3_000)
+    shard.events.elect(clock_ms=-60_000)
+    shard.commands.elect(clock_ms=-60_000)
+    shard.send(5)
+    shard.run(shard.answered)
+    shard.run_ms(70_000)
+    times = [decode_record(record.value).time_ms for record in shard.events.records]
+    assert times == sorted(times)
+    assert times[-1] > START_MS + 5_000, "and goes on once it has come to the present"
     shard.check()
 
 

@@ -30,6 +30,8 @@ _AWAY: Final = (
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
     asyncpg.InsufficientResourcesError,
+    # Said of a connection on which a dying server's last words were read, and its end not yet.
+    asyncpg.InternalClientError,
 )
 """`OSError` includes TimeoutError. An error of a statement itself is a fault of ours and ends the process."""
 _BALANCE_COLUMNS: Final = ("kind", "shard", "ref", "asset", "amount")

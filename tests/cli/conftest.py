@@ -130,7 +130,7 @@ def place() -> Iterator[Place]:
         yield Place(folder)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def sandbox() -> Iterator[Sandbox]:
     with open_folder() as folder:
         running = Sandbox(folder)

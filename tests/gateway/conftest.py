@@ -41,7 +41,8 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     return report
 
 
-@pytest.fixture(scope="session")
+# Not the session's: an idle exchange takes half a core from the tests that come after these.
+@pytest.fixture(scope="package")
 def exchange(kafka: ApacheKafka) -> Iterator[Exchange]:
     # A database server of its own: one of the tests crashes it.
     with open_folder() as home, any_postgres()(home / "postgres", fsync=False) as postgres:
@@ -70,12 +71,12 @@ def _early(exchange: Exchange) -> Early:
     return Early(ana, hour, orders, idle, bidder, maker)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def early(exchange: Exchange) -> Early:
     return exchange.early
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def second(exchange: Exchange) -> str:
     url = exchange.gateway("gateway-b")
     exchange.until(lambda: exchange.answers(exchange.operator.at(url), "/v1/keys"), "the second gateway opens")

@@ -73,7 +73,7 @@ async def books(cursors: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[
 
 
 @pytest.fixture
-def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+def patient(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ARG001 # they would be impatient again
     """Of tests in which nobody is to give up, on the slowest machine."""
     monkeypatch.setattr("services.gateway.progress.READ_WAIT_S", 10)
 

@@ -25,7 +25,9 @@ def test_the_first_lines_say_what_to_type_next(sandbox: Sandbox) -> None:
 
 def test_make_run_is_what_is_started_here() -> None:
     """The existing .venv stands in for `make install`, the fixture for `make run`."""
-    done = subprocess.run(["make", "--no-print-directory", "-n", "run"], cwd=CHECKOUT, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        ["make", "--no-print-directory", "-n", "run"], cwd=CHECKOUT, capture_output=True, text=True, check=True
+    )
     assert done.stdout.splitlines()[-1] == ".venv/bin/hourbook sandbox"
 
 

@@ -80,15 +80,21 @@ async def _wire(service: Service, cluster: Cluster) -> tuple[Gateway, list[Calla
     database = Database(pool)
     progress = Progress(database, settings.shards)
     doors = [
-        Door(shard, writer, partial(cluster.log, "commands", shard), cluster.log("events", shard), progress)
+        Door(
+            shard,
+            writer,
+            partial(cluster.log, "commands", shard),
+            service.patient(cluster.log("events", shard)),
+            progress,
+        )
         for shard in range(settings.shards)
     ]
-    keyring = Keyring(cluster.log("keys"), settings.master_key)
+    keyring = Keyring(service.patient(cluster.log("keys")), settings.master_key)
     classes, limits = Classes(database), Limits()
     reads, asks, offers = (
         Reads(database, classes),
         Asks(database, cluster.log),
-        Offers(cluster.log("offers")),
+        Offers(service.patient(cluster.log("offers"))),
     )
     idle = Idle(database, asks, service.clock, market)
     orders = Orders(doors, classes, reads, progress, asks, service.clock, market)

@@ -65,6 +65,7 @@ class Door:
         self.shard = shard
         self.seq = 0
         """Of the newest record of `events` seen."""
+        self._heard_s = 0.0
         self._writer = writer
         self._open_log = open_log
         self._events = events
@@ -84,6 +85,12 @@ class Door:
             for record in await self._events.read(self._position - 1, count=1, wait_ms=1_000):
                 self.seq = read_headers(record.headers).seq
         self._progress.begin(self.shard, self.seq)
+        self._heard_s = asyncio.get_running_loop().time()
+
+    @property
+    def silent_s(self) -> float:
+        """For how long nothing can have been heard of the shard: a read answers after a second, also when there is nothing."""
+        return asyncio.get_running_loop().time() - self._heard_s
 
     async def submit(self, command: Command) -> Answer:
         """One command's answer. Raises ApiError: overloaded, not_ready (no effect), outcome_unknown."""
@@ -138,7 +145,9 @@ class Door:
     async def read(self) -> None:
         """Steps 3 and 4, for ever. Raises LogError."""
         while True:
-            for record in await self._events.read(self._position, wait_ms=1_000):
+            records = await self._events.read(self._position, wait_ms=1_000)
+            self._heard_s = asyncio.get_running_loop().time()
+            for record in records:
                 self._position = record.offset + 1
                 envelope = read_headers(record.headers)
                 if envelope.seq <= self.seq:

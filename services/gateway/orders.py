@@ -45,6 +45,7 @@ from services.runtime.log import Clock
 VALID_MS_MAX: Final = 600_000
 CANCEL_VALID_MS: Final = 30_000
 _SKEW_MS_MAX: Final = 5_000
+SILENT_S_MAX: Final = 3.0
 BEHIND_MS_MAX: Final = 30_000
 """How old the newest settled record of a shard may be; an active shard says something every second."""
 _BEHIND: Final = "the shard does not go on at the moment: send the order again with the same client order id"
@@ -111,6 +112,8 @@ class Orders:
         A client order id is looked for among the orders that are settled, and by the engine among those of a quarter of an
         hour. Where what is settled is older than that, an order that was sent before and is still to come would be in neither.
         """
+        if self._doors[shard].silent_s > SILENT_S_MAX:
+            return "not_ready"  # the broker is away: nobody could be answered
         if self._progress.lag_ms(shard) > LAG_MS_MAX:
             return "overloaded"
         behind_ms = self._market.market_ms(self._clock.now_ms()) - self._progress.time_ms[shard]

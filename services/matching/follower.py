@@ -63,8 +63,6 @@ class Follower:
         self._saved_ms = clock.now_ms()
         self._save_not_before_ms = 0
         self._lease_asked_ms = 0
-        self._waits = {"lease": "", "disk": ""}
-        """What is not there now, and why."""
 
     async def run(self) -> int:
         """Follow until the lease is ours; the new epoch. Raises Halt where the logs contradict each other."""
@@ -76,6 +74,8 @@ class Follower:
             await self._save_when_due()
             epoch = await self._try_lease()
             if epoch is not None:
+                # Who writes takes no snapshots.
+                self._status.go_on("disk")
                 return epoch
 
     async def _save_when_due(self) -> None:
@@ -99,18 +99,11 @@ class Follower:
         except OSError as error:
             # A disk without room costs snapshots; a standby that ended for it would cost the market.
             self._save_not_before_ms = self._clock.now_ms() + _SAVE_AGAIN_MS
-            self._wait_for("disk", str(error))
+            self._status.wait("disk", str(error))
             return
         self._saved_offset, self._saved_ms = self.mirror.replica.next_offset, self._clock.now_ms()
         self._status.set(snapshot=name)
-        self._wait_for("disk", "")
-
-    def _wait_for(self, what: str, why: str) -> None:
-        """Say what is waited for; `why` empty: no longer."""
-        self._waits[what] = why
-        if why:
-            self._status.set(last_error=why)
-        self._status.set(waiting_for=", ".join(name for name, reason in self._waits.items() if reason))
+        self._status.go_on("disk")
 
     async def _try_lease(self) -> int | None:
         now_ms = self._clock.now_ms()
@@ -123,9 +116,9 @@ class Follower:
         try:
             epoch = await self._lease.acquire(self._lease_name, self._holder, LEASE_MS, above=self.mirror.epoch)
         except LeaseAway as error:
-            self._wait_for("lease", str(error))
+            self._status.wait("lease", str(error))
             return None
-        self._wait_for("lease", "")
+        self._status.go_on("lease")
         return epoch
 
     def _report(self) -> None:

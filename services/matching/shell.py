@@ -192,9 +192,9 @@ class Shell:
             held = await self._lease.renew(self._lease_name, self._holder, self._epoch, LEASE_MS)
         except LeaseAway as error:
             # Nobody else can get it either: go on, and look at the epochs in the log.
-            self._status.set(waiting_for="lease", last_error=str(error))
+            self._status.wait("lease", str(error))
             return
-        self._status.set(waiting_for="")
+        self._status.go_on("lease")
         if not held:
             raise Superseded(f"another process holds {self._lease_name}, epoch {self._epoch} is over")
 

@@ -34,9 +34,9 @@ async def wait_for(
         try:
             result = await attempt()
         except errors as error:
-            status.set(waiting_for=what, last_error=f"{type(error).__name__}: {error}")
+            status.wait(what, f"{type(error).__name__}: {error}")
             await clock.sleep_ms(pause_ms)
             pause_ms = min(2 * pause_ms, PAUSE_MS_MAX)
         else:
-            status.set(waiting_for="")
+            status.go_on(what)
             return result

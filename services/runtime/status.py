@@ -38,10 +38,23 @@ class Status(Collector):
         self.name = name
         self.values: dict[str, Value] = {"waiting_for": "", "last_error": ""}
         self.started_ms = time.time_ns() // 1_000_000
+        self._waits: dict[str, None] = {}
+        """What is waited for, in the order in which it went away."""
 
     def set(self, **values: Value) -> None:
         """Keys are lower_case names; a number also becomes a gauge."""
         self.values.update(values)
+
+    def wait(self, what: str, error: str = "") -> None:
+        """Something is missing. `waiting_for` names all that is; `last_error` keeps the newest reason."""
+        self._waits[what] = None
+        self.set(waiting_for=", ".join(self._waits), last_error=error or self.values["last_error"])
+
+    def go_on(self, what: str) -> None:
+        """It is there again, or always was."""
+        if what in self._waits:
+            del self._waits[what]
+            self.set(waiting_for=", ".join(self._waits))
 
     def document(self) -> dict[str, Value]:
         """The body of `/status`."""

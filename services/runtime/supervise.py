@@ -23,7 +23,8 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import partial
 from typing import TypeVar
 from urllib.parse import urlsplit
 
@@ -35,7 +36,7 @@ from services.runtime import logging as lines
 from services.runtime import status as statuses
 from services.runtime.config import Settings
 from services.runtime.errors import BadSettings, ServiceEnd, cause_of
-from services.runtime.log import Unreachable
+from services.runtime.log import Log, Outgoing, Record, Unreachable
 from services.runtime.status import Status
 
 T = TypeVar("T")
@@ -73,11 +74,38 @@ class Service:
         self.clock = WallClock()
         self.log = logging.getLogger(f"hourbook.{status.name}")
 
+    def patient(self, log: Log) -> PatientLog:
+        """A log whose reads wait while the broker is away; `/status` says so meanwhile."""
+        return PatientLog(self, log)
+
     async def wait_for(
         self, what: str, attempt: Callable[[], Awaitable[T]], errors: tuple[type[Exception], ...] = AWAY
     ) -> T:
         """`attempt()`, again and again while `what` is away; `/status` says so meanwhile."""
         return await backoff.wait_for(what, attempt, errors=errors, clock=self.clock, status=self.status)
+
+
+class PatientLog:
+    """`log.Log`: reading waits for the broker, writing does not, since what is to be written may be too late by then."""
+
+    def __init__(self, service: Service, log: Log) -> None:
+        self._service = service
+        self._log = log
+        self.topic = log.topic
+        self.partition = log.partition
+
+    async def bounds(self) -> tuple[int, int]:
+        """See `log.Log`."""
+        return await self._service.wait_for("kafka", self._log.bounds, errors=(Unreachable,))
+
+    async def read(self, offset: int, *, count: int = 500, wait_ms: int = 0) -> list[Record]:
+        """See `log.Log`. Raises OutOfRange."""
+        attempt = partial(self._log.read, offset, count=count, wait_ms=wait_ms)
+        return await self._service.wait_for("kafka", attempt, errors=(Unreachable,))
+
+    async def append(self, records: Sequence[Outgoing]) -> None:
+        """See `log.Log`. Raises WriteRefused, WriteUnknown."""
+        await self._log.append(records)
 
 
 def run(name: str, serve: Callable[[Service], Awaitable[None]], *, needs: Iterable[str] = ()) -> int:

@@ -54,7 +54,7 @@ async def serve(service: Service) -> None:
         except (StoreAway, Unreachable) as away:
             what = "postgres" if isinstance(away, StoreAway) else "kafka"
             service.log.warning("%s is away", what, extra={"fields": {"error": str(away)}})
-            service.status.set(waiting_for=what, last_error=str(away))
+            service.status.wait(what, str(away))
             await service.clock.sleep_ms(_AGAIN_MS)
         finally:
             # However it ended, nothing more is committed: another need not wait until the lease has run out.

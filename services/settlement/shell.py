@@ -194,11 +194,12 @@ class Settlement:
             try:
                 _, end = await reader.log.bounds()
             except LogError as error:
-                self._status.set(waiting_for="kafka", last_error=str(error))
+                self._status.wait("kafka", str(error))
                 return
             lag += end - cursor.next_offset
         pending = sum(len(shard.unconfirmed) for shard in self.state.shards)
-        self._status.set(lag=lag, commits=self.state.commits, unconfirmed=pending, waiting_for="")
+        self._status.go_on("kafka")
+        self._status.set(lag=lag, commits=self.state.commits, unconfirmed=pending)
         for shard in self.state.shards:
             cursor = self.state.cursor("events", shard.number)
             self._status.set(**{f"seq_{shard.number}": cursor.seq, f"time_ms_{shard.number}": cursor.time_ms})
@@ -237,7 +238,7 @@ class Settlement:
         try:
             await log.append(outgoing)
         except LogError as error:
-            self._status.set(waiting_for="kafka", last_error=str(error))
+            self._status.wait("kafka", str(error))
             await self._clock.sleep_ms(AWAY_MS)
             return False
         return True
@@ -278,7 +279,7 @@ class Fetch:
         except OutOfRange as error:
             raise Halt(f"{log.topic}/{log.partition}: {error}") from error
         except LogError as error:
-            self._status.set(waiting_for="kafka", last_error=str(error))
+            self._status.wait("kafka", str(error))
             await self._clock.sleep_ms(AWAY_MS)
             return []
 
@@ -409,12 +410,14 @@ async def get_lease(lease: Lease, holder: str, clock: Clock, status: Status, nam
         try:
             epoch = await lease.acquire(name, holder, LEASE_MS)
         except LeaseAway as error:
-            status.set(waiting_for="postgres", last_error=str(error))
-            epoch = None
+            status.go_on("lease")
+            status.wait("postgres", str(error))
         else:
-            status.set(waiting_for="" if epoch else "lease")
-        if epoch is not None:
-            return epoch
+            status.go_on("postgres")
+            if epoch is not None:
+                status.go_on("lease")
+                return epoch
+            status.wait("lease")
         await clock.sleep_ms(LEASE_MS // 3)
 
 

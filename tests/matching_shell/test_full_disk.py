@@ -49,6 +49,7 @@ def test_it_takes_over_all_the_same() -> None:
     shard.send(5)
     shard.run(shard.answered)
     assert read_headers(shard.events.records[-1].headers).epoch == 2
+    assert shard.statuses["b"].values["waiting_for"] == "", "who writes takes no snapshots"
     shard.check()
 
 

@@ -51,3 +51,22 @@ async def test_an_error_of_another_kind_ends_it() -> None:
     except KeyError:
         return
     raise AssertionError("it must not be waited away")
+
+
+def test_everything_that_is_waited_for_is_named_until_it_is_there() -> None:
+    """In the order in which it went away; the last error stays to be read."""
+    status, said = Status("test"), []
+    for what, error in (("kafka", "refused"), ("postgres", ""), ("kafka", "still refused")):
+        status.wait(what, error)
+        said.append((status.values["waiting_for"], status.values["last_error"]))
+    for what in ("kafka", "disk", "postgres"):
+        status.go_on(what)
+        said.append((status.values["waiting_for"], status.values["last_error"]))
+    assert said == [
+        ("kafka", "refused"),
+        ("kafka, postgres", "refused"),
+        ("kafka, postgres", "still refused"),
+        ("postgres", "still refused"),
+        ("postgres", "still refused"),
+        ("", "still refused"),
+    ]

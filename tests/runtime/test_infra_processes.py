@@ -147,7 +147,7 @@ def test_nothing_outlives_an_owner_that_dies(tmp_path: Path, death: signal.Signa
     owner.stdout.close()
     owner.wait(20)
 
-    eventually(lambda: not any(is_alive(pid) for pid in pids), timeout_s=15)
+    eventually(lambda: not any(is_alive(pid) for pid in pids))
 
 
 OWNER = """

@@ -23,7 +23,7 @@ from schemas.codec import (
     decode_record,
     read_headers,
 )
-from schemas.commands import Ground, Side, Tif
+from schemas.commands import Flag, Ground, Side, Tif
 from schemas.events import (
     BackingSet,
     Code,
@@ -254,8 +254,9 @@ class Judge:
     def _is(self, event: OrderAccepted, body: http.OrderRequest) -> bool:
         side = "buy" if event.side == Side.BUY else "sell"
         contract = format_symbol(f"SIM.{class_no_of(event.contract)}", hour_of(event.contract))
-        said = (contract, side, event.qty, event.price, Tif(event.tif).name.lower())
-        return said == (body.contract, body.side, body.qty, parse_usd(body.price), body.tif)
+        said = (contract, side, event.qty, event.price, Tif(event.tif).name.lower(), event.flags)
+        flags = Flag.POST_ONLY * body.post_only | Flag.CANCEL_OLDEST * (body.self_trade == "cancel_oldest")
+        return said == (body.contract, body.side, body.qty, parse_usd(body.price), body.tif, flags)
 
     def _acknowledged(self, account: int, answer: http.OrderAnswer) -> None:
         number = parse_order(answer.order_id)

@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import secrets
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -72,8 +73,8 @@ class Desk:
         """Set when `follow` has read what was on the topic when it began."""
         self._in_flight = asyncio.Semaphore(limits.in_flight_max)
         self._orders = 0
-        self._run = f"{clock.now_ms():x}"
-        """Makes client ids differ from those of the process before."""
+        self._run = secrets.token_hex(6)
+        """Makes client ids differ from those of every process before, also where a clock was set back."""
         self._counts = {"placed": 0, "cancelled": 0, "refused": 0, "unknown": 0}
         self._last_refusal = ""
         self._lines = logging.getLogger("hourbook.market_maker")

@@ -194,6 +194,16 @@ async def test_a_restart_with_another_catalogue_moves_what_it_finds(market: Mark
     assert market.asks() == ["09 | 8@8800", "10 | 8@8800", "11 | 8@8800"]
 
 
+async def test_a_restart_in_the_same_moment_uses_no_client_id_again(market: Market) -> None:
+    market.lists(9_000)
+    await market.turn()
+    market.start()
+    market.lists(8_000)
+    await market.turn()
+    assert market.status.values["requests_refused"] == 0
+    assert len(market.hall.placed) == len(set(market.hall.placed)) == 6
+
+
 @pytest.mark.parametrize("fault", ["lost", "late"])
 async def test_an_order_whose_outcome_is_unknown_is_placed_once(market: Market, fault: str) -> None:
     market.lists(9_000)

@@ -59,8 +59,5 @@ async def _answering() -> AsyncIterator[None]:
     try:
         async with asyncio.timeout(QUERY_S_MAX):
             yield
-    except asyncpg.DataError:
-        # A subclass of InterfaceError by accident: an argument that fits no column is a fault of ours.
-        raise
     except _AWAY as error:
         raise ApiError("not_ready") from error

@@ -65,8 +65,10 @@ class PostgresStore:
         except _AWAY as error:
             raise StoreAway(repr(error)) from error
         except asyncpg.InterfaceError as error:
-            # Also what the library says of an argument that it cannot send: only a lost connection is waited for.
-            if self._connection is None or not self._connection.is_closed():
+            # Also said of our own mistakes: only a connection that is lost is waited for, or whose loss broke off what
+            # went before, of which this is the rollback.
+            lost = self._connection is None or self._connection.is_closed() or isinstance(error.__context__, _AWAY)
+            if not lost:
                 raise
             raise StoreAway(repr(error)) from error
 

@@ -233,6 +233,16 @@ async def test_a_lost_connection_ends_a_life_and_the_next_one_goes_on(
     assert await pool.fetchval("SELECT count(*) FROM settlement.postings") == len(market.store.postings)
 
 
+async def test_a_rollback_on_a_dying_connection_is_its_loss_and_a_mistake_is_a_mistake(store: PostgresStore) -> None:
+    """What the library says of both is an InterfaceError on a connection that is not closed yet."""
+    mistake, rollback = asyncpg.InterfaceError("another operation is in progress"), asyncpg.InterfaceError("the same")
+    rollback.__context__ = asyncpg.InternalClientError("cannot switch to state 21")
+    with pytest.raises(StoreAway), store._away():
+        raise rollback
+    with pytest.raises(asyncpg.InterfaceError), store._away():
+        raise mistake
+
+
 async def test_what_is_over_is_recalled_by_its_key(store: PostgresStore, batches: list[Batch]) -> None:
     market = Market("ana bob")
     market.trade("ana sells 1 to bob at 2.00")

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from services.runtime.infra import GaveUp, Life, OwnedProcess, Program, Supervisor
+from services.runtime.infra.processes import GUARD
 
 SLEEP = ("sleep", "600")
 
@@ -150,6 +151,23 @@ def test_nothing_outlives_an_owner_that_dies(tmp_path: Path, death: signal.Signa
     eventually(lambda: not any(is_alive(pid) for pid in pids))
 
 
+def test_an_owner_that_died_before_its_guard_began_is_guarded_all_the_same(tmp_path: Path) -> None:
+    """What it had said is still in the pipe, whose other end somebody may hold open for ever."""
+    process = OwnedProcess(["sleep", "600"], log=tmp_path / "log")
+    guard = subprocess.Popen([sys.executable, GUARD, str(NOBODY)], stdin=subprocess.PIPE)
+    assert guard.stdin is not None
+    guard.stdin.write(f"own {process.pid} {int(signal.SIGTERM)}\n".encode())
+    guard.stdin.flush()
+    try:
+        eventually(lambda: not is_alive(process.pid))
+    finally:
+        guard.communicate(timeout=20)
+        process.kill()
+
+
+NOBODY = 2**22 + 1
+"""No process has this number: Linux ends at 2**22."""
+
 OWNER = """
 import sys, time
 from itertools import pairwise
@@ -176,7 +194,7 @@ def is_alive(pid: int) -> bool:
     return bool(state.strip()) and not state.startswith("Z")
 
 
-def eventually(condition: Callable[[], bool], timeout_s: float = 60.0) -> None:
+def eventually(condition: Callable[[], bool], timeout_s: float = 30.0) -> None:
     deadline = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline, "it did not come true in time"

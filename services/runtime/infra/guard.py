@@ -30,9 +30,13 @@ def main() -> None:
     owner = int(sys.argv[1])
     groups: dict[int, int] = {}
     unread = b""
-    # The parent is checked as well: a process forked from the owner may hold the other end of the pipe open.
-    while os.getppid() == owner:
-        if not select.select([0], [], [], PARENT_CHECK_S)[0]:
+    while True:
+        # The parent is checked as well: a process forked from the owner may hold the other end of the pipe open. Then
+        # what the owner has written is still to be read, since it may have died before this process began.
+        owner_is_gone = os.getppid() != owner
+        if not select.select([0], [], [], 0 if owner_is_gone else PARENT_CHECK_S)[0]:
+            if owner_is_gone:
+                break
             continue
         chunk = os.read(0, 65536)
         if not chunk:

@@ -12,6 +12,8 @@ from collections.abc import Iterator, Sequence
 from heapq import heappop, heappush
 from typing import Any, Final, assert_never
 
+from msgspec.structs import astuple
+
 from schemas import commands as cmd
 from schemas import events as ev
 from schemas.codec import Malformed
@@ -28,7 +30,7 @@ from schemas.ids import (
     order_id,
 )
 from schemas.units import AMOUNT_MAX, BP, MS_PER_HOUR, PRICE_MAX, QTY_MAX, Gpus, Hour, Micros, Millis, Price
-from services.matching.book import ClientId, HalfBook, Order
+from services.matching.book import HalfBook, Order
 from services.matching.invariants import check
 from services.matching.literals import (
     ASKED,
@@ -81,7 +83,7 @@ class Account:
         self.holds: Micros = 0
         self.collateral: Micros = 0
         self.open_orders = 0
-        self.client_ids: dict[str, ClientId] = {}
+        self.client_ids: dict[str, Order] = {}
 
     @property
     def available(self) -> Micros:
@@ -142,7 +144,7 @@ class Engine:
         """Resting orders by id."""
         self.due: list[tuple[Millis, int, int, Hour]] = []
         """Heap of (when, kind, class number, hour)."""
-        self.ids_by_age: deque[ClientId] = deque()
+        self.ids_by_age: deque[Order] = deque()
         """Oldest first: what may be forgotten next."""
         self._out: list[Event] = []
 
@@ -234,73 +236,61 @@ class Engine:
 
     # --- orders ----------------------------------------------------------------------------------------
 
-    def _place(self, index: int, order: PlaceOrder) -> None:
-        account, contract = self.accounts.get(order.account), self.contracts.get(order.contract)
-        refusal = self._refusal(order, account, contract)
+    def _place(self, index: int, command: PlaceOrder) -> None:
+        # All values in one call, and as they came: a compiled build would ask for each by its name, and box what it says.
+        account_no, contract_no, side, qty, price, tif, flags, client_id, valid_until_ms, expires_ms = astuple(command)
+        account, contract = self.accounts.get(account_no), self.contracts.get(contract_no)
+        number = order_id(self.shard, self.offset, index)
+        order = Order(number, self.time_ms, account_no, client_id, contract_no, side, qty, price, tif, flags)
+        refusal = self._refusal(order, account, contract, valid_until_ms, expires_ms)
         if refusal is not None:
             code, need, have = refusal
             if code == _REPEATED:
-                self._out.append(ev.OrderRepeated(index, order.account, need, order.client_id))
+                self._out.append(ev.OrderRepeated(index, account_no, need, client_id))
             else:
-                self._reject(index, order.account, code, order.client_id, need, have)
+                self._reject(index, account_no, code, client_id, need, have)
             return
         # From here on it cannot be refused: a fill is already somebody's money.
         assert account is not None
         assert contract is not None
-        side, qty, price, tif, flags, client_id = (
-            order.side, order.qty, order.price, order.tif, order.flags, order.client_id
-        )  # fmt: skip
-        number = order_id(self.shard, self.offset, index)
-        maker_bp, taker_bp = contract.listed.bid_bp if side == BUY else contract.listed.ask_bp
+        rates = contract.listed.bid_bp if order.side == BUY else contract.listed.ask_bp
+        order.maker_bp, order.taker_bp = maker_bp, taker_bp = rates
         self._out.append(
             OrderAccepted(
-                index,
-                number,
-                account.account,
-                contract.contract,
-                side,
-                qty,
-                price,
-                tif,
-                flags,
-                client_id,
-                maker_bp,
-                taker_bp,
+                index, number, account_no, contract_no, side, qty, price, tif, flags, client_id, maker_bp, taker_bp
             )
-        )
-        known = None
-        if client_id:
-            known = ClientId(
-                number, self.time_ms, account.account, client_id, contract.contract, side, qty, price, tif, flags
-            )
-            account.client_ids[client_id] = known
-            self.ids_by_age.append(known)
-        incoming = Order(
-            number, account.account, contract.contract, side, price, qty, maker_bp, taker_bp, known, 0
         )  # fmt: skip
-        half = contract.asks if side == BUY else contract.bids
-        if half.reached_by(price) and self._match(contract, account, incoming, flags):
+        if order.client_id:
+            account.client_ids[order.client_id] = order
+            self.ids_by_age.append(order)
+        half = contract.asks if order.side == BUY else contract.bids
+        if half.reached_by(order.price) and self._match(contract, account, order):
             return
-        if incoming.leaves:
-            if tif == GTC:
-                self._rest(contract, account, incoming)
+        if order.leaves:
+            if order.tif == GTC:
+                self._rest(contract, account, order)
             else:
-                self._cancelled(incoming, incoming.leaves, NOT_FILLED)
+                self._cancelled(order, order.leaves, NOT_FILLED)
 
     def _refusal(
-        self, order: PlaceOrder, account: Account | None, contract: Contract | None
+        self,
+        order: Order,
+        account: Account | None,
+        contract: Contract | None,
+        valid_until_ms: Millis,
+        expires_ms: Millis,
     ) -> tuple[int, int, int] | None:
         """(code, need, have) of the first check that fails."""
         time_ms = self.time_ms
-        if not time_ms <= order.valid_until_ms <= time_ms + VALIDITY_MS_MAX:
-            return (Code.TOO_LATE if time_ms > order.valid_until_ms else Code.WRONG_VALIDITY), 0, 0
+        if not time_ms <= valid_until_ms <= time_ms + VALIDITY_MS_MAX:
+            return (Code.TOO_LATE if time_ms > valid_until_ms else Code.WRONG_VALIDITY), 0, 0
         if account is None:
             return Code.UNKNOWN_ACCOUNT, 0, 0
         client_id = order.client_id
         if client_id:
             known = account.client_ids.get(client_id)
             if known is not None and self._remembers(known):
-                return _same(known, order)
+                return _same(known, order, expires_ms)
             if not is_client_id(client_id):
                 return Code.WRONG_CLIENT_ID, 0, 0
         if contract is None:
@@ -313,12 +303,12 @@ class Engine:
         plain = (
             order.tif == GTC
             and order.flags == 0
-            and order.expires_ms == 0
+            and expires_ms == 0
             and listed.state == OPEN
             and contract.state == OPEN
-        )
+        )  # fmt: skip
         if not plain or (side != BUY and side != SELL):
-            refusal = _refusal_of_kind(order, contract)
+            refusal = _refusal_of_kind(order, contract, expires_ms)
             if refusal is not None:
                 return refusal
         if not 0 < qty <= QTY_MAX or qty % listed.lot:
@@ -343,7 +333,7 @@ class Engine:
                 return Code.INSUFFICIENT_BACKING, qty, max(0, free)
         return None if plain else self._refusal_of_book(order, contract, account)
 
-    def _refusal_of_book(self, order: PlaceOrder, contract: Contract, account: Account) -> tuple[int, int, int] | None:
+    def _refusal_of_book(self, order: Order, contract: Contract, account: Account) -> tuple[int, int, int] | None:
         half = contract.asks if order.side == BUY else contract.bids
         post_only = order.flags & POST_ONLY or OPENING in (contract.state, contract.listed.state)
         if post_only and half.reached_by(order.price):
@@ -354,7 +344,7 @@ class Engine:
                 return Code.CANNOT_FILL, order.qty, fillable
         return None
 
-    def _fillable(self, order: PlaceOrder, half: HalfBook, owner: int) -> Gpus:
+    def _fillable(self, order: Order, half: HalfBook, owner: int) -> Gpus:
         found = 0
         for maker in half:
             if found >= order.qty or (maker.price - order.price) * half.sign < 0:
@@ -365,14 +355,14 @@ class Engine:
                 break
         return found
 
-    def _match(self, contract: Contract, account: Account, taker: Order, flags: int) -> bool:
+    def _match(self, contract: Contract, account: Account, taker: Order) -> bool:
         """Fill against the other side; True when self-trade prevention ended the newcomer."""
         half = contract.asks if taker.side == BUY else contract.bids
         while taker.leaves and half.reached_by(taker.price):
             maker = half.first()
             maker_account = self.accounts[maker.account]
             if maker_account.owner == account.owner:
-                if not flags & CANCEL_OLDEST:
+                if not taker.flags & CANCEL_OLDEST:
                     self._cancelled(taker, taker.leaves, int(Reason.SELF_TRADE_NEWEST))
                     return True
                 self._cancel_resting(maker, int(Reason.SELF_TRADE_OLDEST))
@@ -470,21 +460,20 @@ class Engine:
         """It rests no more; its client id too goes, when its window is over."""
         del self.orders[order.order]
         account.open_orders -= 1
-        known = order.known
-        if known is not None and not self._young(known):
-            del account.client_ids[known.client_id]
+        if order.client_id and not self._young(order):
+            del account.client_ids[order.client_id]
 
-    def _young(self, known: ClientId) -> bool:
+    def _young(self, known: Order) -> bool:
         return self.time_ms - known.accepted_ms < CLIENT_ID_MS
 
-    def _remembers(self, known: ClientId) -> bool:
-        return self._young(known) or known.order in self.orders
+    def _remembers(self, known: Order) -> bool:
+        return self._young(known) or known.level is not None
 
     def _forget_ids(self) -> None:
         ids = self.ids_by_age
         while ids and not self._young(ids[0]):
             known = ids.popleft()
-            if known.order not in self.orders:
+            if known.level is None:
                 # It may be away already: what is due comes first and ends orders older than the window (`_gone`).
                 self.accounts[known.account].client_ids.pop(known.client_id, None)
 
@@ -880,7 +869,7 @@ def hold_of(listed: Listed, price: Price, leaves: Gpus) -> Micros:
     return cash + cash * listed.bid_bp_max // BP + leaves // listed.lot
 
 
-def _refusal_of_kind(order: PlaceOrder, contract: Contract) -> tuple[int, int, int] | None:
+def _refusal_of_kind(order: Order, contract: Contract, expires_ms: Millis) -> tuple[int, int, int] | None:
     """States, sides, kinds: all that is no question for a plain order in an open book."""
     state = max(contract.listed.state, contract.state)
     if state >= CANCEL_ONLY:
@@ -892,16 +881,16 @@ def _refusal_of_kind(order: PlaceOrder, contract: Contract) -> tuple[int, int, i
         return Code.WRONG_TIF, 0, 0
     if tif == GTD or (flags > 0 and flags & RUNNING):
         return Code.NOT_OFFERED_YET, 0, 0
-    if order.expires_ms or (state == OPENING and tif != GTC):
+    if expires_ms or (state == OPENING and tif != GTC):
         return Code.WRONG_TIF, 0, 0
     if flags and (flags < 0 or flags & ~(POST_ONLY | CANCEL_OLDEST) or (flags & POST_ONLY and tif != GTC)):
         return Code.WRONG_FLAGS, 0, 0
     return None
 
 
-def _same(known: ClientId, o: PlaceOrder) -> tuple[int, int, int]:
+def _same(known: Order, o: Order, expires_ms: Millis) -> tuple[int, int, int]:
     first = (known.contract, known.side, known.qty, known.price, known.tif, known.flags, 0)
-    again = (o.contract, o.side, o.qty, o.price, o.tif, o.flags, o.expires_ms)
+    again = (o.contract, o.side, o.qty, o.price, o.tif, o.flags, expires_ms)
     return (_REPEATED, known.order, 0) if first == again else (Code.DUPLICATE_CLIENT_ID, 0, known.order)
 
 

@@ -33,16 +33,22 @@ def check(engine: Engine) -> None:
 
 def _check_book(engine: Engine, half: HalfBook) -> int:
     assert half.keys == sorted(half.levels), "B5: prices do not match the levels"
-    assert half.levels.keys() == half.live.keys(), "B5: counts do not match the levels"
+    assert half.top is (half.levels[half.keys[-1]] if half.keys else None), "B5: the best level is not the first"
     seen = 0
     for key, level in half.levels.items():
-        alive = [order for order in level if order.leaves]
-        assert len(alive) == half.live[key] > 0, f"B5: {len(alive)} orders at {key}, {half.live[key]} counted"
-        assert [o.order for o in alive] == sorted(o.order for o in alive), f"B4: queue at {key} is out of order"
-        for order in alive:
+        numbers = [order.order for order in level]
+        assert numbers, f"B5: no orders at {key}"
+        assert numbers == sorted(numbers), f"B4: queue at {key} is out of order"
+        before = None
+        for order in level:
+            assert order.leaves > 0, f"B5: order {order.order} waits without leaves"
+            assert order.level is level, f"B5: order {order.order} does not know where it waits"
+            assert order.before is before, f"B4: order {order.order} does not know who was before it"
             assert engine.orders.get(order.order) is order, f"B6: order {order.order} is not the one by id"
             assert order.price * half.sign == key, f"B5: order {order.order} at the wrong price"
-        seen += len(alive)
+            before = order
+        assert level.last is before, f"B4: queue at {key} does not end with its last"
+        seen += len(numbers)
     return seen
 
 

@@ -15,8 +15,9 @@ import msgspec
 
 from schemas.commands import Side
 from schemas.events import ClassSet
-from services.matching.book import ClientId, Order
+from services.matching.book import Order
 from services.matching.engine import ENGINE_VERSIONS, Account, Contract, Engine, Listed, hold_of
+from services.matching.literals import GTC
 from services.matching.titles import Backing, Title
 
 SNAPSHOT_FORMAT: Final = 1
@@ -66,7 +67,7 @@ def _dump_ids(engine: Engine) -> list[tuple[Any, ...]]:
 def _dump_contract(contract: Contract) -> tuple[Any, ...]:
     register = contract.register
     orders = [
-        (o.order, o.account, o.side, o.price, o.leaves, o.maker_bp, o.taker_bp, o.known.client_id if o.known else "")
+        (o.order, o.account, o.side, o.price, o.leaves, o.maker_bp, o.taker_bp, o.client_id)
         for half in (contract.bids, contract.asks)
         for o in half
     ]
@@ -120,7 +121,7 @@ def _load(
     for number, owner, role, fee_plan, cash in accounts:
         account = engine.accounts[number] = Account(number, owner, role, fee_plan)
         account.cash = cash
-    known_ids = [ClientId(*row) for row in ids]
+    known_ids = [_ended(row) for row in ids]
     for known in known_ids:
         engine.accounts[known.account].client_ids[known.client_id] = known
     engine.ids_by_age = deque(sorted(known_ids, key=lambda known: (known.accepted_ms, known.account, known.client_id)))
@@ -155,11 +156,21 @@ def _load_contract(engine: Engine, row: list[Any]) -> None:
     _load_orders(engine, contract, orders)
 
 
+def _ended(row: list[Any]) -> Order:
+    """An order as its client id remembers it, until it is found in a book."""
+    order = Order(*row)
+    order.leaves = 0
+    return order
+
+
 def _load_orders(engine: Engine, contract: Contract, orders: list[Any]) -> None:
     for number, account, side, price, leaves, maker_bp, taker_bp, client_id in orders:
         owner = engine.accounts[account]
-        known = owner.client_ids[client_id] if client_id else None
-        order = Order(number, account, contract.contract, side, price, leaves, maker_bp, taker_bp, known, 0)
+        if client_id:
+            order = owner.client_ids[client_id]
+        else:
+            order = Order(number, 0, account, "", contract.contract, side, leaves, price, GTC, 0)
+        order.leaves, order.maker_bp, order.taker_bp = leaves, maker_bp, taker_bp
         if side == Side.BUY:
             order.hold = hold_of(contract.listed, price, leaves)
             owner.holds += order.hold

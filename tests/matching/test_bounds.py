@@ -13,7 +13,6 @@ from schemas import events as ev
 from schemas.codec import CHAIN_START, BrokenFrame, Frame, decode_frame, decode_record, encode_frame, seal
 from schemas.commands import Side, Tif
 from schemas.events import Code
-from services.matching import book
 from services.matching import engine as engine_module
 from services.matching.engine import Engine
 from services.matching.replica import Replica
@@ -24,14 +23,12 @@ ENGINE = {
     "AMOUNT_MAX", "CLIENT_IDS_MAX", "CLIENT_ID_MS", "HOUR_MASK", "LEGS_MAX", "NEED_MAX", "OPEN_ORDERS_MAX", "PRICE_MAX",
     "QTY_MAX", "SHARDS_MAX", "STEP_MS_MAX", "VALIDITY_MS_MAX",
 }  # fmt: skip
-BOOK = {"DEAD_MAX"}
-"""`test_half_book.py` has it at 0, against a sorted list."""
 CODEC = {"CHAINS_KEPT", "FRAME_COMMANDS_MAX", "RECORD_BYTES_MAX"}
 
 
 def test_these_are_all_the_bounds_there_are() -> None:
     """A new one needs a test here. Units of time (MS_PER_HOUR) and where gateways' numbers begin are no bounds."""
-    for module, known in ((engine_module, ENGINE), (book, BOOK), (codec, CODEC)):
+    for module, known in ((engine_module, ENGINE), (codec, CODEC)):
         found = {name for name in vars(module) if name.isupper() and name.endswith(("_MAX", "_MASK", "_KEPT", "_MS"))}
         assert found == known, module.__name__
 

@@ -30,7 +30,7 @@ from schemas.ids import (
     order_id,
 )
 from schemas.units import AMOUNT_MAX, BP, MS_PER_HOUR, PRICE_MAX, QTY_MAX, Gpus, Hour, Micros, Millis, Price
-from services.matching.book import HalfBook, Order
+from services.matching.book import HalfBook, Order, key_of
 from services.matching.invariants import check
 from services.matching.literals import (
     ASKED,
@@ -141,7 +141,7 @@ class Engine:
         self.accounts: dict[int, Account] = {}
         self.contracts: dict[int, Contract] = {}
         self.orders: dict[int, Order] = {}
-        """Resting orders by id."""
+        """Resting orders by `key_of` their ids."""
         self.due: list[tuple[Millis, int, int, Hour]] = []
         """Heap of (when, kind, class number, hour)."""
         self.ids_by_age: deque[Order] = deque()
@@ -435,7 +435,7 @@ class Engine:
             position.open_asks += order.leaves
             assert position.open_asks <= position.capacity(), f"C2: asks of account {order.account}"
             contract.asks.add(order)
-        self.orders[order.order] = order
+        self.orders[key_of(order.order)] = order
         account.open_orders += 1
 
     def _cancelled(self, order: Order, qty: Gpus, reason: int) -> None:
@@ -458,7 +458,7 @@ class Engine:
 
     def _gone(self, order: Order, account: Account) -> None:
         """It rests no more; its client id too goes, when its window is over."""
-        del self.orders[order.order]
+        del self.orders[key_of(order.order)]
         account.open_orders -= 1
         if order.client_id and not self._young(order):
             del account.client_ids[order.client_id]
@@ -478,24 +478,25 @@ class Engine:
                 self.accounts[known.account].client_ids.pop(known.client_id, None)
 
     def _cancel(self, index: int, command: CancelOrder) -> None:
-        if self.time_ms > command.valid_until_ms:
-            return self._reject(index, command.account, Code.TOO_LATE, command.client_id)
-        if command.valid_until_ms > self.time_ms + VALIDITY_MS_MAX:
-            return self._reject(index, command.account, Code.WRONG_VALIDITY, command.client_id)
-        account = self.accounts.get(command.account)
+        account_no, number, client_id, valid_until_ms = astuple(command)
+        if self.time_ms > valid_until_ms:
+            return self._reject(index, account_no, Code.TOO_LATE, client_id)
+        if valid_until_ms > self.time_ms + VALIDITY_MS_MAX:
+            return self._reject(index, account_no, Code.WRONG_VALIDITY, client_id)
+        account = self.accounts.get(account_no)
         if account is None:
-            return self._reject(index, command.account, Code.UNKNOWN_ACCOUNT, command.client_id)
-        number = command.order
-        if number == 0:
-            known = account.client_ids.get(command.client_id)
-            number = known.order if known is not None else 0
-        order = self.orders.get(number)
-        if order is None or order.account != command.account:
-            return self._reject(index, command.account, Code.UNKNOWN_ORDER, command.client_id)
+            return self._reject(index, account_no, Code.UNKNOWN_ACCOUNT, client_id)
+        order = self._resting(number) if number else account.client_ids.get(client_id)
+        if order is None or order.level is None or order.account != account.account:
+            return self._reject(index, account_no, Code.UNKNOWN_ORDER, client_id)
         # From here on it cannot be refused.
-        self._out.append(CancelAccepted(index, command.account, number))
+        self._out.append(CancelAccepted(index, account_no, order.order))
         self._cancel_resting(order, ASKED)
         return None
+
+    def _resting(self, number: int) -> Order | None:
+        order = self.orders.get(key_of(number))
+        return order if order is not None and order.order == number else None
 
     # --- settlement ------------------------------------------------------------------------------------
 

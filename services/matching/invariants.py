@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from schemas.commands import Side
 from schemas.units import bid_hold
+from services.matching.book import key_of
 
 if TYPE_CHECKING:
     from services.matching.book import HalfBook, Order
@@ -44,7 +45,7 @@ def _check_book(engine: Engine, half: HalfBook) -> int:
             assert order.leaves > 0, f"B5: order {order.order} waits without leaves"
             assert order.level is level, f"B5: order {order.order} does not know where it waits"
             assert order.before is before, f"B4: order {order.order} does not know who was before it"
-            assert engine.orders.get(order.order) is order, f"B6: order {order.order} is not the one by id"
+            assert engine.orders.get(key_of(order.order)) is order, f"B6: order {order.order} is not the one by id"
             assert order.price * half.sign == key, f"B5: order {order.order} at the wrong price"
             before = order
         assert level.last is before, f"B4: queue at {key} does not end with its last"

@@ -15,7 +15,7 @@ import msgspec
 
 from schemas.commands import Side
 from schemas.events import ClassSet
-from services.matching.book import Order
+from services.matching.book import Order, key_of
 from services.matching.engine import ENGINE_VERSIONS, Account, Contract, Engine, Listed, hold_of
 from services.matching.literals import GTC
 from services.matching.titles import Backing, Title
@@ -179,7 +179,7 @@ def _load_orders(engine: Engine, contract: Contract, orders: list[Any]) -> None:
             contract.register.of(account).open_asks += leaves
             contract.asks.add(order)
         owner.open_orders += 1
-        engine.orders[number] = order
+        engine.orders[key_of(number)] = order
 
 
 def state_hash(engine: Engine) -> bytes:

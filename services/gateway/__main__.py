@@ -110,6 +110,9 @@ async def _wire(service: Service, cluster: Cluster) -> tuple[Gateway, list[Calla
     async def follow_settlement() -> None:
         while True:
             await service.wait_for("postgres", progress.refresh, errors=(ApiError,))
+            for door in doors:
+                tell = service.status.wait if orders.is_behind(door.shard) else service.status.go_on
+                tell(f"shard {door.shard}")
             lag_ms = max(progress.lag_ms(door.shard) for door in doors)
             service.status.set(settlement_lag_ms=lag_ms, keys=len(keyring.keys), seq=max(door.seq for door in doors))
             await asyncio.sleep(_REFRESH_S)

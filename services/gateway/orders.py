@@ -116,8 +116,12 @@ class Orders:
             return "not_ready"  # the broker is away: nobody could be answered
         if self._progress.lag_ms(shard) > LAG_MS_MAX:
             return "overloaded"
+        return "not_ready" if self.is_behind(shard) else ""
+
+    def is_behind(self, shard: int) -> bool:
+        """Whether what is settled of a shard is too old to take new orders: it stands still, or makes up for having done so."""
         behind_ms = self._market.market_ms(self._clock.now_ms()) - self._progress.time_ms[shard]
-        return "not_ready" if behind_ms > BEHIND_MS_MAX * self._market.rate else ""
+        return behind_ms > BEHIND_MS_MAX * self._market.rate
 
     def _command(self, caller: Caller, contract: int, body: http.OrderRequest, price: int) -> PlaceOrder:
         flags = (Flag.POST_ONLY if body.post_only else 0) | (

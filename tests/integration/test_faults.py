@@ -144,7 +144,7 @@ def _accepts(hall: Hall, body: dict[str, Any]) -> bool:
 
 
 def _who_waits_for(hall: Hall, what: str) -> set[str]:
-    return {name for name, waits in hall.waits().items() if waits == what}
+    return {name for name, waits in hall.waits().items() if what in waits.split(", ")}
 
 
 def _all(what: str) -> dict[str, str]:

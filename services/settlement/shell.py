@@ -43,9 +43,9 @@ from services.settlement.payments import Payments
 from services.settlement.state import Batch, State, decode_outbox
 from services.settlement.store import Conflict, Recall, Store
 
-READ_MAX: Final = 200
+READ_MAX: Final = 500
 """Records taken from a log at once."""
-EVENTS_MAX: Final = 10_000
+EVENTS_MAX: Final = 40_000
 """Events in one batch, the last record's as a whole: bounds a transaction."""
 SLICE_MAX: Final = 50
 """Events applied before others may go on."""

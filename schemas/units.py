@@ -48,7 +48,7 @@ def notional(price: Price, qty: Gpus, minutes: int = MINUTES_PER_HOUR) -> Micros
 
 def fee(amount: Micros, rate: BasisPoints) -> Micros:
     """ceil(amount × rate / 10,000): rounded up per fill, against the payer."""
-    return -(-amount * rate // BP)
+    return (amount * rate + BP - 1) // BP
 
 
 def bid_hold(price: Price, leaves: Gpus, lot: Gpus, rate_max: BasisPoints) -> Micros:

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections.abc import Iterator
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from schemas.ids import INDEX_BITS, LEG_BITS
 from schemas.units import BasisPoints, Gpus, Micros, Millis, Price
 from services.matching.literals import BUY
+
+if TYPE_CHECKING:
+    from mypy_extensions import i64
 
 _OFFSET_SHIFT: Final = INDEX_BITS + LEG_BITS
 _INDEX_MASK: Final = (1 << INDEX_BITS) - 1
@@ -20,7 +23,7 @@ _STRIDE: Final = 0x9E3779B97F
 """Golden section of 2⁴⁰: its multiples lie far apart, whatever power of 2 they are taken modulo."""
 
 
-def key_of(order: int) -> int:
+def key_of(order: i64) -> i64:
     """Order id → key for a dict of orders of one shard.
 
     An id ends in zeros, and Python looks where a number's last bits say: with ids as keys it looks eight times to find an
@@ -132,7 +135,7 @@ class HalfBook:
 
     def add(self, order: Order) -> None:
         """Queue it last at its price."""
-        key = order.price * self.sign
+        key = order.price if self.sign > 0 else -order.price
         level = self.levels.get(key)
         if level is None:
             level = self.levels[key] = Level(key)
@@ -148,7 +151,7 @@ class HalfBook:
     def reached_by(self, limit: Price) -> bool:
         """Whether somebody waits here at `limit` or at a price that is better for the newcomer."""
         top = self.top
-        return top is not None and top.key >= limit * self.sign
+        return top is not None and top.key >= (limit if self.sign > 0 else -limit)
 
     def first(self) -> Order:
         """The order that is next in priority."""

@@ -29,7 +29,7 @@ from schemas.ids import (
     is_client_id,
     order_id,
 )
-from schemas.units import AMOUNT_MAX, BP, MS_PER_HOUR, PRICE_MAX, QTY_MAX, Gpus, Hour, Micros, Millis, Price
+from schemas.units import AMOUNT_MAX, BP, MS_PER_HOUR, PRICE_MAX, QTY_MAX, Gpus, Hour, Micros, Millis, Price, fee
 from services.matching.book import HalfBook, Order, key_of
 from services.matching.invariants import check
 from services.matching.literals import (
@@ -384,13 +384,13 @@ class Engine:
         taker.leaves -= qty
         if taker.side == BUY:
             buyer, seller = taker_account, maker_account
-            buyer_fee = -(-notional * taker.taker_bp // BP)
-            seller_fee = -(-notional * maker.maker_bp // BP)
+            buyer_fee = fee(notional, taker.taker_bp)
+            seller_fee = fee(notional, maker.maker_bp)
             register.positions[maker.account].open_asks -= qty
         else:
             buyer, seller = maker_account, taker_account
-            buyer_fee = -(-notional * maker.maker_bp // BP)
-            seller_fee = -(-notional * taker.taker_bp // BP)
+            buyer_fee = fee(notional, maker.maker_bp)
+            seller_fee = fee(notional, taker.taker_bp)
             hold = hold_of(contract.listed, price, maker_leaves) if maker_leaves else 0
             buyer.holds += hold - maker.hold
             maker.hold = hold
@@ -495,6 +495,8 @@ class Engine:
         return None
 
     def _resting(self, number: int) -> Order | None:
+        if not 0 < number <= NEED_MAX:
+            return None
         order = self.orders.get(key_of(number))
         return order if order is not None and order.order == number else None
 

@@ -55,8 +55,8 @@ class Title:
         self.next_owed: Title | None = None
         """The next younger one."""
 
-    def cut(self, number: int, qty: Gpus) -> Title:
-        """Cut `qty` off as title `number`, which is in no queue yet; the rest keeps the rounding's difference."""
+    def take(self, qty: Gpus) -> tuple[Micros, Micros, Micros]:
+        """Take `qty` off: its (escrow, proceeds, cost). The rest keeps the rounding's difference."""
         total = self.qty
         assert 0 < qty < total
         escrow = self.escrow * qty // total
@@ -66,7 +66,7 @@ class Title:
         self.escrow -= escrow
         self.proceeds -= proceeds
         self.cost -= cost
-        return Title(number, self.owing, self.holding, qty, self.minutes, escrow, proceeds, cost)
+        return escrow, proceeds, cost
 
     @property
     def obligor(self) -> int:
@@ -171,7 +171,8 @@ class Backing:
         self.owed_qty += title.qty
 
     def insert(self, rest: Title, piece: Title) -> None:
-        """A piece just cut from `rest` takes its place right behind it."""
+        """A piece of `rest`, in no queue of an obligor, takes its place right behind it: what is owed stays the same."""
+        piece.owing = self
         after = rest.next_owed
         piece.last_owed, piece.next_owed = rest, after
         rest.next_owed = piece
@@ -319,9 +320,7 @@ class Register:
             buying.held.append(title)
             owing.append(title)
             return TitleMove(0, number, owing.ground, k, net, cost, 0)
-        ended, released = self._close(target, k, cost)
-        ended.escrow += cost - released
-        ended.proceeds = net
+        ended, released = self._close(target, k, cost, cost, net)
         owing.append(ended)
         return TitleMove(0, number, owing.ground, k, net, cost, 0, target.number, ended.number, released)
 
@@ -337,58 +336,70 @@ class Register:
         cost: Micros,
     ) -> TitleMove:
         """The oldest title that the seller holds, or a piece of it, changes its holder."""
-        if source.qty == k:
-            title = source
+        whole = source.qty == k
+        if whole:
             selling.held.pop(source)
+            number, escrow, proceeds, paid = source.number, source.escrow, source.proceeds, source.cost
         else:
-            number = self.title_last = self.title_last + 1
-            title = source.cut(number, k)
             selling.held.qty -= k
-            owing.insert(source, title)
-        released_seller = net if net < title.cost else title.cost
+            number = self.title_last = self.title_last + 1
+            escrow, proceeds, paid = source.take(k)
+        released_seller = net if net < paid else paid
         self.received += released_seller
         self.escrow += cost - released_seller
-        title.escrow += cost - released_seller
-        title.cost = cost
+        escrow += cost - released_seller
         if target is None:
+            if whole:
+                title = source
+                title.escrow, title.cost = escrow, cost
+            else:
+                title = Title(number, owing, buying.held, k, source.minutes, escrow, proceeds, cost)
+                owing.insert(source, title)
             buying.held.append(title)
-            return TitleMove(source.number, title.number, 0, k, net, cost, released_seller)
+            return TitleMove(source.number, number, 0, k, net, cost, released_seller)
         if target is source:
-            released = self._buy_back(title, cost)
-            return TitleMove(
-                source.number, title.number, 0, k, net, cost, released_seller, title.number, title.number, released
-            )
-        ended, released = self._close(target, k, cost)
-        ended.escrow += title.escrow - released
-        ended.proceeds = title.proceeds
-        owing.replace(title, ended)
-        return TitleMove(
-            source.number, title.number, 0, k, net, cost, released_seller, target.number, ended.number, released
-        )
+            # The buyer's own promise comes back to him: nobody owes and nobody holds it any more.
+            released = self._release(proceeds, cost)
+            self.closed_escrow += escrow - released
+            if whole:
+                owing.remove(source)
+            else:
+                owing.owed_qty -= k
+            return TitleMove(source.number, number, 0, k, net, cost, released_seller, number, number, released)
+        ended, released = self._close(target, k, cost, escrow, proceeds)
+        if whole:
+            owing.replace(source, ended)
+        else:
+            owing.insert(source, ended)
+        return TitleMove(source.number, number, 0, k, net, cost, released_seller, target.number, ended.number, released)
 
-    def _close(self, target: Title, k: Gpus, cost: Micros) -> tuple[Title, Micros]:
-        """The buyer owed `target`, and owes `k` of it no more: (what somebody else takes over, released to him)."""
+    def _close(self, target: Title, k: Gpus, cost: Micros, escrow: Micros, proceeds: Micros) -> tuple[Title, Micros]:
+        """The buyer owed `target`, and owes `k` of it no more: (what somebody else takes over, released to him).
+
+        That comes with `escrow` and `proceeds` of what the buyer gets for it, and is in no queue of an obligor yet.
+        """
         if target.qty == k:
             ended = target
             target.owing.remove(target)
+            released = self._release(target.proceeds, cost)
+            target.escrow += escrow - released
+            target.proceeds = proceeds
         else:
             number = self.title_last = self.title_last + 1
-            ended = target.cut(number, k)
-            target.holding.insert(target, ended)
             target.owing.owed_qty -= k
-        released = ended.proceeds if ended.proceeds < cost else cost
-        self.escrow -= released
-        self.paid -= released
+            before, claim, paid = target.take(k)
+            released = self._release(claim, cost)
+            ended = Title(
+                number, target.owing, target.holding, k, target.minutes, before + escrow - released, proceeds, paid
+            )
+            target.holding.insert(target, ended)
         return ended, released
 
-    def _buy_back(self, title: Title, cost: Micros) -> Micros:
-        """The buyer's own promise comes back to him: nobody owes and nobody holds it any more. What is released."""
-        released = min(title.proceeds, cost)
-        title.owing.remove(title)
-        title.escrow -= released
+    def _release(self, proceeds: Micros, cost: Micros) -> Micros:
+        """What the buyer gets back of the proceeds of a title that he owes no more."""
+        released = proceeds if proceeds < cost else cost
         self.escrow -= released
         self.paid -= released
-        self.closed_escrow += title.escrow
         return released
 
     def cover(self, account: int, title_last: int) -> list[tuple[int, int, Gpus]]:
@@ -404,7 +415,8 @@ class Register:
             source, qty = title.number, min(title.qty, declared.unsold())
             if qty < title.qty:
                 number = self.title_last = self.title_last + 1
-                piece = title.cut(number, qty)
+                escrow, proceeds, cost = title.take(qty)
+                piece = Title(number, declared, title.holding, qty, title.minutes, escrow, proceeds, cost)
                 title.holding.insert(title, piece)
                 promised.owed_qty -= qty
                 title = piece

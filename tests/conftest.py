@@ -10,6 +10,7 @@ own_postgres    LocalPostgres same; marks `postgres`
 scratch         Path          an empty folder that the database's user may enter, removed afterwards
 """
 
+import os
 import secrets
 from collections import Counter
 from collections.abc import Generator, Iterator
@@ -39,6 +40,11 @@ SERVER_MARKERS = ("kafka", "postgres", "browser")
 """What a green run must not have gone without."""
 MARKER_OF = {"kafka": "kafka", "own_kafka": "kafka", "postgres": "postgres", "own_postgres": "postgres"}
 """Fixture: the marker that it sets, so that nobody forgets it."""
+TOGETHER = {"cli": "sandbox", "gateway": "exchange"}
+"""Folder: its fixture that is a whole exchange. Where several processes run the tests, one runs all that share it."""
+
+# Brokers come and go here: what the second compiler would gain, none of them lives to see.
+os.environ.setdefault("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
 
 
 @pytest.fixture(scope="session")
@@ -113,6 +119,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for fixture in getattr(item, "fixturenames", ()):
             if fixture in MARKER_OF:
                 item.add_marker(MARKER_OF[fixture])
+        item.add_marker(pytest.mark.xdist_group(_group(item)))
+
+
+def _group(item: pytest.Item) -> str:
+    """Tests of one group run in one process, one after the other: those of a file, or those that share an exchange."""
+    folder = item.path.parent.name
+    shares = TOGETHER.get(folder) in getattr(item, "fixturenames", ())
+    return folder if shares else str(item.path.relative_to(item.config.rootpath))
 
 
 @pytest.hookimpl(wrapper=True)

@@ -106,7 +106,11 @@ class Sandbox(Place):
     def stop(self, number: signal.Signals = signal.SIGINT) -> None:
         """As Ctrl-C does."""
         self.process.send_signal(number)
-        self.process.wait(30)
+        try:
+            self.process.wait(30)
+        except subprocess.TimeoutExpired:
+            self.process.kill()  # its guard ends what it has started
+            raise
 
 
 @pytest.fixture

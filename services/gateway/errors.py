@@ -151,7 +151,7 @@ CODES: Final[dict[str, Row]] = {
     "wrong_content_type": Row(415, "The body is not JSON", "send Content-Type: application/json"),
     "rate_limited": Row(429, "Too many requests", "wait as Retry-After says", retryable=True),
     "overloaded": Row(503, "Settlement lags behind", "wait a moment; cancels are accepted", retryable=True),
-    "not_ready": Row(503, "The gateway does not reach its log or database", "try again in a moment", retryable=True),
+    "not_ready": Row(503, "Log, database or shard do not answer", "try again in a moment", retryable=True),
     "not_settled_yet": Row(503, "Your last write is not settled yet", "read again in a moment", retryable=True),
     "outcome_unknown": Row(
         504, "No answer in time", "send the same again with the same id to learn the outcome", retryable=True

@@ -11,7 +11,7 @@ linked through the titles themselves. Whoever takes a title out takes off its li
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final
 
 from schemas.events import TitleMove
 from schemas.units import BasisPoints, Gpus, Micros, promise_collateral
@@ -272,10 +272,16 @@ class Register:
         return sorted((t for position in self.positions.values() for t in position.held), key=lambda t: t.number)
 
     def trade(
-        self, buyer: int, seller: int, qty: Gpus, minutes: int, net: Micros, fees: Micros, title_last: int
+        self,
+        buying: Position,
+        selling: Position,
+        qty: Gpus,
+        minutes: int,
+        net: Micros,
+        fees: Micros,
+        title_last: int,
     ) -> tuple[TitleMove, ...]:
         """Move `qty` from seller to buyer, piece by piece: the moves. Also sets `title_last`, `paid`, `received`."""
-        selling, buying = self.of(seller), self.of(buyer)
         self.title_last = title_last
         self.paid = net + fees
         self.received = 0
@@ -320,9 +326,11 @@ class Register:
             buying.held.append(title)
             owing.append(title)
             return TitleMove(0, number, owing.ground, k, net, cost, 0)
-        ended, released = self._close(target, k, cost, cost, net)
+        closes: Any = target.number
+        ended, released = self._close(target, k, cost, cost, net, None)
         owing.append(ended)
-        return TitleMove(0, number, owing.ground, k, net, cost, 0, target.number, ended.number, released)
+        closed: Any = closes if ended is target else ended.number
+        return TitleMove(0, number, owing.ground, k, net, cost, 0, closes, closed, released)
 
     def _resell(
         self,
@@ -336,10 +344,13 @@ class Register:
         cost: Micros,
     ) -> TitleMove:
         """The oldest title that the seller holds, or a piece of it, changes its holder."""
+        # `Any`: what is said twice is an object once. A compiled build would make one for each time.
         whole = source.qty == k
+        sold: Any = source.number
+        number: Any = sold
         if whole:
             selling.held.pop(source)
-            number, escrow, proceeds, paid = source.number, source.escrow, source.proceeds, source.cost
+            escrow, proceeds, paid = source.escrow, source.proceeds, source.cost
         else:
             selling.held.qty -= k
             number = self.title_last = self.title_last + 1
@@ -356,7 +367,7 @@ class Register:
                 title = Title(number, owing, buying.held, k, source.minutes, escrow, proceeds, cost)
                 owing.insert(source, title)
             buying.held.append(title)
-            return TitleMove(source.number, number, 0, k, net, cost, released_seller)
+            return TitleMove(sold, number, 0, k, net, cost, released_seller)
         if target is source:
             # The buyer's own promise comes back to him: nobody owes and nobody holds it any more.
             released = self._release(proceeds, cost)
@@ -365,18 +376,23 @@ class Register:
                 owing.remove(source)
             else:
                 owing.owed_qty -= k
-            return TitleMove(source.number, number, 0, k, net, cost, released_seller, number, number, released)
-        ended, released = self._close(target, k, cost, escrow, proceeds)
-        if whole:
-            owing.replace(source, ended)
-        else:
+            return TitleMove(sold, number, 0, k, net, cost, released_seller, number, number, released)
+        closes: Any = target.number
+        ended, released = self._close(target, k, cost, escrow, proceeds, source if whole else None)
+        if not whole:
             owing.insert(source, ended)
-        return TitleMove(source.number, number, 0, k, net, cost, released_seller, target.number, ended.number, released)
+        elif ended is target:
+            owing.replace(source, ended)
+        closed: Any = closes if ended is target else ended.number
+        return TitleMove(sold, number, 0, k, net, cost, released_seller, closes, closed, released)
 
-    def _close(self, target: Title, k: Gpus, cost: Micros, escrow: Micros, proceeds: Micros) -> tuple[Title, Micros]:
+    def _close(
+        self, target: Title, k: Gpus, cost: Micros, escrow: Micros, proceeds: Micros, given: Title | None
+    ) -> tuple[Title, Micros]:
         """The buyer owed `target`, and owes `k` of it no more: (what somebody else takes over, released to him).
 
-        That comes with `escrow` and `proceeds` of what the buyer gets for it, and is in no queue of an obligor yet.
+        It takes over `escrow` and `proceeds` of what the buyer gets for it. It is in no queue of an obligor yet, or is
+        `given`, a whole title that the buyer gets: that stays where it is owed and becomes the piece split off.
         """
         if target.qty == k:
             ended = target
@@ -389,9 +405,13 @@ class Register:
             target.owing.owed_qty -= k
             before, claim, paid = target.take(k)
             released = self._release(claim, cost)
-            ended = Title(
-                number, target.owing, target.holding, k, target.minutes, before + escrow - released, proceeds, paid
-            )
+            escrow += before - released
+            if given is None:
+                ended = Title(number, target.owing, target.holding, k, target.minutes, escrow, proceeds, paid)
+            else:
+                ended = given
+                ended.number, ended.holding, ended.minutes = number, target.holding, target.minutes
+                ended.escrow, ended.cost = escrow, paid
             target.holding.insert(target, ended)
         return ended, released
 

@@ -14,7 +14,7 @@ run: install ## A whole exchange in memory, nothing but Python needed; gone when
 
 ##@ Every day
 test: install kafka ## All tests that are not slow, on real servers; narrow with T=tests/matching/test_book.py
-	.venv/bin/pytest -n 2 --dist loadgroup --no-loadscope-reorder -m "not slow" $(or $(T),tests)
+	.venv/bin/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow" $(or $(T),tests)
 lint: install ## Style, types and import rules
 	.venv/bin/ruff format --check --output-format concise .
 	.venv/bin/ruff check .

@@ -19,6 +19,8 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadFileScheduling
 
 from services.runtime.infra import ApacheKafka, LocalPostgres, WheelBroker, any_postgres, open_folder
 
@@ -40,8 +42,10 @@ SERVER_MARKERS = ("kafka", "postgres", "browser")
 """What a green run must not have gone without."""
 MARKER_OF = {"kafka": "kafka", "own_kafka": "kafka", "postgres": "postgres", "own_postgres": "postgres"}
 """Fixture: the marker that it sets, so that nobody forgets it."""
-TOGETHER = {"cli": "sandbox", "gateway": "exchange"}
-"""Folder: its fixture that is a whole exchange. Where several processes run the tests, one runs all that share it."""
+TOGETHER = ("tests/cli/", "tests/gateway/")
+"""Folders whose tests share a whole exchange. Where several processes run the tests, one starts it and runs all of a folder."""
+APART = ("tests/cli/test_durable.py", "tests/cli/test_production.py", "tests/cli/test_deploy.py")
+"""Files in them that do not."""
 
 # Brokers come and go here: what the second compiler would gain, none of them lives to see.
 os.environ.setdefault("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
@@ -119,14 +123,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for fixture in getattr(item, "fixturenames", ()):
             if fixture in MARKER_OF:
                 item.add_marker(MARKER_OF[fixture])
-        item.add_marker(pytest.mark.xdist_group(_group(item)))
 
 
-def _group(item: pytest.Item) -> str:
-    """Tests of one group run in one process, one after the other: those of a file, or those that share an exchange."""
-    folder = item.path.parent.name
-    shares = TOGETHER.get(folder) in getattr(item, "fixturenames", ())
-    return folder if shares else str(item.path.relative_to(item.config.rootpath))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadFileScheduling:
+    return ByExchange(config, log)
+
+
+class ByExchange(LoadFileScheduling):
+    """Whole files in turn to whichever process is free, and some folders whole."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.split("::", 1)[0]
+        return next((folder for folder in TOGETHER if file.startswith(folder) and file not in APART), file)
 
 
 @pytest.hookimpl(wrapper=True)

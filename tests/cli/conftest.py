@@ -21,7 +21,11 @@ import pytest
 from click.testing import CliRunner
 
 from services.cli.__main__ import hourbook
-from services.runtime.infra import open_folder
+from services.runtime.infra import OwnedProcess, open_folder
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # Started in the background, where Ctrl-C means nothing to us; to those whom we start it shall.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 CHECKOUT = Path(__file__).parents[2]
 ZONE = "Europe/Berlin"
@@ -82,35 +86,27 @@ class Sandbox(Place):
         super().__init__(folder)
         before = slowness()
         began_s = time.monotonic()
-        with (folder / "run.log").open("wb") as log:
-            self.process = subprocess.Popen(
-                [".venv/bin/hourbook", "sandbox", "--only-wheels"],
-                cwd=folder,
-                env=self.environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        while "audit --young" not in self.said() and self.process.poll() is None:
+        self.process = OwnedProcess(
+            [".venv/bin/hourbook", "sandbox", "--only-wheels"],
+            log=folder / "run.log",
+            cwd=folder,
+            env=self.environment,
+            stop_signal=signal.SIGINT,
+        )
+        while "audit --young" not in self.said() and self.process.exit_code() is None:
             assert time.monotonic() < began_s + 60, self.said()
             time.sleep(0.05)
         self.ready_s = time.monotonic() - began_s
         self.slowness = max(before, slowness())
-        assert self.process.poll() is None, self.said()
+        assert self.process.exit_code() is None, self.said()
 
     def said(self) -> str:
         """All that it has printed."""
         return (self.folder / "run.log").read_text()
 
-    def stop(self, number: signal.Signals = signal.SIGINT) -> None:
+    def stop(self) -> None:
         """As Ctrl-C does."""
-        self.process.send_signal(number)
-        try:
-            self.process.wait(30)
-        except subprocess.TimeoutExpired:
-            self.process.kill()  # its guard ends what it has started
-            raise
+        self.process.stop(30)
 
 
 @pytest.fixture

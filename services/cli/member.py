@@ -474,7 +474,9 @@ def withdraw(context: Context, amount: str, destination: str) -> None:
     """Take money out of the wallet."""
     body = http.WithdrawalRequest(amount=amount, destination=destination)
     done = context.client().settle("POST", "/v1/withdrawals", body)
-    context.show(done, lambda: output.console.print(f"payout {done.outcome['payout']} of {amount} USD is requested"))
+    simulated = ", simulated: no money moves" if done.outcome.get("simulated") else ""
+    words = f"payout {done.outcome['payout']} of {amount} USD is requested{simulated}"
+    context.show(done, lambda: output.console.print(words))
 
 
 COMMANDS = (book, classes, supply, buy, sell, cancel, orders, fills, positions, balance, ledger, withdraw)

@@ -9,6 +9,7 @@ from litestar import Litestar, Request, Response, delete, get, patch, post, put
 from litestar.config.app import AppConfig
 from litestar.di import NamedDependency, Provide
 from litestar.openapi.config import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.params import FromPath, FromQuery, HeaderParameter, JSONBody, PathParameter, QueryParameter
 
 from schemas import http
@@ -603,7 +604,10 @@ def build(gateway: Gateway) -> Litestar:
         before_send=[rate_limit_headers(gateway.limits)],
         exception_handlers={Exception: problem},  # every refusal leaves in one form
         request_max_body_size=BODY_MAX,
-        openapi_config=OpenAPIConfig(title="Hourbook", version="1", path="/v1/openapi"),
+        # The document alone: pages for it would fetch scripts from strangers.
+        openapi_config=OpenAPIConfig(
+            title="Hourbook", version="1", path="/v1/openapi", render_plugins=[JsonRenderPlugin()]
+        ),
         on_app_init=[_quiet],
     )
 

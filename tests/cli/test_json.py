@@ -1,6 +1,7 @@
 """`--json` before any command: exactly one document, which is what schemas.http says; also where it fails."""
 
 import json
+import re
 from typing import Any
 
 import msgspec
@@ -100,6 +101,12 @@ def test_a_repeat_is_the_same_order() -> None:
 
     assert (first.pop("repeated"), second.pop("repeated")) == (False, True)
     assert first == second
+
+
+@pytest.mark.usefixtures("inside")
+def test_for_people_a_sandbox_says_that_no_money_moves() -> None:
+    done = typed("withdraw", "1.00", "--to", "bank")
+    assert re.fullmatch(r"payout \d+ of 1\.00 USD is requested, simulated: no money moves\n", done.out), done
 
 
 def test_a_key_ends_when_it_is_revoked(inside: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -229,6 +229,8 @@ def test_the_openapi_document_declares_every_body(exchange: Exchange) -> None:
     assert sorted(order["required"]) == ["contract", "price", "qty", "side"]
     routes = [(method, it) for methods in document["paths"].values() for method, it in methods.items()]
     assert [method for method, it in routes if ("requestBody" in it) != (method in {"post", "put", "patch"})] == []
+    page = exchange.http.get(f"{exchange.url}/v1/openapi")
+    assert page.json() == document, "a page for it would fetch scripts from strangers"
 
 
 def test_a_method_that_is_not_taken_is_told_which_are(ana: Member) -> None:

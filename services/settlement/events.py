@@ -152,7 +152,7 @@ def _open_order(state: State, number: int) -> rows.Order:
 def _filled(state: State, shard: Shard, at: Origin, index: int, event: ev.Filled) -> None:
     maker, taker = _open_order(state, event.maker_order), _open_order(state, event.taker_order)
     _check_fill(event, maker, taker)
-    released = shard.titles.fill(event)
+    cost, to_seller, to_buyer = shard.titles.fill(event)
     _trade(state, at, maker, event.qty, event.maker_leaves)
     _trade(state, at, taker, event.qty, event.taker_leaves)
     number, contract, buyer, seller = shard.number, event.contract, event.buyer, event.seller
@@ -162,9 +162,9 @@ def _filled(state: State, shard: Shard, at: Origin, index: int, event: ev.Filled
         index,
         "filled",
         (
-            (TRADING, number, buyer, USD, released.to_buyer - released.cost),
-            (TRADING, number, seller, USD, released.to_seller),
-            (ESCROW, number, contract, USD, released.cost - released.to_seller - released.to_buyer),
+            (TRADING, number, buyer, USD, to_buyer - cost),
+            (TRADING, number, seller, USD, to_seller),
+            (ESCROW, number, contract, USD, cost - to_seller - to_buyer),
             (TITLES, number, seller, contract, -minutes),
             (NOVATION, number, contract, contract, minutes),
             (NOVATION, number, contract, contract, -minutes),

@@ -11,8 +11,6 @@ from enum import IntEnum
 from operator import itemgetter
 from typing import Final, NamedTuple
 
-from msgspec import Struct
-
 from schemas.units import Micros, Millis
 
 USD: Final = 0
@@ -102,13 +100,16 @@ class Contradiction(Exception):
     """The log says one thing, our books another. Nothing may be settled before an operator has looked."""
 
 
-class Balance(Struct, gc=False):
-    """One balance while it is in memory."""
+class Balance:
+    """One balance while it is in memory. No Struct: slots are written several times as fast, and this is written all the time."""
 
-    amount: int
-    before: int = 0
-    """What it was when the batch began; meaningless unless `moved`."""
-    moved: bool = False
+    __slots__ = ("amount", "before", "moved")
+
+    def __init__(self, amount: int) -> None:
+        self.amount = amount
+        self.before = 0
+        """What it was when the batch began; meaningless unless `moved`."""
+        self.moved = False
 
 
 class Ledger:
@@ -139,11 +140,11 @@ class Ledger:
         balances, append = self._balances, self._postings.append
         usd = minutes = through_novation = contract = number = 0
         for kind, account_shard, ref, asset, amount in lines:
-            if amount == 0:
+            if not amount:
                 continue
             append((source, shard, seq, index, number, kind, account_shard, ref, asset, amount))
             number += 1
-            if asset == USD:
+            if not asset:  # USD
                 usd += amount
             else:
                 if contract != asset:

@@ -9,7 +9,6 @@ For each title, at every moment (C6): escrow = proceeds + gains + fees (if deliv
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
 
 from schemas.events import BackingSet, Filled, TitleCovered, TitleEnded, TitleMove
 from schemas.ids import contract_of
@@ -17,15 +16,6 @@ from schemas.units import Gpus, Micros, portion
 from services.settlement.changes import Changes
 from services.settlement.ledger import Contradiction
 from services.settlement.rows import Backing, Claim, Title
-
-
-class Released(NamedTuple):
-    """Cash of one fill, summed over its pieces."""
-
-    cost: Micros
-    """Paid by the buyer into escrow."""
-    to_seller: Micros
-    to_buyer: Micros
 
 
 class TitleBook:
@@ -56,8 +46,11 @@ class TitleBook:
 
     # --- A fill ------------------------------------------------------------------------------------------------
 
-    def fill(self, fill: Filled) -> Released:
-        """Apply every move of a fill. Raises Contradiction."""
+    def fill(self, fill: Filled) -> tuple[Micros, Micros, Micros]:
+        """Apply every move of a fill. Raises Contradiction.
+
+        Returns cash summed over the moves: what the buyer pays into escrow, what is released from it to the seller, to the buyer.
+        """
         net_all = fill.notional - fill.seller_fee
         fees_all = fill.seller_fee + fill.buyer_fee
         done = cost = to_seller = to_buyer = 0
@@ -81,7 +74,7 @@ class TitleBook:
             to_buyer += move.released_buyer
         if done != fill.qty:
             raise Contradiction(f"trade {fill.trade}: moves of {done} GPUs for a fill of {fill.qty}")
-        return Released(cost, to_seller, to_buyer)
+        return cost, to_seller, to_buyer
 
     def _sell(self, fill: Filled, move: TitleMove, fees: Micros) -> Title:
         """Rule 4: a new title, or a piece of one that the seller holds, goes to the buyer."""
@@ -326,7 +319,8 @@ class TitleBook:
 
     def _owe(self, account: int, contract: int, ground: int, qty: Gpus) -> None:
         """The obligor owes `qty` more (less) on a ground."""
-        row = self.backing.get(contract, {}).get((account, ground))
+        of_contract = self.backing.get(contract)
+        row = of_contract.get((account, ground)) if of_contract else None
         if row is None or row.owed + qty < 0:
             raise Contradiction(f"account {account} owes {qty} more in {contract} on ground {ground}, ours is {row}")
         row.owed += qty

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from schemas.ids import INDEX_BITS, LEG_BITS
 from schemas.units import BasisPoints, Gpus, Micros, Millis, Price
 from services.matching.literals import BUY
+from services.matching.native import mypyc_attr
 
 if TYPE_CHECKING:
     from mypy_extensions import i64
@@ -33,6 +34,7 @@ def key_of(order: i64) -> i64:
     return (order >> _OFFSET_SHIFT) + (order >> LEG_BITS & _INDEX_MASK) * _STRIDE
 
 
+@mypyc_attr(acyclic=True)
 class Order:
     """An order: on its way into a book, in it, or ended and remembered for the sake of its client id."""
 
@@ -78,6 +80,7 @@ class Order:
         """The next younger one."""
 
 
+@mypyc_attr(acyclic=True)
 class Level:
     """The orders at one price, oldest first."""
 

@@ -813,7 +813,6 @@ class Engine:
                     t.escrow,
                 )
             )
-            t.unlink()
         assert escrow + register.closed_escrow == register.escrow, f"C6: escrow of contract {contract.contract}"
         for number in sorted(register.positions):
             amount = register.positions[number].collateral
@@ -824,6 +823,7 @@ class Engine:
                 collateral += amount
                 self._out.append(ev.CollateralMoved(contract.contract, number, amount))
         self._out.append(ev.HourEnded(contract.contract, ended, register.escrow, collateral))
+        register.clear()
         del self.contracts[contract.contract]
 
     # --- views -----------------------------------------------------------------------------------------

@@ -16,10 +16,12 @@ from typing import Any, Final
 from schemas.events import TitleMove
 from schemas.units import BasisPoints, Gpus, Micros, promise_collateral
 from services.matching.literals import DECLARED, PROMISED
+from services.matching.native import mypyc_attr
 
 FORWARD_GROUNDS: Final = (DECLARED, PROMISED)
 
 
+@mypyc_attr(acyclic=True)
 class Title:
     """`qty` GPUs of one contract that an obligor owes and a holder has."""
 
@@ -83,11 +85,8 @@ class Title:
         """`Ground` on which it is owed."""
         return self.owing.ground
 
-    def unlink(self) -> None:
-        """It leaves its queues together with everything else in them."""
-        self.next_held = self.last_owed = self.next_owed = None
 
-
+@mypyc_attr(acyclic=True)
 class Held:
     """What one account holds in one contract, oldest first. Sold from the front."""
 
@@ -116,6 +115,12 @@ class Held:
         self.last = title
         self.qty += title.qty
 
+    def clear(self) -> None:
+        """All titles end at once."""
+        for title in list(self):
+            title.next_held = None
+        self.first = self.last = None
+
     def pop(self, title: Title) -> None:
         """The oldest, which is `title`, is sold."""
         assert title is self.first
@@ -133,6 +138,7 @@ class Held:
             self.last = piece
 
 
+@mypyc_attr(acyclic=True)
 class Backing:
     """What an account may owe in one contract on one ground, and what it owes, oldest first."""
 
@@ -169,6 +175,12 @@ class Backing:
             self.last.next_owed = title
         self.last = title
         self.owed_qty += title.qty
+
+    def clear(self) -> None:
+        """All titles end at once."""
+        for title in list(self):
+            title.last_owed = title.next_owed = None
+        self.first = self.last = None
 
     def insert(self, rest: Title, piece: Title) -> None:
         """A piece of `rest`, in no queue of an obligor, takes its place right behind it: what is owed stays the same."""
@@ -212,6 +224,7 @@ class Backing:
         title.last_owed = title.next_owed = None
 
 
+@mypyc_attr(acyclic=True)
 class Position:
     """One account in one contract."""
 
@@ -266,6 +279,13 @@ class Register:
         if position is None:
             position = self.positions[account] = Position(account)
         return position
+
+    def clear(self) -> None:
+        """The hour has ended, and its titles with it: nothing refers in circles any more."""
+        for position in self.positions.values():
+            position.held.clear()
+            position.declared.clear()
+            position.promised.clear()
 
     def titles(self) -> list[Title]:
         """What somebody holds, by number."""

@@ -196,6 +196,28 @@ def test_at_its_end_titles_and_collateral_leave_the_shard_and_the_hour_is_gone()
     assert market.said() == ["ana is refused: unknown_contract"]
 
 
+def test_titles_of_an_ended_hour_hold_on_to_nothing() -> None:
+    """Titles that refer to each other in a circle would stay for ever: in production nobody looks for circles."""
+    market = Market.given(promises={"mike": 5}).when("""
+        carl sells 2 at 2.00
+        mike sells 3 at 2.00
+        ana buys 5 at 2.00
+        ana sells 3 at 2.10
+        mike buys 1 at 2.10
+        bert buys 2 at 2.10
+    """)
+    register = market.engine.contracts[market.contract()].register
+    titles, positions = register.titles(), list(register.positions.values())
+    queues = [queue for p in positions for queue in (p.held, p.declared, p.promised)]
+    assert sum(1 for title in titles if title.next_held or title.last_owed or title.next_owed) >= 3
+    assert sum(1 for queue in queues if queue.first or queue.last) >= 4
+
+    market.wait(to_ms=END_MS)
+
+    assert [title for title in titles if title.next_held or title.last_owed or title.next_owed] == []
+    assert [queue for queue in queues if queue.first or queue.last] == []
+
+
 def test_an_hour_in_which_nothing_happened_ends_with_nothing() -> None:
     market = Market.given()
     at = market.contract()

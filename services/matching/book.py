@@ -24,14 +24,16 @@ _STRIDE: Final = 0x9E3779B97F
 """Golden section of 2⁴⁰: its multiples lie far apart, whatever power of 2 they are taken modulo."""
 
 
-def key_of(order: i64) -> i64:
+def key_of(order: int) -> i64:
     """Order id → key for a dict of orders of one shard.
 
     An id ends in zeros, and Python looks where a number's last bits say: with ids as keys it looks eight times to find an
     order. Keys of one index rise by one from record to record, and those of one record are `_STRIDE` apart. Ids that differ
     in shard or leg may have one key: whoever asks with a foreign id compares.
     """
-    return (order >> _OFFSET_SHIFT) + (order >> LEG_BITS & _INDEX_MASK) * _STRIDE
+    offset: i64 = order >> _OFFSET_SHIFT
+    index: i64 = order >> LEG_BITS & _INDEX_MASK
+    return offset + index * _STRIDE
 
 
 @mypyc_attr(acyclic=True)

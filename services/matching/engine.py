@@ -165,7 +165,7 @@ class Engine:
         while self.due and self.due[0][0] <= self.time_ms:
             self._moment(*heappop(self.due)[1:])
         self._forget_ids()
-        for index, command in enumerate(commands):
+        for index, command in enumerate(list(commands)):  # a list is what a compiled build walks fastest
             if type(command) is PlaceOrder:
                 self._place(index, command)
             elif type(command) is CancelOrder:
@@ -465,7 +465,7 @@ class Engine:
         """It rests no more; its client id too goes, when its window is over."""
         del self.orders[key_of(order.order)]
         account.open_orders -= 1
-        if order.client_id and not self._young(order):
+        if not self._young(order) and order.client_id:
             del account.client_ids[order.client_id]
 
     def _young(self, known: Order) -> bool:
@@ -500,8 +500,6 @@ class Engine:
         return None
 
     def _resting(self, number: int) -> Order | None:
-        if not 0 < number <= NEED_MAX:
-            return None
         order = self.orders.get(key_of(number))
         return order if order is not None and order.order == number else None
 

@@ -38,7 +38,13 @@ def settle(state: State, record: EventsRecord) -> None:
     shard = state.shards[record.shard]
     origin = Origin(EVENT, record.shard, record.seq, record.time_ms)
     for index, event in enumerate(record.events):
-        _settle(state, shard, origin, index, event)
+        # Nearly all events are of these two types, and a look at the type costs a tenth of a `case`.
+        if type(event) is ev.Filled:
+            _filled(state, shard, origin, index, event)
+        elif type(event) is ev.OrderAccepted:
+            _order_accepted(state, origin, event)
+        else:
+            _settle(state, shard, origin, index, event)
 
 
 def _settle(state: State, shard: Shard, at: Origin, index: int, event: ev.Event) -> None:

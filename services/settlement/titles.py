@@ -334,7 +334,10 @@ class TitleBook:
 
     def _put(self, title: Title) -> None:
         self.titles[title.title] = title
-        self.of_contract.setdefault(title.contract, set()).add(title.title)
+        of_contract = self.of_contract.get(title.contract)
+        if of_contract is None:
+            of_contract = self.of_contract[title.contract] = set()
+        of_contract.add(title.title)
 
     def _changed(self, title: Title) -> None:
         self._changes.titles.change((title.contract, title.title), title)

@@ -64,6 +64,15 @@ NEED_MAX: Final = 2**63 - 1
 HOUR_ENDED, RUNNING_CLOSED, GATE_CLOSED, LISTED = range(4)
 """Kinds of moments, in the order of those due at the same time."""
 
+# As constants, what is used for every command: a compiled build looks other modules' names up each time.
+_astuple: Final = astuple
+_PlaceOrder: Final = PlaceOrder
+_CancelOrder: Final = CancelOrder
+_CancelAccepted: Final = CancelAccepted
+_Filled: Final = Filled
+_OrderAccepted: Final = OrderAccepted
+_OrderCancelled: Final = OrderCancelled
+
 
 class WrongStart(Exception):
     """The first record of the shard is not `StartShard`, alone, at offset 0."""
@@ -166,9 +175,9 @@ class Engine:
             self._moment(*heappop(self.due)[1:])
         self._forget_ids()
         for index, command in enumerate(list(commands)):  # a list is what a compiled build walks fastest
-            if type(command) is PlaceOrder:
+            if type(command) is _PlaceOrder:
                 self._place(index, command)
-            elif type(command) is CancelOrder:
+            elif type(command) is _CancelOrder:
                 self._cancel(index, command)
             else:
                 self._other(index, command, stamp_ms)
@@ -243,7 +252,7 @@ class Engine:
 
     def _place(self, index: int, command: PlaceOrder) -> None:
         # All values in one call, and as they came: a compiled build would ask for each by its name, and box what it says.
-        account_no, contract_no, side, qty, price, tif, flags, client_id, valid_until_ms, expires_ms = astuple(command)
+        account_no, contract_no, side, qty, price, tif, flags, client_id, valid_until_ms, expires_ms = _astuple(command)
         account, contract = self.accounts.get(account_no), self.contracts.get(contract_no)
         number = order_id(self.shard, self.offset, index)
         order = Order(number, self.time_ms, account_no, client_id, contract_no, side, qty, price, tif, flags)
@@ -261,7 +270,7 @@ class Engine:
         rates = contract.listed.bid_bp if order.side == BUY else contract.listed.ask_bp
         order.maker_bp, order.taker_bp = maker_bp, taker_bp = rates
         self._out.append(
-            OrderAccepted(
+            _OrderAccepted(
                 index, number, account_no, contract_no, side, qty, price, tif, flags, client_id, maker_bp, taker_bp
             )
         )  # fmt: skip
@@ -409,7 +418,7 @@ class Engine:
         assert buyer.cash >= buyer.holds + buyer.collateral, f"M3: account {buyer.account} pays more than it has"
         self.trade_last += 1
         self._out.append(
-            Filled(
+            _Filled(
                 self.trade_last,
                 contract.contract,
                 price,
@@ -444,7 +453,7 @@ class Engine:
         account.open_orders += 1
 
     def _cancelled(self, order: Order, qty: Gpus, reason: int) -> None:
-        self._out.append(OrderCancelled(order.order, order.account, order.contract, qty, reason))
+        self._out.append(_OrderCancelled(order.order, order.account, order.contract, qty, reason))
 
     def _cancel_resting(self, order: Order, reason: int) -> None:
         """Take a resting order out of its book."""
@@ -483,7 +492,8 @@ class Engine:
                 self.accounts[known.account].client_ids.pop(known.client_id, None)
 
     def _cancel(self, index: int, command: CancelOrder) -> None:
-        account_no, number, client_id, valid_until_ms = astuple(command)
+        valid_until_ms: Millis
+        account_no, number, client_id, valid_until_ms = _astuple(command)
         if self.time_ms > valid_until_ms:
             return self._reject(index, account_no, Code.TOO_LATE, client_id)
         if valid_until_ms > self.time_ms + VALIDITY_MS_MAX:
@@ -495,7 +505,7 @@ class Engine:
         if order is None or order.level is None or order.account != account.account:
             return self._reject(index, account_no, Code.UNKNOWN_ORDER, client_id)
         # From here on it cannot be refused.
-        self._out.append(CancelAccepted(index, account_no, order.order))
+        self._out.append(_CancelAccepted(index, account_no, order.order))
         self._cancel_resting(order, ASKED)
         return None
 

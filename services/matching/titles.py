@@ -19,6 +19,8 @@ from services.matching.literals import DECLARED, PROMISED
 from services.matching.native import mypyc_attr
 
 FORWARD_GROUNDS: Final = (DECLARED, PROMISED)
+_TitleMove: Final = TitleMove
+"""As a constant: a compiled build looks other modules' names up each time."""
 
 
 @mypyc_attr(acyclic=True)
@@ -345,12 +347,12 @@ class Register:
             title = Title(number, owing, buying.held, k, minutes, cost, net, cost)
             buying.held.append(title)
             owing.append(title)
-            return TitleMove(0, number, owing.ground, k, net, cost, 0)
+            return _TitleMove(0, number, owing.ground, k, net, cost, 0)
         closes: Any = target.number
         ended, released = self._close(target, k, cost, cost, net, None)
         owing.append(ended)
         closed: Any = closes if ended is target else ended.number
-        return TitleMove(0, number, owing.ground, k, net, cost, 0, closes, closed, released)
+        return _TitleMove(0, number, owing.ground, k, net, cost, 0, closes, closed, released)
 
     def _resell(
         self,
@@ -387,7 +389,7 @@ class Register:
                 title = Title(number, owing, buying.held, k, source.minutes, escrow, proceeds, cost)
                 owing.insert(source, title)
             buying.held.append(title)
-            return TitleMove(sold, number, 0, k, net, cost, released_seller)
+            return _TitleMove(sold, number, 0, k, net, cost, released_seller)
         if target is source:
             # The buyer's own promise comes back to him: nobody owes and nobody holds it any more.
             released = self._release(proceeds, cost)
@@ -396,7 +398,7 @@ class Register:
                 owing.remove(source)
             else:
                 owing.owed_qty -= k
-            return TitleMove(sold, number, 0, k, net, cost, released_seller, number, number, released)
+            return _TitleMove(sold, number, 0, k, net, cost, released_seller, number, number, released)
         closes: Any = target.number
         ended, released = self._close(target, k, cost, escrow, proceeds, source if whole else None)
         if not whole:
@@ -404,7 +406,7 @@ class Register:
         elif ended is target:
             owing.replace(source, ended)
         closed: Any = closes if ended is target else ended.number
-        return TitleMove(sold, number, 0, k, net, cost, released_seller, closes, closed, released)
+        return _TitleMove(sold, number, 0, k, net, cost, released_seller, closes, closed, released)
 
     def _close(
         self, target: Title, k: Gpus, cost: Micros, escrow: Micros, proceeds: Micros, given: Title | None

@@ -11,12 +11,13 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 from schemas.ids import INDEX_BITS, LEG_BITS
-from schemas.units import BasisPoints, Gpus, Micros, Millis, Price
+from schemas.units import Gpus, Micros, Millis, Price
 from services.matching.literals import BUY
 from services.matching.native import mypyc_attr
+from services.matching.titles import Position
 
 if TYPE_CHECKING:
-    from mypy_extensions import i64
+    from mypy_extensions import i16, i64
 
 _OFFSET_SHIFT: Final = INDEX_BITS + LEG_BITS
 _INDEX_MASK: Final = (1 << INDEX_BITS) - 1
@@ -42,7 +43,7 @@ class Order:
 
     __slots__ = (
         "accepted_ms", "account", "after", "before", "client_id", "contract", "flags", "hold", "leaves", "level",
-        "maker_bp", "order", "price", "qty", "side", "taker_bp", "tif",
+        "maker_bp", "order", "position", "price", "qty", "side", "taker_bp", "tif",
     )  # fmt: skip
 
     def __init__(
@@ -70,10 +71,13 @@ class Order:
         self.tif = tif
         self.flags = flags
         self.leaves: Gpus = qty
-        self.maker_bp: BasisPoints = 0
-        self.taker_bp: BasisPoints = 0
+        self.maker_bp: i16 = 0
+        self.taker_bp: i16 = 0
+        """Frozen at acceptance. Rates are at most 1,000 basis points: two bytes each in a compiled build."""
         self.hold: Micros = 0
         """Cash held for a bid's leaves; 0 for an ask."""
+        self.position: Position | None = None
+        """What an ask sells from; a bid has none."""
         self.level: Level | None = None
         """Where it rests; None: it does not."""
         self.before: Order | None = None

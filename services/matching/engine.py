@@ -341,7 +341,7 @@ class Engine:
             if need > have:
                 return Code.INSUFFICIENT_FUNDS, need, have
         else:
-            position = contract.register.positions.get(order.account)
+            position = order.position = contract.register.positions.get(order.account)
             free = position.capacity() - position.open_asks if position is not None else 0
             if qty > free:
                 return Code.INSUFFICIENT_BACKING, qty, max(0, free)
@@ -379,7 +379,7 @@ class Engine:
                 if not taker.flags & CANCEL_OLDEST:
                     self._cancelled(taker, taker.leaves, int(Reason.SELF_TRADE_NEWEST))
                     return True
-                self._cancel_resting(maker, int(Reason.SELF_TRADE_OLDEST))
+                self._cancel_resting(maker, maker_account, int(Reason.SELF_TRADE_OLDEST))
                 continue
             self._fill(contract, maker, maker_account, taker, account)
             if not maker.leaves:
@@ -400,16 +400,19 @@ class Engine:
             buyer, seller = taker_account, maker_account
             buyer_fee = fee(notional, taker.taker_bp)
             seller_fee = fee(notional, maker.maker_bp)
+            selling = maker.position
+            assert selling is not None
+            selling.open_asks -= qty
         else:
             buyer, seller = maker_account, taker_account
             buyer_fee = fee(notional, maker.maker_bp)
             seller_fee = fee(notional, taker.taker_bp)
+            selling = taker.position
+            assert selling is not None
             hold = hold_of(contract.listed, price, maker_leaves) if maker_leaves else 0
             buyer.holds += hold - maker.hold
             maker.hold = hold
-        buying, selling = register.of(buyer.account), register.of(seller.account)
-        if seller is maker_account:
-            selling.open_asks -= qty
+        buying = register.of(buyer.account)
         moves = register.trade(buying, selling, qty, 60, notional - seller_fee, seller_fee + buyer_fee, self.title_last)
         self.title_last = register.title_last
         buyer.cash -= register.paid
@@ -445,7 +448,8 @@ class Engine:
             assert account.holds + account.collateral <= account.cash, f"M3: hold of account {order.account}"
             contract.bids.add(order)
         else:
-            position = contract.register.positions[order.account]
+            position = order.position
+            assert position is not None
             position.open_asks += order.leaves
             assert position.open_asks <= position.capacity(), f"C2: asks of account {order.account}"
             contract.asks.add(order)
@@ -455,17 +459,17 @@ class Engine:
     def _cancelled(self, order: Order, qty: Gpus, reason: int) -> None:
         self._out.append(_OrderCancelled(order.order, order.account, order.contract, qty, reason))
 
-    def _cancel_resting(self, order: Order, reason: int) -> None:
+    def _cancel_resting(self, order: Order, account: Account, reason: int) -> None:
         """Take a resting order out of its book."""
         contract = self.contracts[order.contract]
-        account = self.accounts[order.account]
         leaves, order.leaves = order.leaves, 0
         if order.side == BUY:
             account.holds -= order.hold
             order.hold = 0
             contract.bids.remove(order)
         else:
-            contract.register.positions[order.account].open_asks -= leaves
+            assert order.position is not None
+            order.position.open_asks -= leaves
             contract.asks.remove(order)
         self._gone(order, account)
         self._cancelled(order, leaves, reason)
@@ -506,7 +510,7 @@ class Engine:
             return self._reject(index, account_no, Code.UNKNOWN_ORDER, client_id)
         # From here on it cannot be refused.
         self._out.append(_CancelAccepted(index, account_no, order.order))
-        self._cancel_resting(order, ASKED)
+        self._cancel_resting(order, account, ASKED)
         return None
 
     def _resting(self, number: int) -> Order | None:
@@ -681,7 +685,7 @@ class Engine:
         if position.open_asks <= position.capacity():
             return
         for order in reversed([order for order in contract.asks if order.account == account]):
-            self._cancel_resting(order, int(Reason.BACKING_LOWERED))
+            self._cancel_resting(order, self.accounts[account], int(Reason.BACKING_LOWERED))
             if position.open_asks <= position.capacity():
                 return
 
@@ -794,7 +798,7 @@ class Engine:
     def _close_gate(self, contract: Contract) -> None:
         contract.forward = False
         for order in [*contract.bids, *contract.asks]:
-            self._cancel_resting(order, int(Reason.GATE_CLOSED))
+            self._cancel_resting(order, self.accounts[order.account], int(Reason.GATE_CLOSED))
         for account in sorted(contract.register.positions):
             position = contract.register.positions[account]
             position.declared.qty = position.promised.qty = 0

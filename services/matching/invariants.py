@@ -90,6 +90,9 @@ def _check_asks(contract: Contract) -> None:
     asks: Counter[int] = Counter()
     for order in contract.asks:
         asks[order.account] += order.leaves
+        assert order.position is contract.register.positions[order.account], (
+            f"C2: ask {order.order} sells from elsewhere"
+        )
     for account, position in contract.register.positions.items():
         assert asks[account] == position.open_asks, f"C2: open asks of {account}"
         assert position.open_asks <= position.capacity() or not contract.forward, f"C2: account {account}"

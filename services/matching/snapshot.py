@@ -176,7 +176,8 @@ def _load_orders(engine: Engine, contract: Contract, orders: list[Any]) -> None:
             owner.holds += order.hold
             contract.bids.add(order)
         else:
-            contract.register.of(account).open_asks += leaves
+            order.position = contract.register.of(account)
+            order.position.open_asks += leaves
             contract.asks.add(order)
         owner.open_orders += 1
         engine.orders[key_of(number)] = order

@@ -5,7 +5,8 @@ transaction. It knows its rows beforehand: nothing is decoded, checked, projecte
 
 Ours: settlement's own reader, state and store, over records in memory; one batch is on its way to the database while the next
 is made. Timed, on the wall clock: from the first record to the end of the last transaction. Both on uvloop, without automatic
-garbage collection, as the process runs. `cpu_us_*` in the line: this process's own processor time per fill, without Postgres's.
+garbage collection, as the process runs. In the line, processor time per fill: `cpu_us_*` of this process, `postgres_us_*` of the
+database's. The ratio is about wall time: on a machine that has other work the two halves of ours cannot overlap.
 
 Afterwards the last records come again and change nothing; sums, fees and fills are read from the tables.
 """
@@ -18,6 +19,7 @@ import statistics
 import time
 from collections.abc import Iterator
 from itertools import count
+from pathlib import Path
 
 import asyncpg
 import msgspec
@@ -138,18 +140,40 @@ class Settling:
             yield batch
 
 
-async def ours(settling: Settling) -> tuple[float, float]:
-    """Seconds by the clock, and of our own processor time."""
-    Collector().freeze()
-    start, start_own = time.perf_counter(), time.process_time()
-    await settle(settling)
-    elapsed, own = time.perf_counter() - start, time.process_time() - start_own
+class Meter:
+    """Seconds of what happens inside: on the clock, of our own processor time, and of the database's processes."""
+
+    def __init__(self, pool: asyncpg.Pool) -> None:
+        self._pool = pool
+        self.seconds: tuple[float, ...] = ()
+
+    async def __aenter__(self) -> None:
+        Collector().freeze()
+        self._before = (await self._postgres(), time.process_time(), time.perf_counter())
+
+    async def __aexit__(self, *_: object) -> None:
+        clock, own = time.perf_counter(), time.process_time()
+        after = (await self._postgres(), own, clock)
+        self.seconds = tuple(now - then for now, then in zip(after, self._before, strict=True))
+
+    async def _postgres(self) -> float:
+        pids = await self._pool.fetch("SELECT pid FROM pg_stat_activity WHERE datname = current_database()")
+        return sum(processor_s(row["pid"]) for row in pids)
+
+
+def processor_s(pid: int) -> float:
+    """Processor time of a process of this machine, as Linux counts it."""
+    return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e9
+
+
+async def ours(settling: Settling, meter: Meter) -> None:
+    async with meter:
+        await settle(settling)
     # A log may bring records twice.
     again = settling.log.records[-20:]
     first = len(settling.log.records)
     settling.log.records += [record._replace(offset=first + n) for n, record in enumerate(again)]
     await settle(settling)
-    return elapsed, own
 
 
 async def settle(settling: Settling) -> None:
@@ -159,20 +183,17 @@ async def settle(settling: Settling) -> None:
     await settling.store.flush()
 
 
-async def peer(settling: Settling, dsn: str) -> tuple[float, float]:
-    """The same of the peer."""
+async def peer(settling: Settling, meter: Meter, dsn: str) -> None:
     batches: list[Batch] = [batch async for batch in settling.batches()]
     connection = await asyncpg.connect(dsn)
     balances = BalanceWriter()
-    Collector().freeze()
-    start, start_own = time.perf_counter(), time.process_time()
-    for batch in batches:
-        async with connection.transaction():
-            await connection.copy_records_to_table("postings", schema_name="settlement", records=batch.posted.postings)
-            await balances.write(connection, batch.posted.balances)
-    elapsed, own = time.perf_counter() - start, time.process_time() - start_own
+    async with meter:
+        for batch in batches:
+            postings = batch.posted.postings
+            async with connection.transaction():
+                await connection.copy_records_to_table("postings", schema_name="settlement", records=postings)
+                await balances.write(connection, batch.posted.balances)
     await connection.close()
-    return elapsed, own
 
 
 async def side(name: str) -> None:
@@ -183,12 +204,14 @@ async def side(name: str) -> None:
     settling = Settling(store)
     await settling.open()
     settling.trade()
-    elapsed, own = await (ours(settling) if name == "ours" else peer(settling, dsn))
+    meter = Meter(pool)
+    await (ours(settling, meter) if name == "ours" else peer(settling, meter, dsn))
+    postgres, own, elapsed = meter.seconds
     fills = settling.log.fills
     await check(pool, fills, projected=name == "ours")
     store.close()
     await pool.close()
-    done(len(fills) / elapsed, fills=len(fills), cpu_us=own / len(fills) * 1e6)
+    done(len(fills) / elapsed, fills=len(fills), cpu_us=own / len(fills) * 1e6, postgres_us=postgres / len(fills) * 1e6)
 
 
 async def check(pool: asyncpg.Pool, fills: list[Filled], *, projected: bool) -> None:
@@ -222,11 +245,12 @@ def main() -> None:
 
         mine, theirs = rounds("settlement", given.rounds, run)
         (fills,) = {run["fills"] for run in (*mine, *theirs)}
-        own = {
-            f"cpu_us_{name}": round(statistics.median(run["cpu_us"] for run in runs), 1)
+        spent = {
+            f"{what}_{name}": round(statistics.median(run[what] for run in runs), 1)
+            for what in ("cpu_us", "postgres_us")
             for name, runs in (("ours", mine), ("peer", theirs))
         }
-        report("settlement", "fills/s", mine, theirs, fills=fills, **own)
+        report("settlement", "fills/s", mine, theirs, fills=fills, **spent)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Builds this project once more, into var/compiled, with the engine's pure modules compiled by mypyc.
 #
-# The same sources (tool.hatch.build.targets.wheel.hooks.mypyc in pyproject.toml names them), the same bytes said, about
-# twice as fast. Whatever is started with PYTHONSAFEPATH=1 and PYTHONPATH=var/compiled uses it.
+# The same sources (tool.hatch.build.targets.wheel.hooks.mypyc in pyproject.toml names them), the same bytes said, three
+# to four times as fast. Whatever is started with PYTHONSAFEPATH=1 and PYTHONPATH=var/compiled uses it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

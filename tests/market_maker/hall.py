@@ -40,6 +40,7 @@ from services.market_maker.exchange import (
     Unknown,
 )
 from services.market_maker.quoting import Terms
+from services.matching.book import key_of
 from services.matching.engine import Engine
 from services.runtime.log import Clock
 
@@ -233,7 +234,7 @@ class Hall:
         return Accepted()
 
     def _leaves(self, number: int) -> int:
-        order = self.engine.orders.get(number)
+        order = self.engine.orders.get(key_of(number))
         return order.leaves if order else 0
 
     def _symbol(self, contract: int) -> str:

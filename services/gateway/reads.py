@@ -322,12 +322,15 @@ class Reads:
     async def positions(self, account: int) -> list[http.PositionAnswer]:
         """Hours held and owed that are not settled, by contract."""
         rows = await self._database.fetch(
-            "SELECT t.contract, coalesce(c.phase, 'ended') AS phase,"
+            # Titles are kept for ever. The array has them looked up by contract: a plain join reads them all.
+            "SELECT t.contract, c.phase,"
             " sum(CASE WHEN holder = $1 THEN qty ELSE 0 END) AS held, sum(CASE WHEN obligor = $1 THEN qty ELSE 0 END) AS owed,"
             " sum(CASE WHEN holder = $1 THEN cost ELSE 0 END) AS cost,"
             " sum(CASE WHEN obligor = $1 THEN proceeds ELSE 0 END) AS proceeds"
-            " FROM settlement.titles t LEFT JOIN settlement.contracts c USING (contract)"
-            " WHERE (holder = $1 OR obligor = $1) AND t.state IN ('live', 'ended') GROUP BY t.contract, c.phase"
+            " FROM settlement.titles t JOIN settlement.contracts c USING (contract)"
+            " WHERE t.contract = ANY(ARRAY(SELECT contract FROM settlement.contracts WHERE NOT paid_out))"
+            " AND (holder = $1 OR obligor = $1) AND t.state IN ('live', 'ended')"
+            " GROUP BY t.contract, c.phase"
             " ORDER BY (t.contract & 16777215), t.contract",
             account,
         )

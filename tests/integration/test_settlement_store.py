@@ -14,6 +14,8 @@ import pytest
 
 from schemas import requests as rq
 from schemas.commands import Role
+from services.gateway.database import Database
+from services.gateway.reads import Classes, Reads
 from services.runtime.postgres import migrate, migrate_runtime, open_pool
 from services.settlement import rows
 from services.settlement.__main__ import MIGRATIONS
@@ -259,6 +261,26 @@ async def test_what_is_over_is_recalled_by_its_key(store: PostgresStore, batches
     assert found.requests == market.store.digests(["open-ana"])
     assert found.deposits == {("simulated-faucet", "ana")}
     assert {key: row.undelivered for key, row in found.deliveries.items()} == {(CONTRACT, 1): 7, (CONTRACT, 0): 7}
+
+
+async def test_a_position_lasts_until_its_delivery_is_settled(
+    pool: asyncpg.Pool, store: PostgresStore, batches: list[Batch]
+) -> None:
+    """As members read it: hours held and owed, in the hour and after it, and none once all of it is paid."""
+    market = Market("ana bob")
+    reads = Reads(database := Database(pool), Classes(database))
+    market.trade("ana sells 2 to bob at 2.00")
+    seen = []
+    for step in (lambda: None, market.end_hour, lambda: market.deliver("all", 7)):
+        step()
+        await store_all(store, batches)
+        found = [await reads.positions(market.numbers[name]) for name in ("ana", "bob")]
+        seen.append([[(each.phase, each.held, each.owed) for each in positions] for positions in found])
+    assert seen == [
+        [[("forward", 0, 2)], [("forward", 2, 0)]],
+        [[("ended", 0, 2)], [("ended", 2, 0)]],
+        [[], []],
+    ]
 
 
 async def test_no_request_stops_the_store(pool: asyncpg.Pool, store: PostgresStore, batches: list[Batch]) -> None:

@@ -42,7 +42,7 @@ class Hall:
         self.commands, self.events = (Topic(self.world, name, 0, may_repeat=False) for name in ("commands", "events"))
         self.answers: list[Answer] = []
         self.world.spawn("gateway", self.serve())
-        self.run(lambda: bool(self.commands.records))
+        self.world.run(lambda: bool(self.commands.records))
 
     async def serve(self) -> None:
         progress = Progress(Database(SimPool(SimDatabase(self.world))), 1)
@@ -52,15 +52,6 @@ class Hall:
             group.create_task(door.write())
             group.create_task(door.read())
             self.answers.append(await door.submit(ORDER))
-
-    def run(self, until) -> None:
-        while not until():
-            assert self.world.step()
-
-    def run_ms(self, duration_ms: int) -> None:
-        passed: list[bool] = []
-        self.world.later(duration_ms, lambda: passed.append(True))
-        self.run(lambda: bool(passed))
 
     def said(self) -> list[Sealed]:
         frame = decode_frame(self.commands.records[0].value)
@@ -80,10 +71,10 @@ def test_an_order_is_answered_with_all_its_fills_however_its_output_is_cut(
     *earlier, last = hall.said()
     for one in earlier:
         hall.land(one)
-        hall.run_ms(50)
+        hall.world.run_ms(50)
     assert hall.answers == []
     hall.land(last)
-    hall.run(lambda: bool(hall.answers))
+    hall.world.run(lambda: bool(hall.answers))
     assert hall.answers == [Answer(last.seq, 5_000, OUTPUT[0], tuple(OUTPUT[1:]))]
 
 
@@ -95,5 +86,5 @@ def test_a_stale_writer_s_repeats_change_no_answer(monkeypatch: pytest.MonkeyPat
     assert len(said) == len(OUTPUT)
     for one in [*said[:4], *said[:3], *said[2:]]:
         hall.land(one)
-    hall.run(lambda: bool(hall.answers))
+    hall.world.run(lambda: bool(hall.answers))
     assert hall.answers[0].effects == tuple(OUTPUT[1:])

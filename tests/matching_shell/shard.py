@@ -85,9 +85,7 @@ class SimShard:
 
     def run_ms(self, duration_ms: int) -> None:
         """Let so much time pass."""
-        passed: list[bool] = []
-        self.world.later(duration_ms, lambda: passed.append(True))
-        self.run(lambda: bool(passed), duration_ms + 1_000)
+        self.run(self.world.passed(duration_ms), duration_ms + 1_000)
 
     def end_of(self, process: Process, ms_max: int = 60_000) -> BaseException:
         """The exception that a process ends with."""

@@ -30,24 +30,18 @@ class Room:
 
         return self.world.spawn("reader", run())
 
-    def run_ms(self, duration_ms: int) -> None:
-        passed: list[bool] = []
-        self.world.later(duration_ms, lambda: passed.append(True))
-        while not passed:
-            assert self.world.step()
-
 
 def test_a_read_waits_says_so_and_goes_on() -> None:
     room = Room()
     room.topic.faults.offline = True
     bounds, records = room.ask(room.log.bounds()), room.ask(room.log.read(0))
-    room.run_ms(30_000)
+    room.world.run_ms(30_000)
     assert bounds.alive
     assert records.alive
     assert room.service.status.values["waiting_for"] == "kafka"
     assert "the broker is away" in str(room.service.status.values["last_error"])
     room.topic.faults.offline = False
-    room.run_ms(6_000)
+    room.world.run_ms(6_000)
     assert sorted(map(repr, room.told)) == sorted(map(repr, [(0, 1), room.topic.records]))
     assert room.service.status.values["waiting_for"] == ""
 
@@ -61,5 +55,5 @@ def test_what_waiting_does_not_mend_is_raised_at_once(question, error: type[LogE
     room = Room()
     room.topic.faults.offline = error is WriteUnknown
     process = room.ask(question(room.log))
-    room.run_ms(2_000)
+    room.world.run_ms(2_000)
     assert isinstance(process.ended, error)

@@ -26,7 +26,7 @@ class Two:
             Topic(self.world, name, 0, may_repeat=False) for name in ("events", "requests", "delivery")
         )
         self.first, self.second = (self.world.spawn(name, self.life()) for name in ("first", "second"))
-        self.run_ms(100)
+        self.world.run_ms(100)
 
     async def life(self) -> None:
         logs = Logs([self.events.log()], self.requests.log(), self.delivery.log(), None, None)
@@ -42,11 +42,6 @@ class Two:
         """The shard's first record."""
         (sealed,) = seal(0, 0, CHAIN_START, 0, 1_000, Frame(WRITER_SETTLEMENT, 1, ()), [event])
         self.events.land([Outgoing(sealed.body, [*sealed.headers, epoch_header(1)])])
-
-    def run_ms(self, duration_ms: int) -> None:
-        until_ms = self.world.now_ms + duration_ms
-        while self.world.now_ms < until_ms:
-            assert self.world.step()
 
     def end_of(self, process: Process) -> BaseException | str | None:
         until_ms = self.world.now_ms + 60_000
@@ -73,9 +68,9 @@ def test_one_that_was_stopped_and_overtaken_is_no_reason_to_halt(overtaken: str)
     two = Two()
     two.world.stop(two.second)
     two.ask("ana")
-    two.run_ms(500)
+    two.world.run_ms(500)
     two.say(AccountSet(0, 1, 1, 1, 0, 0))
-    two.run_ms(500)
+    two.world.run_ms(500)
     if overtaken == "by an archive":
         two.events.cut(1)
     two.world.resume(two.second)

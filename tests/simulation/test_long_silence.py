@@ -32,21 +32,12 @@ class Street:
         for client in self.exchange.clients:
             self.world.kill(client)
         self.line = Line(self.exchange, self.world.chance("line"))
-        self.run(self.exchange.has_opened)
-        self.run_ms(2_000)
+        self.world.run(self.exchange.has_opened)
+        self.world.run_ms(2_000)
         hour = self.exchange.market_ms() // MS_PER_HOUR + 5
         self.order = http.OrderRequest(
             contract=format_symbol("SIM.1", hour), side="buy", qty=1, price="0.002", tif="ioc", client_order_id="once"
         )
-
-    def run(self, until: Callable[[], bool]) -> None:
-        while not until():
-            assert self.world.step()
-
-    def run_ms(self, duration_ms: int) -> None:
-        passed: list[bool] = []
-        self.world.later(duration_ms, lambda: passed.append(True))
-        self.run(lambda: bool(passed))
 
     def ask(self, run: Callable[[Gateway], Coroutine[Any, Any, Any]]) -> Any:
         """What a gateway answers, an ApiError, or LOST."""
@@ -56,7 +47,7 @@ class Street:
             told.append(await self.line.ask(run))
 
         self.world.spawn("member", ask())
-        self.run(lambda: bool(told))
+        self.world.run(lambda: bool(told))
         return told[0]
 
     def place(self) -> Any:
@@ -95,27 +86,27 @@ def test_an_order_sent_into_the_silence_is_one_order_whenever_it_is_asked_again(
     stopped = street.stop_matching()
     assert is_open(street.place())
     for _ in range(20):
-        street.run_ms(5_000)
+        street.world.run_ms(5_000)
         told = street.place()
         assert is_open(told) or told.code == "not_ready"
     assert told.code == "not_ready", "what is refused is not on its way"
     for process in stopped:
         street.world.resume(process)
-    street.run(lambda: isinstance(street.place(), http.OrderAnswer))
+    street.world.run(lambda: isinstance(street.place(), http.OrderAnswer))
     assert len(street.orders()) == 1
 
 
 def test_a_gateway_that_has_just_begun_knows_of_the_silence(street: Street) -> None:
     """It looks at the newest record there is."""
     stopped = street.stop_matching()
-    street.run_ms(40_000)
+    street.world.run_ms(40_000)
     for name in [name for name in street.exchange.running if name.startswith("gateway")]:
         street.world.kill(street.exchange.running[name])
-    street.run(lambda: len(street.exchange.open_gateways) == 2)
+    street.world.run(lambda: len(street.exchange.open_gateways) == 2)
     assert street.place().code == "not_ready"
     for process in stopped:
         street.world.resume(process)
-    street.run_ms(5_000)
+    street.world.run_ms(5_000)
     assert isinstance(street.place(), http.OrderAnswer)
 
 
@@ -123,13 +114,13 @@ def test_the_status_says_whether_orders_are_accepted(street: Street) -> None:
     """No longer, once a shard is half a minute behind."""
     assert street.accepting()
     stopped = street.stop_matching()
-    street.run_ms(20_000)
+    street.world.run_ms(20_000)
     assert street.accepting()
-    street.run_ms(15_000)
+    street.world.run_ms(15_000)
     assert not street.accepting()
     for process in stopped:
         street.world.resume(process)
-    street.run_ms(5_000)
+    street.world.run_ms(5_000)
     assert street.accepting()
 
 
@@ -140,7 +131,7 @@ def test_a_clock_that_is_a_little_ahead_makes_no_order_unacceptable(rate: int) -
         street = Street(rate)
         for topic in street.exchange.topics:
             topic.elect(-1_000)
-        street.run_ms(100)
+        street.world.run_ms(100)
         street.order = msgspec.structs.replace(street.order, valid_for_ms=600_000, tif="gtc")
         told = street.place()
         street.exchange.close()

@@ -258,6 +258,21 @@ class World:
             if not self._advance():
                 return False
 
+    def run(self, until: Callable[[], bool]) -> None:
+        """Step until `until()`."""
+        while not until():
+            assert self.step(), "everything waits for ever"
+
+    def passed(self, duration_ms: int) -> Callable[[], bool]:
+        """Whether so much time has passed since now. Something happens then, so that time comes there though all wait."""
+        rung: list[bool] = []
+        self.later(duration_ms, lambda: rung.append(True))
+        return lambda: bool(rung)
+
+    def run_ms(self, duration_ms: int) -> None:
+        """Let so much time pass."""
+        self.run(self.passed(duration_ms))
+
     def _wake_first(self) -> None:
         _, _, sleeper, process = heapq.heappop(self._sleeping)
         if isinstance(sleeper, asyncio.TimerHandle):

@@ -320,11 +320,11 @@ class Desk:
             try:
                 await read()
             except GatewayAway as error:
-                self._status.set(waiting_for="gateway", last_error=str(error))
+                self._status.wait("gateway", str(error))
                 await self._clock.sleep_ms(pause_ms)
                 pause_ms = min(2 * pause_ms, AWAY_MS_MAX)
             else:
-                self._status.set(waiting_for="")
+                self._status.go_on("gateway")
                 return
 
     def _count(self, outcome: Outcome, what: str, where: str) -> None:

@@ -104,9 +104,7 @@ class Hall:
     def let_pass(self, seconds: float) -> None:
         """Keep the exchange running for so long."""
         deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
-            self.supervisor.poll()
-            time.sleep(0.1)
+        self.supervisor.run(until=lambda: time.monotonic() >= deadline)
 
     def statuses(self) -> dict[str, dict[str, Any]]:
         """Name → what each process says of itself, found by its run file; a process that does not answer is not there."""

@@ -185,21 +185,14 @@ async def test_a_restart_finds_its_asks_and_leaves_them(market: Market) -> None:
     assert market.asks() == ["09 | 8@9900", "10 | 8@9900", "11 | 8@9900"]
 
 
-async def test_a_restart_with_another_catalogue_moves_what_it_finds(market: Market) -> None:
+async def test_a_restart_with_another_catalogue_moves_what_it_finds_and_uses_no_client_id_again(market: Market) -> None:
+    """Also in the very moment in which the process before began."""
     market.lists(9_000)
     await market.turn()
     market.start()
     market.lists(8_000)
     await market.turn()
     assert market.asks() == ["09 | 8@8800", "10 | 8@8800", "11 | 8@8800"]
-
-
-async def test_a_restart_in_the_same_moment_uses_no_client_id_again(market: Market) -> None:
-    market.lists(9_000)
-    await market.turn()
-    market.start()
-    market.lists(8_000)
-    await market.turn()
     assert market.status.values["requests_refused"] == 0
     assert len(market.hall.placed) == len(set(market.hall.placed)) == 6
 

@@ -46,6 +46,7 @@ VALID_MS_MAX: Final = 600_000
 CANCEL_VALID_MS: Final = 30_000
 _SKEW_MS_MAX: Final = 5_000
 SILENT_S_MAX: Final = 3.0
+"""For how long a shard's log may not be heard: whoever waits for an answer there would wait in vain."""
 BEHIND_MS_MAX: Final = 30_000
 """How old the newest settled record of a shard may be; an active shard says something every second."""
 _BEHIND: Final = "the shard does not go on at the moment: send the order again with the same client order id"
@@ -113,7 +114,7 @@ class Orders:
         hour. Where what is settled is older than that, an order that was sent before and is still to come would be in neither.
         """
         if self._doors[shard].silent_s > SILENT_S_MAX:
-            return "not_ready"  # the broker is away: nobody could be answered
+            return "not_ready"
         if self._progress.lag_ms(shard) > LAG_MS_MAX:
             return "overloaded"
         return "not_ready" if self.is_behind(shard) else ""

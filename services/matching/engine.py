@@ -320,7 +320,7 @@ class Engine:
             and expires_ms == 0
             and listed.state == OPEN
             and contract.state == OPEN
-        )  # fmt: skip
+        )
         if not plain or (side != BUY and side != SELL):
             refusal = _refusal_of_kind(order, contract, expires_ms)
             if refusal is not None:

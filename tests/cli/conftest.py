@@ -1,7 +1,7 @@
 """Places to type commands in: an empty folder with the project's .venv, as a newcomer's second terminal has it.
 
 place     Place    an empty folder
-sandbox   Sandbox  one for the session, started as `make run` starts it, with broker and database from wheels only
+sandbox   Sandbox  one for the tests of this folder, started as `make run` starts it, with broker and database from wheels only
 here      Place    the same as `place`, and commands given to `typed` are typed there
 inside    Sandbox  likewise
 """

@@ -47,7 +47,7 @@ class Flag(IntEnum):
     POST_ONLY = 1
     """Rejected where it would trade at once."""
     RUNNING = 2
-    """On an ask: stays in the book through gate closure. (`not_offered_yet`)"""
+    """On an ask: stays in the book through gate closure, as far as it is backed as `READY` then."""
     CANCEL_OLDEST = 4
     """Self-trade prevention cancels the resting order instead of the newest."""
 
@@ -70,7 +70,7 @@ class Ground(IntEnum):
     PROMISED = 2
     """Cash collateral."""
     READY = 3
-    """Idle in the running hour. (`not_offered_yet`)"""
+    """There at once in the running hour: a provider's idle machines, or a market maker's promise against collateral."""
 
 
 class State(IntEnum):
@@ -293,7 +293,7 @@ class SetBacking(_Body, frozen=True, tag=33):
     qty: Gpus
     """Sold and unsold together."""
     collateral_price: Price
-    """Ground `PROMISED`: at least the collar's cap; else 0."""
+    """`PROMISED`, and a market maker's `READY`: at least the collar's cap; else 0."""
     version: int
     """Rises per (account, contract, ground); the same version again changes nothing."""
 

@@ -79,6 +79,16 @@ class Code(IntEnum):
     WRONG_HOURS = 33
     MALFORMED = 34
     """The body does not decode by the schema of this engine version."""
+    WRONG_EXPIRY = 35
+    """GTD without a moment to come (`need`: now), or a dead man's switch outside its bounds (`need`: the bound)."""
+    WRONG_REFERENCE = 36
+    """A collar's reference too far from the one in force or from the list price (`need`: the bound passed)."""
+    TOO_SOON = 37
+    """The reference moved less than a minute ago (`need`: when it may move again)."""
+    STALE_NUMBER = 38
+    """Quotes: `have` is the last number of the account and class."""
+    UNKNOWN_TRADE = 39
+    """The shard has made no trade of this number."""
 
 
 class Reason(IntEnum):
@@ -94,6 +104,9 @@ class Reason(IntEnum):
     DEAD_MAN = 8
     QUOTE_REPLACED = 9
     MASS = 10
+    RUNNING_CLOSED = 11
+    QUOTE_REFUSED = 12
+    """The quote that was to replace it was refused: a price that its maker no longer wants never trades."""
 
 
 class TitleMove(Struct, array_like=True, frozen=True, gc=False):
@@ -227,6 +240,9 @@ class ReferenceMoved(_Event, frozen=True, tag=9):
     hour: Hour
     price: Price
     source: str
+    low: Price = 0
+    """The collar from here on, both ends included."""
+    high: Price = 0
 
 
 class OutboxSkipped(_Event, frozen=True, tag=10):
@@ -375,10 +391,15 @@ class QuoteOutcome(Struct, array_like=True, frozen=True, gc=False):
     bid_order: int
     ask_order: int
     code: int = 0
+    bid: Price = 0
+    bid_qty: Gpus = 0
+    """Open quantity from here on; an order that kept its place may have been cut to it."""
+    ask: Price = 0
+    ask_qty: Gpus = 0
 
 
 class QuotesPut(_Event, frozen=True, tag=19):
-    """One outcome per hour."""
+    """One outcome per hour. Orders that are replaced follow as `OrderCancelled`."""
 
     index: int
     account: int
@@ -389,10 +410,13 @@ class QuotesPut(_Event, frozen=True, tag=19):
     budget_notional: Micros = 0
     protect_qty: Gpus = 0
     protect_window_ms: Millis = 0
+    bid_bp: BasisPoints = 0
+    """Maker's rates frozen for the new orders' lives; a quote never takes."""
+    ask_bp: BasisPoints = 0
 
 
 class OrderAmended(_Event, frozen=True, tag=20):
-    """Open quantity and price are now these."""
+    """Open quantity and price are now these. Without its place it may trade at once: fills follow, what is left rests last."""
 
     index: int
     account: int
@@ -403,7 +427,7 @@ class OrderAmended(_Event, frozen=True, tag=20):
 
 
 class MassCancelAccepted(_Event, frozen=True, tag=21):
-    """`count` orders are cancelled; an `OrderCancelled` each follows."""
+    """`count` orders and blocks are cancelled; an `OrderCancelled` each follows."""
 
     index: int
     account: int
@@ -447,8 +471,9 @@ class Filled(_Event, frozen=True, tag=40):
     taker_side: int
     maker_order: int
     taker_order: int
+    """0: the exchange buys in (`BuyIn`)."""
     maker_leaves: Gpus
-    """Open quantity of the maker's order after this fill."""
+    """Open quantity of the maker's order after this fill; of a block: what is still to come in this hour of this trade."""
     taker_leaves: Gpus
     buyer: int
     seller: int
@@ -464,6 +489,7 @@ class OrderCancelled(_Event, frozen=True, tag=41):
     order: int
     account: int
     contract: int
+    """Of a block: its first hour."""
     qty: Gpus
     reason: int
     """`Reason`."""
@@ -476,7 +502,7 @@ class ContractListed(_Event, frozen=True, tag=42):
 
 
 class GateClosed(_Event, frozen=True, tag=43):
-    """The forward phase is over: orders are gone (before this event), unsold backing has ended."""
+    """The forward phase is over: orders are gone (before this event) but running asks, unsold forward backing has ended."""
 
     contract: int
 
@@ -556,6 +582,23 @@ class BuyInFailed(_Event, frozen=True, tag=51):
     qty: Gpus
 
 
+class StateReached(_Event, frozen=True, tag=53):
+    """What time alone did to the state of a class (`hour` 0) or contract: an opening or reopening began or went on."""
+
+    class_no: int
+    hour: Hour
+    state: int
+
+
+class BuyIn(_Event, frozen=True, tag=54):
+    """The cover deadline: `qty` GPUs still owed as promised are bought on the book, up to `limit`. Fills follow."""
+
+    contract: int
+    account: int
+    qty: Gpus
+    limit: Price
+
+
 class TitleCovered(_Event, frozen=True, tag=52):
     """One owed title moved from `PROMISED` to another ground; with `title` != `source` a piece split off."""
 
@@ -603,4 +646,6 @@ Event = (
     | DeadManFired
     | BuyInFailed
     | TitleCovered
+    | StateReached
+    | BuyIn
 )

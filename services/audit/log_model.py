@@ -201,6 +201,8 @@ class ShardModel:
                 | ev.BlockFilled()
                 | ev.DeadManFired()
                 | ev.BuyInFailed()
+                | ev.StateReached()
+                | ev.BuyIn()
             ):
                 raise Contradiction("O3", f"seq {self.seq}: {type(event).__name__}, which engine version 1 never says")
             case _:

@@ -99,6 +99,8 @@ def _settle(state: State, shard: Shard, at: Origin, index: int, event: ev.Event)
             | ev.BackingCut()
             | ev.BlockFilled()
             | ev.BuyInFailed()
+            | ev.StateReached()
+            | ev.BuyIn()
         ):
             raise Contradiction(
                 f"{type(event).__name__} at seq {at.seq}: this build settles engine version 1, which has none"

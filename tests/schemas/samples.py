@@ -26,6 +26,7 @@ FEES = Fees(5, 10, 40, 50)
 CHAIN = bytes(range(16))
 
 PLAIN: dict[str, Any] = {
+    "ask_bp": 40, "bid_bp": 5,
     "account": 1001, "after_ms": 15_000, "amount": 12_600_000, "as_of_ms": NOW_MS - 3_600_000, "at_ms": NOW_MS + 15_000,
     "average_price_num": 25_560_000, "balance": 87_400_000, "bearer_hash": bytes(range(32)), "budget_notional": 90_000_000,
     "budget_qty": 40, "buyer": 1001, "buyer_fee": 6_390, "changed": True, "cheapest": 1_990_000, "class_id": "H100.SXM.80.US",
@@ -34,9 +35,11 @@ PLAIN: dict[str, Any] = {
     "count": 17, "cover_ms": 1_800_000, "desk": True, "destination": "simulated-bank:DE02", "engine_version": 1,
     "escrow": 6_396_390, "expected": 5012, "expires_ms": NOW_MS + 600_000, "fee_plan": 0, "fees": FEES, "first_hour": HOUR,
     "flags": 4, "format": 1, "frame_no": 300, "gate_ms": 300_000, "gpus": 8, "ground": 2, "hash": CHAIN, "have": 10_000_000,
+    "high": 4_260_000,
     "holder": 1002, "horizon_hours": 168, "hour": HOUR, "hours:int": 4, "hours": (HOUR, HOUR + 1, HOUR + 5), "index": 3,
     "instance_type": "gpu-h100-sxm", "kept_place": True, "key_id": "k_7Jb2", "kind": "on_demand", "label": "laptop",
     "last": True, "leaves": 2, "legs": (LegOutcome(0, ORDER), LegOutcome(1, 0, 13, 12_600_000, 10_000_000)),
+    "limit": 4_260_000, "low": 1_065_000,
     "list_price": 2_130_000, "lot": 8, "maker_bp": 40, "maker_leaves": 5, "maker_order": ORDER - 1024, "mapped": 118,
     "median": 2_490_000, "memory_mib": 204_800, "minutes": 60, "name": "Ana's lab", "need": 12_600_000,
     "moves": (
@@ -57,7 +60,10 @@ PLAIN: dict[str, Any] = {
     "taker_side": 1, "tick": 5_000, "tif": 3, "time_ms": NOW_MS, "title": 772, "titles": 12, "trade": 9001, "undelivered": 15,
     "until_ms": NOW_MS + 200, "valid_until_ms": NOW_MS + 30_000, "vcpus": 26, "version": 4, "writer": 2,
     "quotes": (QuoteHour(HOUR, 2_080_000, 5, 2_180_000, 6), QuoteHour(HOUR + 1, 0, 0, 2_200_000, 7)),
-    "outcomes": (QuoteOutcome(HOUR, ORDER, ORDER + 1), QuoteOutcome(HOUR + 1, 0, 0, 19)),
+    "outcomes": (
+        QuoteOutcome(HOUR, ORDER, ORDER + 1, 0, 2_080_000, 5, 2_180_000, 6),
+        QuoteOutcome(HOUR + 1, 0, 0, 19),
+    ),
     "bodies": (commands.Tick(NOW_MS), commands.CancelOrder(1001, ORDER, "", NOW_MS + 30_000)),
     "events": [events.Ticked(0, NOW_MS), events.OrderCancelled(ORDER, 1001, CONTRACT, 3, 1)],
 }  # fmt: skip

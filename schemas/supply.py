@@ -33,7 +33,8 @@ class OfferSeen(Struct, array_like=True, frozen=True, gc=False, tag=1):
     source: str
     """Where the fact is from: file or URL, and its date."""
     as_of_ms: Millis
-    """When the source says that the price held."""
+    """When the source says that the price held: its own date, else since when it has said nothing else of this offer. Never
+    later than `seen_ms`."""
     seen_ms: Millis
     """When supply read it."""
     poll: str = ""
@@ -62,7 +63,10 @@ class ClassReference(Struct, array_like=True, frozen=True, gc=False, tag=3):
 
 
 class PollDone(Struct, array_like=True, frozen=True, gc=False, tag=4):
-    """One poll of one source: rows read = mapped + refused, refusals counted by reason."""
+    """One poll of one source: rows read = mapped + refused, refusals counted by reason.
+
+    Repeated between polls, at least every 5 s, while the last one went well: a source whose `PollDone`s stop is stale.
+    """
 
     source: str
     rows: int
@@ -70,6 +74,8 @@ class PollDone(Struct, array_like=True, frozen=True, gc=False, tag=4):
     refused: int
     reasons: dict[str, int]
     seen_ms: Millis
+    looked_ms: Millis = 0
+    """When the source was last asked; 0: by a writer that did not say. `seen_ms` goes on between polls."""
 
 
 OfferRecord = OfferSeen | OfferGone | ClassReference | PollDone

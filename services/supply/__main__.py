@@ -28,8 +28,9 @@ async def serve(service: Service) -> None:
         await service.wait_for("kafka", cluster.ping)
         await check_topics(cluster, shards=1, topics=("offers",))
         supply = Supply(
-            cluster.log("offers"), service.clock, service.status, sources, packaged_rules(), specifications()
-        )
+            cluster.log("offers"), service.clock, service.status, sources, packaged_rules(), specifications(),
+            environment=os.environ,
+        )  # fmt: skip
         await supply.restore()
         await supply.run()
 

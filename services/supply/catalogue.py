@@ -1,4 +1,4 @@
-"""One poll of one catalogue file: every row is mapped or refused and counted, rows = mapped + refused.
+"""One poll of one catalogue: every row is mapped or refused and counted, rows = mapped + refused.
 
 Pure: bytes in, `Catalogue` out.
 """
@@ -8,13 +8,15 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Sequence
 
+import msgspec
 from msgspec import Struct
 
 from schemas.specifications import Specification
 from schemas.supply import OfferGone, OfferSeen
 from schemas.units import Millis
+from services.supply.connectors import CONNECTORS, ConnectorName
 from services.supply.mapping import Offer, Reason, Refused, map_row
-from services.supply.rows import BrokenRow, Row, read_rows
+from services.supply.rows import BrokenRow, Row
 from services.supply.rules import Rules
 
 _DETAILS_PER_REASON = 5
@@ -30,8 +32,9 @@ class Source(Struct, frozen=True, kw_only=True):
     label: str
     """Said in `OfferSeen.source` for rows that name no source of their own."""
     as_of_ms: Millis
-    """When the file was written."""
-    recorded: bool
+    """When the content last changed, as far as the source lets one know."""
+    connector: ConnectorName = "skypilot"
+    recorded: bool = False
     """Every row must name cloud, date and source."""
 
 
@@ -51,6 +54,8 @@ class Catalogue(Struct, frozen=True, kw_only=True):
     reasons: dict[str, int]
     details: dict[str, list[str]]
     """The first few refusals of each reason, for the operator."""
+    clamped: int
+    """Offers whose source says a time that has not come yet: now is said instead."""
 
 
 def read_catalogue(
@@ -62,7 +67,7 @@ def read_catalogue(
     reasons: dict[str, int] = {}
     details: dict[str, list[str]] = {}
     keys: set[str] = set()
-    for row in read_rows(data):
+    for row in CONNECTORS[source.connector].read_rows(data):
         rows += 1
         outcome = _outcome(row, source, rules, classes, seen_ms)
         if not isinstance(outcome, Refused):
@@ -78,7 +83,12 @@ def read_catalogue(
         if len(examples) < _DETAILS_PER_REASON:
             examples.append(f"line {row.line}: {outcome.detail}")
     assert rows == len(mapped) + sum(reasons.values())
-    return Catalogue(source=source, rows=rows, mapped=tuple(mapped), reasons=reasons, details=details)
+    clamped = sum(offer.as_of_ms > seen_ms for row in mapped for offer in row.offers)
+    if clamped:
+        mapped = [MappedRow(row.line, tuple(_not_later(offer, seen_ms) for offer in row.offers)) for row in mapped]
+    return Catalogue(
+        source=source, rows=rows, mapped=tuple(mapped), reasons=reasons, details=details, clamped=clamped
+    )  # fmt: skip
 
 
 def _outcome(
@@ -97,6 +107,10 @@ def _outcome(
     if isinstance(outcome, Refused):
         return outcome
     return [_seen(offer, source.name, label, as_of_ms, seen_ms) for offer in outcome]
+
+
+def _not_later(offer: OfferSeen, seen_ms: Millis) -> OfferSeen:
+    return msgspec.structs.replace(offer, as_of_ms=min(offer.as_of_ms, seen_ms))
 
 
 def _seen(offer: Offer, poll: str, label: str, as_of_ms: Millis, seen_ms: Millis) -> OfferSeen:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import json
 import re
+import warnings
 from typing import Annotated, Final
 
 import msgspec
@@ -53,9 +54,11 @@ def parse_gpu_info(text: str) -> GpuInfo:
         raise BadGpuInfo(f"{len(text)} characters")
     try:
         document = msgspec.convert(_literal(text), _Document)
-    except (ValueError, SyntaxError, RecursionError, MemoryError, msgspec.ValidationError) as error:
-        raise BadGpuInfo(f"{text[:80]!r}: {error}") from error
+    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError) as error:
+        raise BadGpuInfo(f"{text[:80]!r}: {str(error)[:80]!a}") from error
     (gpu,) = document.gpus
+    if not gpu.name.isprintable():
+        raise BadGpuInfo(f"{text[:80]!r}: the name cannot be printed")
     size = gpu.memory_info.size_in_mib
     if size != int(size):
         raise BadGpuInfo(f"{text[:80]!r}: size {size}")
@@ -63,11 +66,17 @@ def parse_gpu_info(text: str) -> GpuInfo:
 
 
 def _literal(text: str) -> object:
-    """JSON or a Python literal → plain lists and dicts. Raises ValueError, SyntaxError, RecursionError, MemoryError."""
+    """JSON or a Python literal → plain lists and dicts.
+
+    Raises ValueError, TypeError (a list as a key), SyntaxError, RecursionError, MemoryError.
+    """
     try:
         document: object = json.loads(text)
     except ValueError:
-        document = ast.literal_eval(re.sub(r"\bnull\b", "None", text))
+        with warnings.catch_warnings():
+            # Python warns of texts like '\\d' and `1or 2`, to programmers; here they are somebody's data.
+            warnings.simplefilter("ignore")
+            document = ast.literal_eval(re.sub(r"\bnull\b", "None", text))
     return document
 
 

@@ -32,7 +32,11 @@ class Reason(StrEnum):
 
     BROKEN_ROW = "broken_row"
     """It cannot be read."""
+    NOT_AVAILABLE = "not_available"
+    """The source itself says that it cannot be had now."""
     CPU_ONLY = "cpu_only"
+    UNKNOWN_FLAG = "unknown_flag"
+    """The source sets it apart from ordinary offers by a word that mapping.toml does not know."""
     UNKNOWN_CLOUD = "unknown_cloud"
     """The seller is not in mapping.toml: nobody says what tier he is."""
     RESERVE_PRICE = "reserve_price"
@@ -114,8 +118,13 @@ def map_row(
     if isinstance(row, BrokenRow):
         return Refused(Reason.BROKEN_ROW, row.why)
     catalogue = row.cloud or catalogue
+    if not row.available:
+        return Refused(Reason.NOT_AVAILABLE, row.instance_type)
     if not row.gpu_name and not row.gpus:
         return Refused(Reason.CPU_ONLY)
+    unknown = sorted(set(row.flags) - rules.harmless_flags)
+    if unknown:
+        return Refused(Reason.UNKNOWN_FLAG, f"{row.instance_type}: {', '.join(unknown)}")
     seller = rules.seller_of(catalogue, row.instance_type)
     cloud = rules.cloud_of(seller)
     if cloud is None:
@@ -165,7 +174,7 @@ def _machine(row: Row, catalogue: str, cloud: str, rules: Rules) -> _Machine | R
         model=model,
         memory_gb=memory_gb,
         forms=frozenset(rules.forms_in(model, cloud, texts)),
-        tier=rules.tier_of(cloud, row.instance_type),
+        tier=row.tier or rules.tier_of(cloud, row.instance_type),
         access=rules.clouds[cloud].access,
         countries=frozenset(rules.countries(catalogue, cloud, (row.region, row.zone))),
         gpus=row.gpus,
@@ -181,11 +190,15 @@ def _memory_gb(
     stated = rules.stated_memory_gb(model, texts)
     if len(stated) > 1:
         return Refused(Reason.WRONG_MEMORY, f"the names state {sorted(stated)} GB")
-    if info is not None:
+    readings: tuple[int, ...] = ()
+    if row.gpu_memory_mib is not None:
+        readings = (row.gpu_memory_mib,)
+    elif info is not None:
         readings = readings_mib(info, row.gpus, summed=rules.catalogue(catalogue).summed)
+    if readings:
         fitting = rules.memory_gb(model, readings)
         if not fitting or (stated and not stated & fitting):
-            return Refused(Reason.WRONG_MEMORY, f"{model} of {info.size} for {row.gpus} GPUs")
+            return Refused(Reason.WRONG_MEMORY, f"{model} of {readings} MiB, {row.gpus} GPUs")
         sizes = fitting
     candidates = stated or sizes
     if len(candidates) > 1:

@@ -1,31 +1,29 @@
-"""A catalogue file in SkyPilot's format → its rows, in order, with those that are broken.
+"""What every connector makes of a catalogue: its rows, in order, with those that are broken.
 
-Pure. Columns are found by name: their order and set differ from file to file. Numbers are exact decimals: catalogues
-write 8, 8.0 or nothing, and prices with the noise of binary floats. A recorded catalogue has three more columns:
-`cloud`, `date`, `source`.
+Pure. Numbers are exact decimals: catalogues write 8, 8.0 or nothing, and prices with the noise of binary floats. Names
+reach terminals, logs and keys of records: what cannot be printed is refused here, for all formats alike.
 """
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterator
-from decimal import Decimal, InvalidOperation
+import re
+from decimal import Decimal
 from typing import Final
 
 from msgspec import Struct
 
-_NEEDED: Final = frozenset(
-    {"InstanceType", "AcceleratorName", "AcceleratorCount", "vCPUs", "MemoryGiB", "Price", "Region"}
-)
-_FIELD_MAX: Final = 10_000
-_NUMBER_MAX: Final = Decimal(10) ** 9
+from schemas.specifications import Tier
+
+NAME_MAX: Final = 200
+NUMBER_MAX: Final = Decimal(10) ** 9
+_NUMBER: Final = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
+_NUMBER_CHARACTERS: Final = 40
 _NOISE: Final = Decimal("1e-9")
 """Prices are rounded to this: far below one µUSD, far above the noise of a double."""
 
 
 class BadCatalogue(ValueError):
-    """The file as a whole cannot be read: nothing of it is used."""
+    """The catalogue as a whole cannot be read: nothing of it is used. The sentence says what to do about it."""
 
 
 class Row(Struct, frozen=True, kw_only=True):
@@ -33,12 +31,16 @@ class Row(Struct, frozen=True, kw_only=True):
 
     line: int
     instance_type: str
-    upstream_id: str
+    upstream_id: str = ""
     """The type's name at the seller's own API, where an aggregator tells it."""
     gpu_name: str
     """Empty: no GPU."""
     gpus: int
     """In the instance."""
+    gpu_info: str = ""
+    """SkyPilot's nested text about the GPUs, see `gpu_info`."""
+    gpu_memory_mib: int | None = None
+    """Per GPU, where the format says it plainly."""
     vcpus: Decimal | None
     """Per instance; None: not stated."""
     memory_gib: Decimal | None
@@ -47,12 +49,18 @@ class Row(Struct, frozen=True, kw_only=True):
     """USD per instance and hour; None: not offered on demand."""
     spot_price: Decimal | None
     region: str
-    zone: str
-    gpu_info: str
-    cloud: str
-    """Recorded catalogues only: whose catalogue the row is from."""
-    date: str
-    source: str
+    zone: str = ""
+    tier: Tier | None = None
+    """Where the format tells it of each machine; None: what mapping.toml says of the cloud."""
+    available: bool = True
+    """False: the source itself says that it cannot be had now."""
+    flags: tuple[str, ...] = ()
+    """Words by which the format sets a row apart."""
+    cloud: str = ""
+    """Whose catalogue the row is from, where one file holds several."""
+    date: str = ""
+    """Recorded catalogues only, as is `source`."""
+    source: str = ""
 
 
 class BrokenRow(Struct, frozen=True):
@@ -62,82 +70,49 @@ class BrokenRow(Struct, frozen=True):
     why: str
 
 
-def read_rows(data: bytes) -> Iterator[Row | BrokenRow]:
-    """Bytes of a CSV file → its rows. Raises BadCatalogue before the first row, or where the CSV itself breaks off."""
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise BadCatalogue(f"not UTF-8: {error}") from error
-    # newline="": a quoted field may hold a line end, and the csv module reads CRLF and LF alike.
-    reader = csv.DictReader(io.StringIO(text, newline=""), restkey="", restval=None, strict=True)
-    try:
-        missing = _NEEDED - set(reader.fieldnames or ())
-        if missing:
-            raise BadCatalogue(f"columns are missing: {', '.join(sorted(missing))}")
-        for fields in reader:
-            yield _row(reader.line_num, fields)
-    except csv.Error as error:
-        raise BadCatalogue(f"line {reader.line_num}: {error}") from error
-
-
-def _row(line: int, fields: dict[str, str | None]) -> Row | BrokenRow:
-    if "" in fields:
-        return BrokenRow(line, "more fields than columns")
-    texts = {name: (value or "").strip() for name, value in fields.items()}
-    if None in fields.values():
-        return BrokenRow(line, "fewer fields than columns")
-    if any(len(value) > _FIELD_MAX for value in texts.values()):
-        return BrokenRow(line, f"a field of more than {_FIELD_MAX} characters")
-    try:
-        return Row(
-            line=line,
-            instance_type=_present(texts["InstanceType"], "InstanceType"),
-            upstream_id=texts.get("UpstreamCloudId", ""),
-            gpu_name=texts["AcceleratorName"],
-            gpus=_count(texts["AcceleratorCount"], needed=bool(texts["AcceleratorName"])),
-            vcpus=_number(texts["vCPUs"], "vCPUs"),
-            memory_gib=_number(texts["MemoryGiB"], "MemoryGiB"),
-            price=_price(texts["Price"], "Price"),
-            spot_price=_price(texts.get("SpotPrice", ""), "SpotPrice"),
-            region=_present(texts["Region"], "Region"),
-            zone=texts.get("AvailabilityZone", ""),
-            gpu_info=texts.get("GpuInfo", ""),
-            cloud=texts.get("cloud", ""),
-            date=texts.get("date", ""),
-            source=texts.get("source", ""),
-        )
-    except ValueError as error:
-        return BrokenRow(line, str(error))
-
-
-def _present(text: str, column: str) -> str:
-    if not text:
-        raise ValueError(f"{column} is empty")
+def name(text: str, column: str) -> str:
+    """Text that may be shown and may be a key. Raises ValueError."""
+    if len(text) > NAME_MAX:
+        raise ValueError(f"{column} has {len(text)} characters, allowed are {NAME_MAX}")
+    if not text.isprintable():
+        # Control characters, escape sequences, bidirectional marks, bytes that are not UTF-8.
+        raise ValueError(f"{column} {text[:40]!r} cannot be printed")
     return text
 
 
-def _number(text: str, column: str) -> Decimal | None:
+def present(text: str, column: str) -> str:
+    """A name that may not be missing. Raises ValueError."""
+    if not text:
+        raise ValueError(f"{column} is empty")
+    return name(text, column)
+
+
+def number(text: str, column: str) -> Decimal | None:
+    """None where nothing is written. Raises ValueError."""
     if not text:
         return None
-    try:
-        number = Decimal(text)
-    except InvalidOperation:
-        raise ValueError(f"{column} {text[:40]!r} is not a number") from None
-    if not number.is_finite() or not 0 <= number <= _NUMBER_MAX:
-        raise ValueError(f"{column} {text[:40]!r} is out of range")
-    return number
+    if len(text) > _NUMBER_CHARACTERS or not _NUMBER.fullmatch(text):
+        raise ValueError(f"{column} {text[:40]!r} is not a number")
+    return within(Decimal(text), column)
 
 
-def _price(text: str, column: str) -> Decimal | None:
-    """0.00 is how some catalogues write that there is no such offer."""
-    number = _number(text, column)
-    return number.quantize(_NOISE) if number else None
+def within(value: Decimal, column: str) -> Decimal:
+    """A number that may be a price or a size. Raises ValueError."""
+    if not value.is_finite() or not 0 <= value <= NUMBER_MAX:
+        raise ValueError(f"{column} {str(value)[:40]!r} is out of range")
+    return value
 
 
-def _count(text: str, *, needed: bool) -> int:
-    number = _number(text, "AcceleratorCount") or Decimal(0)
-    if number != int(number):
-        raise ValueError(f"AcceleratorCount {text!r} is not whole")
-    if needed and not number:
-        raise ValueError(f"AcceleratorCount {text!r} of a row that names a GPU")
-    return int(number)
+def price(value: Decimal | None) -> Decimal | None:
+    """Without the noise. 0.00 is how some catalogues write that there is no such offer."""
+    return value.quantize(_NOISE) if value else None
+
+
+def count(value: Decimal | None, column: str, *, needed: bool) -> int:
+    """GPUs of an instance. Raises ValueError."""
+    found = value or Decimal(0)
+    if found != int(found):
+        raise ValueError(f"{column} {found} is not whole")
+    if needed and not found:
+        raise ValueError(f"{column} is 0 or empty in a row that names a GPU")
+    return int(found)

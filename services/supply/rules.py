@@ -87,6 +87,7 @@ class Rules(_Table, frozen=True):
     models: Mapping[str, ModelRule]
     forms: tuple[FormRule, ...]
     spot: _SpotRule
+    harmless_flags: frozenset[str]
     regions: Mapping[str, str]
     catalogues: Mapping[str, CatalogueRule]
     clouds: Mapping[str, CloudRule]

@@ -2,22 +2,26 @@
 
 One process writes the topic. What it promises its readers:
 - a record replaces the one before with the same key, so a repeat changes nothing;
-- after each look at a source that could be read a `PollDone` follows, at the latest `HEARTBEAT_MS` after the last one:
-  when these stop, the source's offers are stale;
-- a file that is missing, broken or half written withdraws nothing: its offers stay, and grow stale.
+- a `PollDone` of each catalogue follows every `HEARTBEAT_MS` at the latest while its last look went well: when these stop, the
+  catalogue's offers are stale;
+- a source that is away, broken, half written or all at once without a usable row withdraws nothing: its offers stay, and grow
+  stale. A folder that can be read and lacks a file withdraws that file's offers.
 
-A write that fails ends the process; the next one reads the topic back and says only what is missing.
+Sources are looked at side by side, so that a slow one delays no other; they change the board and write one at a time. A write
+that fails ends the process; the next one reads the topic back and says only what is missing.
 """
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
 import logging
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, field
 
 from schemas.codec import UNREADABLE
 from schemas.specifications import Specification
@@ -26,32 +30,54 @@ from schemas.units import Millis
 from services.runtime.errors import Halt
 from services.runtime.log import Clock, Log, Outgoing
 from services.runtime.status import Status
-from services.supply.board import Board, record_key
+from services.supply.board import PART, Board, Changes, record_key
 from services.supply.catalogue import Catalogue, Source, read_catalogue
+from services.supply.circuit import Circuit
+from services.supply.files import SETTLE_MS, FilePlace, FolderPlace
 from services.supply.mapping import Reason
+from services.supply.places import Away, BeingWritten, Document, Finding, Place, Same, Unread
 from services.supply.rows import BadCatalogue
 from services.supply.rules import Rules
-from services.supply.sources import SETTLE_MS, FileState, SourceSettings, StillWritten, read_file, state_of
+from services.supply.sources import SourceSettings
+from services.supply.web import UrlPlace
 
 HEARTBEAT_MS: Final = 5_000
-JITTER: Final = 0.1
-"""Share of the interval by which a look comes earlier or later, so that many sources do not fall together."""
 _RECORDS_PER_READ: Final = 1_000
+_EXAMPLES_MAX: Final = 20
 
 _decoder = msgspec.msgpack.Decoder(OfferRecord)
 _encoder = msgspec.msgpack.Encoder()
+
+
+class _Poll(Struct):
+    """One catalogue of a source, and how its last look went."""
+
+    digest: bytes = b""
+    """Of the content that was read last; the same bytes under a new time stamp are no news."""
+    error: str = ""
+    said_ms: Millis = 0
+    """When its last PollDone was published; 0: none yet."""
+    counts: str = ""
+    """What its last reading changed, for /status."""
 
 
 class _Watch(Struct):
     """One source and what is known of it."""
 
     settings: SourceSettings
+    place: Place
+    circuit: Circuit
     due_ms: Millis = 0
-    said_ms: Millis = 0
-    """When its last PollDone was published."""
-    file: FileState | None = None
-    """The file that was read last."""
     error: str = ""
+    """Why the source as a whole cannot be read."""
+    polls: dict[str, _Poll] = field(default_factory=dict)
+
+    def errors(self) -> list[str]:
+        """Of the source, or of its catalogues."""
+        name = self.settings.name
+        if self.error:
+            return [f"{name}: {self.error}"]
+        return [f"{poll}: {of.error}" for poll, of in self.polls.items() if of.error]
 
 
 class Supply:
@@ -60,16 +86,21 @@ class Supply:
     def __init__(
         self, log: Log, clock: Clock, status: Status, sources: Sequence[SourceSettings], rules: Rules,
         classes: Sequence[Specification], jitter: Callable[[], float] = random.random,
+        environment: Mapping[str, str] | None = None,
     ) -> None:  # fmt: skip
-        """`jitter` gives numbers in [0, 1)."""
-        self.board = Board(classes)
+        """`jitter` gives numbers in [0, 1); `environment` holds the tokens."""
+        self.board = Board(classes, [settings.name for settings in sources])
         self._log = log
         self._clock = clock
         self._status = status
         self._rules = rules
         self._classes = classes
         self._jitter = jitter
-        self._watches = [_Watch(settings) for settings in sources]
+        self._watches = [
+            _Watch(settings, _place(settings, environment or {}), Circuit(settings.poll_ms)) for settings in sources
+        ]
+        self._writing = asyncio.Lock()
+        self._totals = {"seen_total": 0, "changed_total": 0, "gone_total": 0}
         self._lines = logging.getLogger("hourbook.supply")
 
     async def restore(self) -> None:
@@ -82,88 +113,208 @@ class Supply:
                 except UNREADABLE as error:
                     raise Halt(f"{self._log.topic} offset {record.offset} is not an offer record: {error}") from error
                 offset = record.offset + 1
-        names = {watch.settings.name for watch in self._watches}
-        await self._publish(self.board.retire(names, self._clock.now_ms()))
+        # Which catalogues a folder has now, its first look tells.
+        folders = tuple(f"{w.settings.name}{PART}" for w in self._watches if w.settings.folder is not None)
+        names = {watch.settings.name for watch in self._watches if watch.settings.folder is None}
+        known = self.board.sources() | set(self.board.polls)
+        retired = {source for source in known if source not in names and not source.startswith(folders or ("\0",))}
+        await self._publish(self.board.retire(retired, self._clock.now_ms()))
 
     async def run(self) -> None:
-        """Look and publish, for ever."""
-        while True:
-            await self.look()
-            due_ms = min(watch.due_ms for watch in self._watches)
-            await self._clock.sleep_ms(max(due_ms - self._clock.now_ms(), 1))
+        """Look and publish, for ever; the first error of any source's loop ends all."""
+        async with asyncio.TaskGroup() as tasks:
+            for watch in self._watches:
+                tasks.create_task(self._follow(watch))
 
     async def look(self) -> None:
         """One look at every source that is due."""
         for watch in self._watches:
-            now_ms = self._clock.now_ms()
-            if now_ms < watch.due_ms:
-                continue
-            spread = 1 + JITTER * (2 * self._jitter() - 1)
-            watch.due_ms = now_ms + int(watch.settings.poll_ms * spread)
-            records = self._look_at(watch, now_ms)
-            if records:
-                await self._publish(records)
-                watch.said_ms = now_ms
+            await self._look(watch)
+
+    async def _follow(self, watch: _Watch) -> None:
+        while True:
+            await self._look(watch)
+            beats = [poll.said_ms + HEARTBEAT_MS for poll in self._healthy(watch)]
+            wake_ms = min(watch.due_ms, *beats, watch.due_ms)
+            await self._clock.sleep_ms(max(wake_ms - self._clock.now_ms(), 1))
+
+    async def _look(self, watch: _Watch) -> None:
+        """A look if it is due, then a sign of life of every catalogue that owes one."""
+        if self._clock.now_ms() >= watch.due_ms:
+            await self._ask(watch)
+        await self._beat(watch)
         self._tell()
 
-    def _look_at(self, watch: _Watch, now_ms: Millis) -> list[OfferRecord]:
-        """What there is to publish of this source now. A source that cannot be read publishes nothing."""
-        settings = watch.settings
+    async def _ask(self, watch: _Watch) -> None:
+        now_ms = self._clock.now_ms()
+        watch.circuit.ask()
         try:
-            if watch.file is not None and state_of(settings.file) == watch.file:
-                watch.error = ""
-                due = now_ms - watch.said_ms >= HEARTBEAT_MS
-                return self.board.still(settings.name, now_ms) if due else []
-            state, data = read_file(settings.file, now_ms)
-            source = Source(
-                name=settings.name, catalogue=settings.catalogue, label=settings.file.name,
-                as_of_ms=state.mtime_ns // 1_000_000, recorded=settings.recorded,
-            )  # fmt: skip
-            catalogue = read_catalogue(data, source, self._rules, self._classes, now_ms)
-        except StillWritten:
-            watch.due_ms = now_ms + SETTLE_MS
-            return []
-        except (OSError, BadCatalogue) as error:
+            findings = await watch.place.look(now_ms)
+        except Away as away:
             # The answer: nothing is withdrawn and nothing confirmed, so that its offers grow stale; the operator is told once.
-            if watch.error != str(error):
-                watch.error = str(error)
-                self._lines.warning(
-                    "source unreadable", extra={"fields": {"source": settings.name, "why": watch.error}}
-                )
-            watch.file = None
-            return []
-        watch.file, watch.error = state, ""
-        records = self.board.poll(catalogue, now_ms)
-        self._show(catalogue, len(records) - 1)
-        return records
+            self._fail(watch, str(away), away.wanted_ms)
+            return
+        for finding in findings:
+            await self._take(watch, finding, now_ms)
+        await self._withdraw(watch, {finding.name for finding in findings}, now_ms)
+        broken = [poll.error for poll in watch.polls.values() if poll.error]
+        if broken and len(broken) == len(watch.polls):
+            self._fail(watch, broken[0] if len(broken) == 1 else f"none of its {len(broken)} catalogues can be read")
+            return
+        self._recover(watch)
+        if any(isinstance(finding, BeingWritten) for finding in findings):
+            watch.due_ms = min(watch.due_ms, now_ms + SETTLE_MS)
 
-    def _show(self, catalogue: Catalogue, changes: int) -> None:
-        """What a poll found, refused rows by reason with examples."""
+    async def _take(self, watch: _Watch, finding: Finding, now_ms: Millis) -> None:
+        """What is to be done about one catalogue."""
+        match finding:
+            case BeingWritten():
+                return
+            case Unread():
+                poll = watch.polls.setdefault(finding.name, _Poll())
+                poll.digest = b""
+                self._mark(finding.name, poll, finding.why)
+            case Same():
+                await self._confirm(watch, finding.name)
+            case Document():
+                digest = hashlib.blake2b(finding.data, digest_size=16).digest()
+                if watch.polls.setdefault(finding.name, _Poll()).digest == digest:
+                    await self._confirm(watch, finding.name)
+                    return
+                watch.polls[finding.name].digest = digest
+                await self._read(watch, finding, now_ms)
+
+    async def _read(self, watch: _Watch, document: Document, now_ms: Millis) -> None:
+        poll, settings = watch.polls[document.name], watch.settings
+        source = Source(
+            name=document.name, catalogue=document.catalogue, label=document.label, as_of_ms=document.as_of_ms,
+            connector=settings.connector, recorded=settings.recorded,
+        )  # fmt: skip
+        try:
+            # In a thread: a large file takes seconds, in which /status still answers and others are looked at.
+            catalogue = await asyncio.to_thread(
+                read_catalogue, document.data, source, self._rules, self._classes, now_ms
+            )
+            async with self._writing:
+                polled = self.board.poll(catalogue, now_ms)
+                poll.said_ms = now_ms
+                await self._publish(polled.records)
+        except BadCatalogue as error:
+            self._mark(document.name, poll, str(error))
+            return
+        self._mark(document.name, poll, "")
+        self._show(poll, catalogue, polled.changes)
+
+    async def _confirm(self, watch: _Watch, name: str) -> None:
+        """It was looked at and holds what it held: what could not be read then cannot be read now."""
+        poll = watch.polls.setdefault(name, _Poll())
+        now_ms = self._clock.now_ms()
+        if not poll.error and poll.said_ms and now_ms - poll.said_ms >= HEARTBEAT_MS:
+            await self._say(poll, name, now_ms, looked=True)
+
+    async def _beat(self, watch: _Watch) -> None:
+        """Between two looks: the last one still holds."""
+        now_ms = self._clock.now_ms()
+        for name, poll in watch.polls.items():
+            if poll in self._healthy(watch) and now_ms - poll.said_ms >= HEARTBEAT_MS:
+                await self._say(poll, name, now_ms, looked=False)
+
+    async def _say(self, poll: _Poll, name: str, now_ms: Millis, *, looked: bool) -> None:
+        async with self._writing:
+            poll.said_ms = now_ms
+            await self._publish([self.board.still(name, now_ms, looked=looked)])
+
+    @staticmethod
+    def _healthy(watch: _Watch) -> list[_Poll]:
+        """Catalogues of which nothing speaks against what was read last."""
+        return [] if watch.error else [poll for poll in watch.polls.values() if poll.said_ms and not poll.error]
+
+    async def _withdraw(self, watch: _Watch, there: set[str], now_ms: Millis) -> None:
+        """Catalogues that the folder has no more."""
+        if watch.settings.folder is None:
+            return
+        known = {source for source in self.board.sources() if source.startswith(f"{watch.settings.name}{PART}")}
+        vanished = (known | set(watch.polls)) - there
+        if not vanished:
+            return
+        for name in vanished:
+            watch.polls.pop(name, None)
+        self._lines.info("catalogues vanished", extra={"fields": {"catalogues": sorted(vanished)}})
+        async with self._writing:
+            records = self.board.retire(vanished, now_ms)
+            await self._publish(records)
+
+    def _fail(self, watch: _Watch, why: str, wanted_ms: Millis = 0) -> None:
+        if watch.error != why:
+            watch.error = why
+            self._lines.warning("source unreadable", extra={"fields": {"source": watch.settings.name, "why": why}})
+        before = watch.circuit.state
+        pause_ms = watch.circuit.failed(self._jitter(), wanted_ms)
+        watch.due_ms = self._clock.now_ms() + pause_ms
+        if before == "closed" and watch.circuit.state == "open":
+            fields = {"source": watch.settings.name, "failures": watch.circuit.failures, "pause_ms": pause_ms}
+            self._lines.warning("circuit open", extra={"fields": fields})
+
+    def _recover(self, watch: _Watch) -> None:
+        if watch.error:
+            self._lines.info("source readable again", extra={"fields": {"source": watch.settings.name}})
+        watch.error = ""
+        watch.due_ms = self._clock.now_ms() + watch.circuit.succeeded(self._jitter())
+
+    def _mark(self, name: str, poll: _Poll, error: str) -> None:
+        if error and poll.error != error:
+            self._lines.warning("catalogue unreadable", extra={"fields": {"catalogue": name, "why": error}})
+        poll.error = error
+
+    def _show(self, poll: _Poll, catalogue: Catalogue, changes: Changes) -> None:
+        """What a poll found, refused rows by reason with examples, moved prices old and new."""
+        counts = {"seen": len(changes.seen), "changed": len(changes.changed), "gone": len(changes.gone)}
+        for what, count in counts.items():
+            self._totals[f"{what}_total"] += count
+        poll.counts = ", ".join(f"{count} {what}" for what, count in counts.items())
         fields = {
             "source": catalogue.source.name, "rows": catalogue.rows, "mapped": len(catalogue.mapped),
-            "refused": catalogue.reasons, "changes": changes, "examples": catalogue.details,
+            "refused": catalogue.reasons, "as_of_clamped": catalogue.clamped, **counts,
+            "prices": changes.prices()[:_EXAMPLES_MAX], "examples": catalogue.details,
         }  # fmt: skip
         self._lines.info("polled", extra={"fields": fields})
 
     def _tell(self) -> None:
-        """Counts for /status: `refused_<reason>` over all sources, `error_<source>` where one cannot be read."""
+        """Counts for /status: `refused_<reason>` over all sources; sources and their circuits in words."""
         polls = self.board.polls.values()
         totals = {f"refused_{reason.value}": 0 for reason in Reason}
         for poll in polls:
             for reason, count in poll.reasons.items():
-                totals[f"refused_{reason}"] += count
+                totals[f"refused_{reason}"] = totals.get(f"refused_{reason}", 0) + count
+        errors = [error for watch in self._watches for error in watch.errors()]
         self._status.set(
             offers=len(self.board.offers),
             rows=sum(poll.rows for poll in polls),
             mapped=sum(poll.mapped for poll in polls),
             refused=sum(poll.refused for poll in polls),
+            as_of_clamped=self.board.clamped(),
             sources=len(self._watches),
-            sources_unreadable=sum(bool(watch.error) for watch in self._watches),
-            last_error="; ".join(f"{w.settings.name}: {w.error}" for w in self._watches if w.error),
+            sources_unreadable=sum(bool(watch.errors()) for watch in self._watches),
+            circuits_open=sum(watch.circuit.state != "closed" for watch in self._watches),
+            circuits="; ".join(f"{w.settings.name} {_circuit_words(w)}" for w in self._watches),
+            last_polls="; ".join(f"{name}: {poll.counts}" for w in self._watches for name, poll in w.polls.items()),
+            last_error="; ".join(errors),
             polled_ms=max((poll.seen_ms for poll in polls), default=0),
+            **self._totals,
             **totals,
         )
 
     async def _publish(self, records: Sequence[OfferRecord]) -> None:
         if records:
             await self._log.append([Outgoing(_encoder.encode(record), key=record_key(record)) for record in records])
+
+
+def _circuit_words(watch: _Watch) -> str:
+    circuit = watch.circuit
+    return circuit.state if not circuit.failures else f"{circuit.state}, {circuit.failures} errors in a row"
+
+
+def _place(settings: SourceSettings, environment: Mapping[str, str]) -> Place:
+    if settings.file is not None:
+        return FilePlace(settings)
+    return FolderPlace(settings) if settings.folder is not None else UrlPlace(settings, environment)

@@ -40,7 +40,8 @@ PLAIN: dict[str, Any] = {
     "instance_type": "gpu-h100-sxm", "kept_place": True, "key_id": "k_7Jb2", "kind": "on_demand", "label": "laptop",
     "last": True, "leaves": 2, "legs": (LegOutcome(0, ORDER), LegOutcome(1, 0, 13, 12_600_000, 10_000_000)),
     "limit": 4_260_000, "low": 1_065_000,
-    "list_price": 2_130_000, "lot": 8, "maker_bp": 40, "maker_leaves": 5, "maker_order": ORDER - 1024, "mapped": 118,
+    "list_price": 2_130_000, "looked_ms": NOW_MS - 3_000,
+    "lot": 8, "maker_bp": 40, "maker_leaves": 5, "maker_order": ORDER - 1024, "mapped": 118,
     "median": 2_490_000, "memory_mib": 204_800, "minutes": 60, "name": "Ana's lab", "need": 12_600_000,
     "moves": (
         TitleMove(0, 771, 2, 2, 4_238_700, 4_264_260, 0),

@@ -9,9 +9,11 @@ from typing import Any
 
 from schemas.specifications import Specification, specifications
 from services.supply.catalogue import Catalogue, Source, read_catalogue
+from services.supply.connectors import ConnectorName
 from services.supply.mapping import Offer, Refused, map_row
-from services.supply.rows import BrokenRow, Row, read_rows
+from services.supply.rows import BrokenRow, Row
 from services.supply.rules import packaged_rules
+from services.supply.skypilot import read_rows
 
 RULES = packaged_rules()
 CLASSES = specifications()
@@ -65,9 +67,14 @@ def refusal(catalogue: str = "lambda", classes: tuple[Specification, ...] = CLAS
     return outcome.reason.value
 
 
-def source(name: str = "test", catalogue: str = "lambda", *, recorded: bool = False) -> Source:
+def source(
+    name: str = "test", catalogue: str = "lambda", connector: ConnectorName = "skypilot", *,
+    recorded: bool = False, as_of_ms: int = 1_000,
+) -> Source:  # fmt: skip
     """A source that says when it was written."""
-    return Source(name=name, catalogue=catalogue, label=f"{name}.csv", as_of_ms=1_000, recorded=recorded)
+    return Source(
+        name=name, catalogue=catalogue, label=f"{name}.csv", as_of_ms=as_of_ms, connector=connector, recorded=recorded
+    )
 
 
 def poll(data: bytes, of: Source | None = None, seen_ms: int = 5_000) -> Catalogue:

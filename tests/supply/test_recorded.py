@@ -52,9 +52,13 @@ def test_a_recorded_price_without_its_origin_is_refused(missing: str) -> None:
 
 def test_a_recorded_price_says_its_own_date() -> None:
     row = GOOD | {"cloud": "lambda", "date": "2026-11-20", "source": "somewhere"}
-    ((mapped,),) = [poll(table(row), source("recorded", "recorded", recorded=True)).mapped]
-    (offer,) = mapped.offers
-    assert offer.source == "somewhere 2026-11-20"
-    assert offer.as_of_ms == dt.datetime(2026, 11, 20, tzinfo=dt.UTC).timestamp() * 1000
+    day_ms = int(dt.datetime(2026, 11, 20, tzinfo=dt.UTC).timestamp()) * 1000
+    now, before = (poll(table(row), source("r", "recorded", recorded=True), seen_ms=day_ms + d) for d in (1, -1))
+    assert [(o.source, o.as_of_ms) for mapped in now.mapped for o in mapped.offers] == [
+        ("somewhere 2026-11-20", day_ms)
+    ]
+    # A day that has not come yet is somebody's slip or another clock: now is said instead, and counted.
+    assert [o.as_of_ms for mapped in before.mapped for o in mapped.offers] == [day_ms - 1]
+    assert (now.clamped, before.clamped) == (0, 1)
     wrong = poll(table(row | {"date": "20 Nov"}), source("recorded", "recorded", recorded=True))
     assert wrong.reasons == {"broken_row": 1}

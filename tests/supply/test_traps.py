@@ -11,7 +11,8 @@ import pytest
 from schemas.specifications import Specification
 from services.supply.gpu_info import BadGpuInfo, parse_gpu_info
 from services.supply.mapping import Refused, map_row
-from services.supply.rows import BadCatalogue, BrokenRow, Row, read_rows
+from services.supply.rows import BadCatalogue, BrokenRow, Row
+from services.supply.skypilot import read_rows
 from tests.supply.catalogues import CLASSES, GOOD, RULES, mapped, one, refusal, size, table
 
 VERDA = {"InstanceType": "1H100.80S.32V", "vCPUs": "32", "MemoryGiB": "185", "Region": "FIN-02", "Price": "2.29"}

@@ -64,7 +64,7 @@ def _members(data: bytes) -> list[tuple[str, bytes]]:
     except BadCatalogue:
         raise
     except _BROKEN_ZIP as error:
-        raise BadCatalogue(f"the zip archive is broken: {str(error)[:80]!a}") from error
+        raise BadCatalogue(f"the zip archive is broken: {str(error)[:120]!a}") from error
     if not files:
         raise BadCatalogue("no CSV file in the archive")
     return files

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from importlib import resources
 from typing import Annotated, Final, Literal
 
@@ -110,7 +111,7 @@ class Rules(_Table, frozen=True):
         rule = self.catalogue(catalogue)
         if rule.seller is None:
             return catalogue
-        match = re.search(rule.seller, instance_type, _FLAGS)
+        match = _compiled(rule.seller).search(instance_type)
         return match.group(1) if match else ""
 
     def catalogue(self, name: str) -> CatalogueRule:
@@ -157,12 +158,19 @@ class Rules(_Table, frozen=True):
         }
 
 
+@cache
+def _compiled(pattern: str) -> re.Pattern[str]:
+    """Looked up sixty times a row: `re` has a cache too, and asking it takes longer than most of the searches."""
+    return re.compile(pattern, _FLAGS)
+
+
 def _whole(pattern: str, text: str) -> bool:
-    return re.fullmatch(pattern, text, _FLAGS) is not None
+    return _compiled(pattern).fullmatch(text) is not None
 
 
 def _found(pattern: str, texts: Sequence[str]) -> bool:
-    return any(re.search(pattern, text, _FLAGS) for text in texts)
+    search = _compiled(pattern).search
+    return any(search(text) for text in texts)
 
 
 def parse_rules(text: bytes) -> Rules:

@@ -116,7 +116,7 @@ MENUS: dict[str, dict[str, Sequence[Any]]] = {
         "state": [State.OPEN] * 12 + [State.POST_ONLY] * 3 + [State.CANCEL_ONLY, State.HALTED, 0, 5, -1],
     },
     "all open": {"class_no": [1, 2, 3]},
-    "engine version": {"version": [1, 1, 0, 2]},
+    "engine version": {"version": [1, 1, 0, 3]},
     "start": {},
     "tick": {
         "to": ["minute"] * 12 + ["gate", "gate", "hour", "early gate", "client id", "long", "yesterday"],

@@ -6,11 +6,15 @@
 It has the interface of the production engine and must give the same events, byte for byte. Whoever changes it has not
 opened the production engine: a copy would share its mistakes. Lists and dictionaries, walked anew at every step; no
 sum is kept. Beside what an engine needs it keeps every claim on every title's escrow, and after each record it checks
-that nobody's money or hours came from nowhere. Pure.
+that nobody's money or hours came from nowhere. Pure. Both engine versions, by the version of the state.
 
-    naive_time        what time alone causes        naive_orders   place, match, cancel
-    naive_settlement  accounts, money, backing      naive_titles   whose hour it is and where its money waits
+    naive_time        what time alone causes      naive_orders    orders and ranges until they are accepted
+    naive_settlement  accounts, money, backing    naive_matching  who trades with whom
+    naive_operators   states, references          naive_changes   cancel, amend, the dead man's switch
+    naive_cover       promises end                naive_blocks    plans and retries of blocks
+    naive_titles      whose hour it is            naive_quotes    a market maker's prices
     naive_shard       the state, and what can be counted from it
+    naive_checks      what must hold after every record
 """
 
 from __future__ import annotations
@@ -21,24 +25,45 @@ from typing import assert_never
 from schemas import commands as cmd
 from schemas import events as ev
 from schemas.codec import Malformed
-from schemas.commands import Command, Side, State
+from schemas.commands import Command
 from schemas.events import Code, Event
-from schemas.ids import contract_of
 from schemas.units import Gpus, Micros, Millis, Price
-from tests.reference import naive_orders, naive_settlement, naive_time
-from tests.reference.naive_shard import Class, Contract, Refusal, Shard
-from tests.reference.naive_time import HOUR_MAX
-from tests.reference.naive_titles import FORWARD
+from tests.reference import (
+    naive_blocks,
+    naive_changes,
+    naive_operators,
+    naive_orders,
+    naive_quotes,
+    naive_settlement,
+    naive_time,
+)
+from tests.reference.naive_checks import Diary, check
+from tests.reference.naive_shard import Refusal, Shard
+from tests.reference.naive_titles import GROUNDS
 
-ENGINE_VERSIONS = (1,)
 AHEAD_MS_MAX = 60_000
+RETRIES_MAX = 64
+SINCE_VERSION_2 = (
+    cmd.PlaceRange,
+    cmd.PlaceBlock,
+    cmd.AmendOrder,
+    cmd.PutQuotes,
+    cmd.MassCancel,
+    cmd.CancelAllAfter,
+    cmd.CorrectCash,
+    cmd.MoveReference,
+)
+"""Commands to which version 1 has one answer."""
 
 
 class NaiveEngine:
     """One shard."""
 
     def __init__(self) -> None:
+        self.retries_max = RETRIES_MAX
+        """Of blocks in a record."""
         self._shard: Shard | None = None
+        self._diary = Diary()
 
     # --- One record ----------------------------------------------------------------------------------------
 
@@ -51,14 +76,19 @@ class NaiveEngine:
         assert offset > shard.offset
         shard.offset = offset
         shard.events = []
+        shard.retries_made = 0
+        naive_operators.turn_version(shard)
         shard.time_ms = max(shard.time_ms, _target(shard, stamp_ms, commands))
         naive_time.let_time_pass(shard)
+        naive_blocks.retry(shard, self.retries_max)
         for index, command in enumerate(commands):
             shard.index = index
             before = len(shard.events)
             _do(shard, command)
+            naive_blocks.retry(shard, self.retries_max)
             assert shard.events[before].index == index, "O3: the outcome comes first"
             assert not any(hasattr(event, "index") for event in shard.events[before + 1 :]), "O3: only one outcome"
+        self._diary.read(shard.events)
         self.check()
         return shard.events
 
@@ -91,20 +121,20 @@ class NaiveEngine:
         found = {}
         for number, contract in self._state.contracts.items():
             titles = contract.titles
-            for account in {account for title in titles.holding for account in (title.holder, title.obligor)}:
-                owed = sum(titles.owed(account, ground) for ground in FORWARD)
-                found[account, number] = (titles.held(account), owed)
+            for account in {account for title in titles.alive for account in (title.holder, title.obligor)}:
+                held = sum(title.qty for title in titles.alive if title.holder == account)
+                found[account, number] = (held, sum(titles.owed(account, ground) for ground in GROUNDS))
         return found
 
     def open_orders(self) -> list[tuple[int, int, int, int, Gpus, Price]]:
-        """(order, account, contract, side, leaves, price), by order."""
-        return sorted(
-            (order.number, order.body.account, order.body.contract, order.body.side, order.leaves, order.body.price)
-            for order in self._state.orders()
-        )
+        """(order, account, contract, side, leaves, price), by order; a block's contract is its first hour's."""
+        return [
+            (order.number, order.account, order.contract, order.side, order.leaves, order.price)
+            for order in self._state.all_resting()
+        ]
 
     def resting_count(self) -> int:
-        """How many orders rest."""
+        """How many orders and blocks rest."""
         return len(self.open_orders())
 
     @property
@@ -116,27 +146,8 @@ class NaiveEngine:
 
     def check(self) -> None:
         """What must hold after every record."""
-        shard = self._state
-        cash = sum(account.cash for account in shard.accounts.values())
-        assert cash + sum(self.escrows().values()) == shard.paid_in - shard.paid_out, "M2: money from nowhere"
-        for account in shard.accounts:
-            assert shard.available(account) >= 0, f"M3: account {account}"
-        for number, contract in shard.contracts.items():
-            contract.titles.check()
-            for title in contract.titles.owing:
-                assert (title.obligor, number, title.ground) in shard.backings, f"{title} without backing"
-            _check_book(shard, contract)
-
-
-def _check_book(shard: Shard, contract: Contract) -> None:
-    number, bids, asks = contract.number, contract.books[Side.BUY], contract.books[Side.SELL]
-    if not bids and not asks:
-        return
-    assert not bids or not asks or bids[0].body.price < asks[0].body.price, f"B1: {number} is crossed"
-    assert contract.gate_open or not contract.resting, f"C3: {number} has orders after its gate"
-    assert all(order.leaves > 0 for order in contract.resting), f"O1: {number} has an empty order"
-    for account in {order.body.account for order in asks}:
-        assert shard.open_asks(account, number) <= shard.capacity(account, number), f"C2: account {account}"
+        check(self._state)
+        self._diary.compare(self._state)
 
 
 # --- Time ---------------------------------------------------------------------------------------------------------
@@ -146,13 +157,14 @@ def _start(offset: int, stamp_ms: Millis, commands: Sequence[Command | Malformed
     start = commands[0]
     if offset != 0 or len(commands) != 1 or not isinstance(start, cmd.StartShard):
         raise ValueError("the first record of a shard is StartShard, alone, at offset 0")
-    if start.engine_version not in ENGINE_VERSIONS or not 0 <= start.shard <= 255 or start.t0_ms < 0:
+    if start.engine_version not in naive_operators.ENGINE_VERSIONS or not 0 <= start.shard <= 255 or start.t0_ms < 0:
         raise ValueError(f"{start} cannot be started")
     if start.rate < 1 or (start.rate > 1 and not start.sandbox):
         raise ValueError(f"{start}: time runs at rate 1, and faster in a sandbox only")
     s = start
     started = ev.ShardStarted(0, s.shard, s.engine_version, s.t0_ms, s.rate, s.sandbox)
-    return Shard(start, max(0, _market_time(start, stamp_ms)), events=[started])
+    time_ms = max(0, _market_time(start, stamp_ms))
+    return Shard(start, time_ms, version=s.engine_version, version_next=s.engine_version, events=[started])
 
 
 def _market_time(start: cmd.StartShard, stamp_ms: Millis) -> Millis:
@@ -170,31 +182,43 @@ def _target(shard: Shard, stamp_ms: Millis, commands: Sequence[Command | Malform
 
 
 def _do(shard: Shard, command: Command | Malformed) -> None:
+    if shard.version == 1 and isinstance(command, SINCE_VERSION_2):
+        account = getattr(command, "account", getattr(command, "operator", 0))
+        _answer(shard, Refusal(Code.NOT_OFFERED_YET), account, getattr(command, "client_id", ""))
+        return
     match command:
         case Malformed():
             _answer(shard, Refusal(Code.MALFORMED))
         case cmd.PlaceOrder():
             _answer(shard, naive_orders.place(shard, command), command.account, command.client_id)
+        case cmd.PlaceRange():
+            _answer(shard, naive_orders.place_range(shard, command), command.account, command.client_id)
+        case cmd.PlaceBlock():
+            _answer(shard, naive_blocks.place_block(shard, command), command.account, command.client_id)
         case cmd.CancelOrder():
-            _answer(shard, naive_orders.cancel(shard, command), command.account, command.client_id)
+            _answer(shard, naive_changes.cancel(shard, command), command.account, command.client_id)
+        case cmd.AmendOrder():
+            _answer(shard, naive_changes.amend(shard, command), command.account, command.client_id)
+        case cmd.PutQuotes():
+            _answer(shard, naive_quotes.put_quotes(shard, command), command.account)
+        case cmd.MassCancel():
+            _answer(shard, naive_changes.mass_cancel(shard, command), command.account)
+        case cmd.CancelAllAfter():
+            _answer(shard, naive_changes.cancel_all_after(shard, command), command.account)
         case cmd.SetAccount() | cmd.Credit() | cmd.Sweep() | cmd.SetBacking() | cmd.SetClass():
             naive_settlement.hear(shard, command)
         case cmd.SetState():
-            _answer(shard, _set_state(shard, command), command.operator)
+            _answer(shard, naive_operators.set_state(shard, command), command.operator)
         case cmd.SetEngineVersion():
-            _answer(shard, _set_engine_version(shard, command), command.operator)
+            _answer(shard, naive_operators.set_engine_version(shard, command), command.operator)
+        case cmd.CorrectCash():
+            _answer(shard, naive_operators.correct_cash(shard, command), command.operator)
+        case cmd.MoveReference():
+            _answer(shard, naive_operators.move_reference(shard, command))
         case cmd.StartShard():
             _answer(shard, Refusal(Code.WRONG_STATE))
         case cmd.Tick():
             shard.events.append(ev.Ticked(shard.index, shard.time_ms))
-        case cmd.PlaceRange() | cmd.PlaceBlock() | cmd.AmendOrder():
-            _answer(shard, Refusal(Code.NOT_OFFERED_YET), command.account, command.client_id)
-        case cmd.PutQuotes() | cmd.MassCancel() | cmd.CancelAllAfter():
-            _answer(shard, Refusal(Code.NOT_OFFERED_YET), command.account)
-        case cmd.CorrectCash():
-            _answer(shard, Refusal(Code.NOT_OFFERED_YET), command.operator)
-        case cmd.MoveReference():
-            _answer(shard, Refusal(Code.NOT_OFFERED_YET))
         case _:
             assert_never(command)
 
@@ -203,27 +227,3 @@ def _answer(shard: Shard, refusal: Refusal | None, account: int = 0, client_id: 
     if refusal is not None:
         code, need, have = refusal
         shard.events.append(ev.Rejected(shard.index, account, code, client_id, need, have))
-
-
-def _set_state(shard: Shard, body: cmd.SetState) -> Refusal | None:
-    if body.state not in {State.OPEN, State.POST_ONLY, State.CANCEL_ONLY, State.HALTED}:
-        return Refusal(Code.WRONG_STATE)
-    target: Class | Contract | None = shard.classes.get(body.class_no)
-    if target is None:
-        return Refusal(Code.UNKNOWN_CLASS)
-    if body.hour != cmd.ALL_HOURS:
-        in_range = 0 < body.hour < HOUR_MAX
-        target = shard.contracts.get(contract_of(body.class_no, body.hour)) if in_range else None
-    if target is None:
-        return Refusal(Code.UNKNOWN_CONTRACT)
-    target.state = body.state
-    b = body
-    shard.events.append(ev.StateSet(shard.index, b.operator, b.class_no, b.hour, b.state, b.reason))
-    return None
-
-
-def _set_engine_version(shard: Shard, body: cmd.SetEngineVersion) -> Refusal | None:
-    if body.version not in ENGINE_VERSIONS:
-        return Refusal(Code.WRONG_VERSION)
-    shard.events.append(ev.EngineVersionSet(shard.index, body.operator, body.version))
-    return None

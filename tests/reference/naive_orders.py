@@ -1,59 +1,92 @@
-"""Orders, from the first check to the last fill: docs/engine.md, "Place an order" and "Cancel". Pure."""
+"""An order from its first check to its acceptance: docs/engine.md, "Place an order" and "Range". Pure."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+from msgspec.structs import replace
+
 from schemas import events as ev
-from schemas.commands import CancelOrder, Flag, PlaceOrder, Side, State, Tif
-from schemas.events import Code, Reason
-from schemas.ids import class_no_of, is_client_id, order_id
-from schemas.units import QTY_MAX, Millis, bid_hold, fee, notional
-from tests.reference.naive_shard import Order, Refusal, Shard, collar
-from tests.reference.naive_titles import Released
+from schemas.commands import Flag, PlaceBlock, PlaceOrder, PlaceRange, SetClass, Side, State, Tif
+from schemas.events import Code
+from schemas.ids import class_no_of, contract_of, is_client_id
+from schemas.units import BP, QTY_MAX, Gpus, Hour, Micros, Millis, Price, bid_hold, notional
+from tests.reference.naive_matching import RESTING, enter, within
+from tests.reference.naive_shard import EXPIRED, HOUR_MAX, Moment, Named, Order, Phase, Refusal, Shard
 
 VALID_MS_MAX = 600_000
 CLIENT_ID_MS = 900_000
 OPEN_ORDERS_MAX = 100_000
 CLIENT_IDS_MAX = 200_000
+LEGS_MAX = 1_024
+
+
+@dataclass
+class Reserved:
+    """What the legs of a range that were accepted before take from those that follow."""
+
+    cash: Micros = 0
+    orders: int = 0
 
 
 def place(shard: Shard, body: PlaceOrder) -> Refusal | None:
     """A new order: judged, accepted, matched; what is left rests or is cancelled."""
-    refusal = late(shard, body.account, body.valid_until_ms)
+    refusal = late(shard, body.account, body.valid_until_ms) or wrong_client_id(body)
     if refusal is not None:
         return refusal
-    if body.client_id and not is_client_id(body.client_id):
-        return Refusal(Code.WRONG_CLIENT_ID)
-    known = shard.client_ids.get((body.account, body.client_id))
-    if known is not None and _in_use(shard, known):
-        if not _same(known.body, body):
-            return Refusal(Code.DUPLICATE_CLIENT_ID, 0, known.number)
-        shard.events.append(ev.OrderRepeated(shard.index, body.account, known.number, body.client_id))
-        return None
-    refusal = _cannot_enter(shard, body) or _cannot_afford(shard, body) or _cannot_match(shard, body)
+    named = in_use_as(shard, body.account, body.client_id)
+    if named is not None:
+        return once_more(shard, named, body)
+    refusal = _judge(shard, body, Reserved())
     if refusal is not None:
         return refusal
-    order = _accept(shard, body)
-    _match(shard, order)
-    if order.leaves > 0 and body.tif == Tif.GTC:
-        shard.contracts[body.contract].rest(order)
-    elif order.leaves > 0:
-        shard.cancelled(order, Reason.IOC)
+    # From here on it cannot be refused.
+    order = _accepted(shard, body)
+    name(shard, body, order.number, [order])
+    b = body
+    accepted = ev.OrderAccepted(
+        shard.index, order.number, b.account, b.contract, b.side, b.qty, b.price, b.tif, b.flags, b.client_id,
+        order.maker_bp, order.taker_bp, b.expires_ms,
+    )  # fmt: skip
+    shard.events.append(accepted)
+    enter(shard, order)
     return None
 
 
-def cancel(shard: Shard, body: CancelOrder) -> Refusal | None:
-    """By the order's id, or by the account's own when `order` is 0."""
-    refusal = late(shard, body.account, body.valid_until_ms)
+def place_range(shard: Shard, body: PlaceRange) -> Refusal | None:
+    """All legs are judged before the first one trades."""
+    refusal = late(shard, body.account, body.valid_until_ms) or wrong_client_id(body)
     if refusal is not None:
         return refusal
-    if body.order != 0:
-        order = next((order for order in shard.orders() if order.number == body.order), None)
-    else:
-        order = shard.client_ids.get((body.account, body.client_id))
-    if order is None or not shard.rests(order) or order.body.account != body.account:
-        return Refusal(Code.UNKNOWN_ORDER)
-    shard.events.append(ev.CancelAccepted(shard.index, body.account, order.number))
-    shard.remove(order, Reason.ASKED)
+    named = in_use_as(shard, body.account, body.client_id)
+    if named is not None:
+        return once_more(shard, named, body)
+    refusal = _wrong_range(shard, body)
+    if refusal is not None:
+        return refusal
+    outcomes, orders, reserved = [], [], Reserved()
+    for leg, hour in enumerate(body.hours):
+        single = PlaceOrder(
+            body.account, contract_of(body.class_no, hour), body.side, body.qty, body.price, body.tif, body.flags, "",
+            body.valid_until_ms, body.expires_ms,
+        )  # fmt: skip
+        refusal = _judge(shard, single, reserved)
+        if refusal is not None:
+            outcomes.append(ev.LegOutcome(leg, 0, *refusal))
+            continue
+        orders.append(_accepted(shard, single, leg))
+        outcomes.append(ev.LegOutcome(leg, orders[-1].number))
+        reserved.orders += 1
+        reserved.cash += _need(shard, single) if body.side == Side.BUY else 0
+    name(shard, body, shard.order_id(), orders)
+    b, (maker_bp, taker_bp) = body, rates(shard.classes[body.class_no].rules, body.side)
+    accepted = ev.RangeAccepted(
+        shard.index, b.account, b.class_no, b.hours, b.side, b.qty, b.price, b.tif, b.flags, b.client_id,
+        maker_bp, taker_bp, tuple(outcomes), b.expires_ms,
+    )  # fmt: skip
+    shard.events.append(accepted)
+    for order in orders:
+        enter(shard, order)
     return None
 
 
@@ -71,16 +104,55 @@ def late(shard: Shard, account: int, valid_until_ms: Millis) -> Refusal | None:
     return None
 
 
-def _in_use(shard: Shard, order: Order) -> bool:
-    return shard.rests(order) or shard.time_ms < order.accepted_ms + CLIENT_ID_MS
+def wrong_client_id(body: PlaceOrder | PlaceRange | PlaceBlock) -> Refusal | None:
+    """Check 4."""
+    return Refusal(Code.WRONG_CLIENT_ID) if body.client_id and not is_client_id(body.client_id) else None
 
 
-def _same(one: PlaceOrder, two: PlaceOrder) -> bool:
-    """The bodies agree in what makes an order, which how long they may be under way does not."""
-    return all(
-        getattr(one, name) == getattr(two, name)
-        for name in ("contract", "side", "qty", "price", "tif", "flags", "expires_ms")
+def in_use(shard: Shard, named: Named) -> bool:
+    """For 15 minutes; that of an order or block also for as long as it rests."""
+    if shard.time_ms < named.accepted_ms + CLIENT_ID_MS:
+        return True
+    return not isinstance(named.body, PlaceRange) and shard.rests(named.orders[0])
+
+
+def in_use_as(shard: Shard, account: int, client_id: str) -> Named | None:
+    """What the account's client id stands for now."""
+    named = shard.client_ids.get((account, client_id))
+    return named if named is not None and in_use(shard, named) else None
+
+
+def once_more(shard: Shard, named: Named, body: PlaceOrder | PlaceRange | PlaceBlock) -> Refusal | None:
+    """Check 5: the bodies agree in all but how long they may be under way; the price is that of now."""
+    before = replace(named.body, valid_until_ms=body.valid_until_ms)
+    if isinstance(before, PlaceOrder):
+        before = replace(before, price=named.orders[0].price)
+    if before != body:
+        return Refusal(Code.DUPLICATE_CLIENT_ID, 0, named.number)
+    shard.events.append(ev.OrderRepeated(shard.index, body.account, named.number, body.client_id))
+    return None
+
+
+def wrong_hours(hours: tuple[Hour, ...], count_max: int) -> bool:
+    """Some, not too many, strictly rising, each within the calendar."""
+    return (
+        not 1 <= len(hours) <= count_max
+        or list(hours) != sorted(set(hours))
+        or not 0 < hours[0] <= hours[-1] < HOUR_MAX
     )
+
+
+def _wrong_range(shard: Shard, body: PlaceRange) -> Refusal | None:
+    if body.class_no not in shard.classes:
+        return Refusal(Code.UNKNOWN_CLASS)
+    if wrong_hours(body.hours, LEGS_MAX):
+        return Refusal(Code.WRONG_HOURS)
+    return wrong_side_or_tif(body) or too_many_ids(shard, body)
+
+
+def _judge(shard: Shard, body: PlaceOrder, reserved: Reserved) -> Refusal | None:
+    """Checks 6 to 19."""
+    return _cannot_enter(shard, body) or _cannot_afford(shard, body, reserved) or _cannot_match(shard, body)
 
 
 def _cannot_enter(shard: Shard, body: PlaceOrder) -> Refusal | None:
@@ -89,134 +161,160 @@ def _cannot_enter(shard: Shard, body: PlaceOrder) -> Refusal | None:
         return Refusal(Code.UNKNOWN_CLASS)
     if body.contract not in shard.contracts:
         return Refusal(Code.UNKNOWN_CONTRACT)
-    if not shard.contracts[body.contract].gate_open:
+    phase, state, rules = shard.phase(body.contract), shard.state(body.contract), shard.rules(body.contract)
+    if phase == Phase.CLOSED:
         return Refusal(Code.WRONG_PHASE)
-    state = shard.state(body.contract)
     if state in {State.CANCEL_ONLY, State.HALTED}:
         return Refusal(Code.HALTED)
+    refusal = wrong_side_or_tif(body)
+    if refusal is not None:
+        return refusal
+    if shard.version == 1 and (body.tif == Tif.GTD or (body.flags > 0 and body.flags & Flag.RUNNING)):
+        return Refusal(Code.NOT_OFFERED_YET)
+    refusal = wrong_expiry(shard, body.tif, body.expires_ms)
+    if refusal is not None:
+        return refusal
+    rests = body.tif in RESTING
+    if (state == State.POST_ONLY and not rests) or (phase == Phase.RUNNING and body.side == Side.BUY and rests):
+        return Refusal(Code.WRONG_TIF)
+    wrong = not 0 <= body.flags <= 7
+    if wrong or (body.flags & Flag.POST_ONLY and not rests):
+        return Refusal(Code.WRONG_FLAGS)
+    if body.flags & Flag.RUNNING and not (rests and body.side == Side.SELL):
+        return Refusal(Code.WRONG_FLAGS)
+    return (
+        wrong_qty(rules, body.qty) or wrong_price(rules, body.price) or outside_collar(shard, body.contract, body.price)
+    )
+
+
+def wrong_side_or_tif(body: PlaceOrder | PlaceRange | PlaceBlock) -> Refusal | None:
+    """Check 8."""
     if body.side not in {Side.BUY, Side.SELL}:
         return Refusal(Code.WRONG_SIDE)
-    if body.tif not in {Tif.GTC, Tif.GTD, Tif.IOC, Tif.FOK}:
-        return Refusal(Code.WRONG_TIF)
-    if body.tif == Tif.GTD or (body.flags > 0 and body.flags & Flag.RUNNING):
-        return Refusal(Code.NOT_OFFERED_YET)
-    if body.expires_ms != 0 or (state == State.POST_ONLY and body.tif != Tif.GTC):
-        return Refusal(Code.WRONG_TIF)
-    if body.flags not in {0, 1, 4, 5} or (body.flags & Flag.POST_ONLY and body.tif != Tif.GTC):
-        return Refusal(Code.WRONG_FLAGS)
-    rules = shard.rules(body.contract)
-    if not 0 < body.qty <= QTY_MAX or body.qty % rules.lot:
-        return Refusal(Code.WRONG_QTY, rules.lot)
-    if body.price <= 0 or body.price % rules.tick:
-        return Refusal(Code.WRONG_PRICE, rules.tick)
-    low, high = collar(rules)
-    if not low <= body.price <= high:
-        return Refusal(Code.OUTSIDE_COLLAR, low if body.price < low else high)
+    return Refusal(Code.WRONG_TIF) if body.tif not in {Tif.GTC, Tif.GTD, Tif.IOC, Tif.FOK} else None
+
+
+def wrong_expiry(shard: Shard, tif: int, expires_ms: Millis) -> Refusal | None:
+    """Check 9."""
+    if tif == Tif.GTD:
+        return Refusal(Code.WRONG_EXPIRY, shard.time_ms) if expires_ms <= shard.time_ms else None
+    return Refusal(Code.WRONG_TIF) if expires_ms != 0 else None
+
+
+def wrong_qty(rules: SetClass, qty: Gpus) -> Refusal | None:
+    """Check 12."""
+    return Refusal(Code.WRONG_QTY, rules.lot) if not 0 < qty <= QTY_MAX or qty % rules.lot else None
+
+
+def wrong_price(rules: SetClass, price: Price) -> Refusal | None:
+    """Check 13."""
+    return Refusal(Code.WRONG_PRICE, rules.tick) if price <= 0 or price % rules.tick else None
+
+
+def outside_collar(shard: Shard, contract: int, price: Price) -> Refusal | None:
+    """Check 14."""
+    low, high = shard.collar(contract)
+    if not low <= price <= high:
+        return Refusal(Code.OUTSIDE_COLLAR, low if price < low else high)
     return None
 
 
-def _cannot_afford(shard: Shard, body: PlaceOrder) -> Refusal | None:
-    """Checks 15 to 17."""
-    if len(shard.orders_of(body.account)) >= OPEN_ORDERS_MAX:
+def too_many_orders(shard: Shard, account: int, reserved: int = 0) -> Refusal | None:
+    """Check 15, the first half."""
+    if shard.open_orders(account) + reserved >= OPEN_ORDERS_MAX:
         return Refusal(Code.TOO_MANY_ORDERS, OPEN_ORDERS_MAX)
-    in_use = [
-        order for (account, _), order in shard.client_ids.items() if account == body.account and _in_use(shard, order)
-    ]
-    if body.client_id and len(in_use) >= CLIENT_IDS_MAX:
+    return None
+
+
+def too_many_ids(shard: Shard, body: PlaceOrder | PlaceRange | PlaceBlock) -> Refusal | None:
+    """Check 15, the second half."""
+    ids = [named for (account, _), named in shard.client_ids.items() if account == body.account]
+    if body.client_id and sum(in_use(shard, named) for named in ids) >= CLIENT_IDS_MAX:
         return Refusal(Code.TOO_MANY_ORDERS, CLIENT_IDS_MAX)
+    return None
+
+
+def _cannot_afford(shard: Shard, body: PlaceOrder, reserved: Reserved) -> Refusal | None:
+    """Checks 15 to 17."""
+    refusal = too_many_orders(shard, body.account, reserved.orders) or too_many_ids(shard, body)
+    if refusal is not None:
+        return refusal
     if body.side == Side.BUY:
-        rules = shard.rules(body.contract)
-        rate = max(rules.fees.buyer_maker, rules.fees.buyer_taker)
-        hold = bid_hold(body.price, body.qty, rules.lot, rate)
-        available = shard.available(body.account)
-        return Refusal(Code.INSUFFICIENT_FUNDS, hold, available) if hold > available else None
-    may = shard.capacity(body.account, body.contract) - shard.open_asks(body.account, body.contract)
-    return Refusal(Code.INSUFFICIENT_BACKING, body.qty, max(0, may)) if body.qty > may else None
+        need, available = _need(shard, body), shard.available(body.account) - reserved.cash
+        return Refusal(Code.INSUFFICIENT_FUNDS, need, available) if need > available else None
+    return insufficient_backing(body.qty, shard.free(body.account, body.contract))
+
+
+def insufficient_backing(qty: Gpus, free: Gpus) -> Refusal | None:
+    """Check 17."""
+    return Refusal(Code.INSUFFICIENT_BACKING, qty, max(0, free)) if qty > free else None
+
+
+def _need(shard: Shard, body: PlaceOrder) -> Micros:
+    """What a bid must find: its hold, or what it may cost at most where it cannot rest."""
+    rules = shard.rules(body.contract)
+    rate = max(rates(rules, Side.BUY))
+    if shard.phase(body.contract) == Phase.FORWARD:
+        return bid_hold(body.price, body.qty, rules.lot, rate)
+    lots = body.qty // rules.lot
+    n = notional(body.price, body.qty, shard.minutes(body.contract)) + lots
+    return n + n * rate // BP + lots
 
 
 def _cannot_match(shard: Shard, body: PlaceOrder) -> Refusal | None:
     """Checks 18 and 19."""
-    within = [order for order in _opposite(shard, body) if _reaches(body, order)]
-    if within and (body.flags & Flag.POST_ONLY or shard.state(body.contract) == State.POST_ONLY):
-        return Refusal(Code.WOULD_TRADE)
-    if body.tif == Tif.FOK:
+    refusal = would_trade(shard, body.contract, body.side, body.price, body.flags)
+    if refusal is None and body.tif == Tif.FOK:
         fillable = 0
-        for order in within:
-            if not shard.same_owner(body.account, order.body.account):
+        for order in within(shard, body.contract, body.side, body.price):
+            if not shard.same_owner(body.account, order.account):
                 fillable += order.leaves
             elif not body.flags & Flag.CANCEL_OLDEST:
                 break
         if fillable < body.qty:
             return Refusal(Code.CANNOT_FILL, body.qty, fillable)
-    return None
+    return refusal
 
 
-def _opposite(shard: Shard, body: PlaceOrder) -> list[Order]:
-    """Who rests on the other side, best first."""
-    side = Side.SELL if body.side == Side.BUY else Side.BUY
-    return list(shard.contracts[body.contract].books[side])
-
-
-def _reaches(body: PlaceOrder, resting: Order) -> bool:
-    """The limit allows a trade at the resting order's price."""
-    return resting.body.price <= body.price if body.side == Side.BUY else resting.body.price >= body.price
+def would_trade(shard: Shard, contract: int, side: int, price: Price, flags: int) -> Refusal | None:
+    """Check 18."""
+    quiet = flags & Flag.POST_ONLY or shard.state(contract) == State.POST_ONLY
+    return Refusal(Code.WOULD_TRADE) if quiet and within(shard, contract, side, price) else None
 
 
 # --- From here on it cannot be refused ------------------------------------------------------------------------
 
 
-def _accept(shard: Shard, body: PlaceOrder) -> Order:
-    fees = shard.rules(body.contract).fees
-    buys = body.side == Side.BUY
-    maker_bp, taker_bp = (fees.buyer_maker, fees.buyer_taker) if buys else (fees.seller_maker, fees.seller_taker)
-    number = order_id(shard.start.shard, shard.offset, shard.index)
-    order = Order(number, body, body.qty, maker_bp, taker_bp, shard.time_ms)
-    if body.client_id:
-        shard.client_ids[body.account, body.client_id] = order
-    b = body
-    accepted = ev.OrderAccepted(
-        shard.index, number, b.account, b.contract, b.side, b.qty, b.price, b.tif, b.flags, b.client_id,
-        maker_bp, taker_bp, b.expires_ms,
-    )  # fmt: skip
-    shard.events.append(accepted)
-    return order
+def rates(rules: SetClass, side: int) -> tuple[int, int]:
+    """The class's maker and taker rates for the side."""
+    fees = rules.fees
+    return (fees.buyer_maker, fees.buyer_taker) if side == Side.BUY else (fees.seller_maker, fees.seller_taker)
 
 
-def _match(shard: Shard, taker: Order) -> None:
-    while taker.leaves > 0:
-        within = [order for order in _opposite(shard, taker.body) if _reaches(taker.body, order)]
-        if not within:
-            return
-        maker = within[0]
-        if not shard.same_owner(taker.body.account, maker.body.account):
-            _fill(shard, taker, maker)
-        elif taker.body.flags & Flag.CANCEL_OLDEST:
-            shard.remove(maker, Reason.SELF_TRADE_OLDEST)
-        else:
-            shard.cancelled(taker, Reason.SELF_TRADE_NEWEST)
-            return
-
-
-def _fill(shard: Shard, taker: Order, maker: Order) -> None:
-    qty, price, contract = min(taker.leaves, maker.leaves), maker.body.price, shard.contracts[maker.body.contract]
-    bid, ask = (taker, maker) if taker.body.side == Side.BUY else (maker, taker)
-    buyer, seller = bid.body.account, ask.body.account
-    cash = notional(price, qty)
-    buyer_fee = fee(cash, bid.taker_bp if bid is taker else bid.maker_bp)
-    seller_fee = fee(cash, ask.taker_bp if ask is taker else ask.maker_bp)
-    taker.leaves -= qty
-    maker.leaves -= qty
-    if maker.leaves == 0:
-        contract.books[Side(maker.body.side)].remove(maker)
-    released = Released()
-    room = shard.room(seller, contract.number)
-    moves = contract.titles.trade(
-        buyer, seller, qty, cash - seller_fee, seller_fee + buyer_fee, room, shard.title_numbers, released
+def _accepted(shard: Shard, body: PlaceOrder, leg: int = 0) -> Order:
+    b, number = body, shard.order_id(leg)
+    expires(shard, number, body.tif, body.expires_ms)
+    return Order(
+        number,
+        b.account,
+        b.contract,
+        b.side,
+        b.qty,
+        b.price,
+        b.qty,
+        b.tif,
+        b.flags,
+        *rates(shard.rules(b.contract), b.side),
     )
-    shard.accounts[buyer].cash += released.buyer - cash - buyer_fee
-    shard.accounts[seller].cash += released.seller
-    filled = ev.Filled(
-        shard.trades.next(), contract.number, price, qty, 60, taker.body.side, maker.number, taker.number,
-        maker.leaves, taker.leaves, buyer, seller, cash, buyer_fee, seller_fee, moves,
-    )  # fmt: skip
-    shard.events.append(filled)
+
+
+def expires(shard: Shard, number: int, tif: int, expires_ms: Millis) -> None:
+    """A moment for a GTD order."""
+    if tif == Tif.GTD:
+        shard.moments.add(Moment(expires_ms, EXPIRED, number, 0))
+
+
+def name(shard: Shard, body: PlaceOrder | PlaceRange | PlaceBlock, number: int, orders: list) -> None:
+    """From now on the account's client id stands for this."""
+    if body.client_id:
+        shard.client_ids[body.account, body.client_id] = Named(body, number, shard.time_ms, orders)

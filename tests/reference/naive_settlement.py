@@ -8,11 +8,11 @@ import msgspec
 
 from schemas import events as ev
 from schemas.commands import Credit, Ground, OutboxCommand, Role, SetAccount, SetBacking, SetClass, Sweep
-from schemas.events import Code, Reason
+from schemas.events import Code
 from schemas.ids import contract_of, is_class_id
-from schemas.units import AMOUNT_MAX, BP, MS_PER_HOUR, PRICE_MAX, QTY_MAX
-from tests.reference.naive_shard import Account, Backing, Class, Refusal, Shard, collar
-from tests.reference.naive_time import HOUR_MAX, list_class
+from schemas.units import AMOUNT_MAX, BP, MS_PER_HOUR, PRICE_MAX, QTY_MAX, Hour
+from tests.reference.naive_shard import HOUR_MAX, Account, Backing, Class, Phase, Refusal, Shard
+from tests.reference.naive_time import list_class
 
 
 def hear(shard: Shard, body: OutboxCommand) -> None:
@@ -123,30 +123,45 @@ def _cannot_back(shard: Shard, body: SetBacking) -> Refusal | None:
         return Refusal(Code.WRONG_HOURS)
     if body.ground not in {Ground.DECLARED, Ground.PROMISED, Ground.READY}:
         return Refusal(Code.WRONG_GROUND)
-    if body.ground == Ground.READY:
+    if shard.version == 1 and body.ground == Ground.READY:
         return Refusal(Code.NOT_OFFERED_YET)
-    needed = Role.PROVIDER if body.ground == Ground.DECLARED else Role.MARKET_MAKER
-    if shard.accounts[body.account].role != needed:
+    if shard.accounts[body.account].role not in _may_back(shard, body.ground):
         return Refusal(Code.WRONG_ROLE)
     for hour in body.hours:
-        contract = shard.contracts.get(contract_of(body.class_no, hour)) if 0 < hour < HOUR_MAX else None
-        if contract is None:
+        if not 0 < hour < HOUR_MAX or contract_of(body.class_no, hour) not in shard.contracts:
             return Refusal(Code.UNKNOWN_CONTRACT, hour)
-        if not contract.gate_open:
+        if not _in_time(shard, body, hour):
             return Refusal(Code.WRONG_PHASE, hour)
     rules = shard.classes[body.class_no].rules
     if not 0 <= body.qty <= QTY_MAX or body.qty % rules.lot:
         return Refusal(Code.WRONG_QTY, rules.lot)
-    return _wrong_collateral(shard, body, rules)
+    return _wrong_collateral(shard, body)
 
 
-def _wrong_collateral(shard: Shard, body: SetBacking, rules: SetClass) -> Refusal | None:
-    price = body.collateral_price
-    if body.ground == Ground.DECLARED:
+def _may_back(shard: Shard, ground: int) -> set[Role]:
+    """The roles that a ground is for."""
+    if ground == Ground.PROMISED:
+        return {Role.MARKET_MAKER}
+    return {Role.PROVIDER} if shard.version == 1 else {Role.PROVIDER, Role.MARKET_MAKER}
+
+
+def _in_time(shard: Shard, body: SetBacking, hour: Hour) -> bool:
+    """Each ground has the phases in which it counts, and promises end before the gate."""
+    phase = shard.phase(contract_of(body.class_no, hour))
+    if body.ground == Ground.READY:
+        return phase != Phase.CLOSED
+    cover_ms = hour * MS_PER_HOUR - shard.classes[body.class_no].rules.cover_ms
+    covered = shard.version >= 2 and body.ground == Ground.PROMISED and shard.time_ms >= cover_ms
+    return phase == Phase.FORWARD and not covered
+
+
+def _wrong_collateral(shard: Shard, body: SetBacking) -> Refusal | None:
+    price, role = body.collateral_price, shard.accounts[body.account].role
+    if body.ground == Ground.DECLARED or (body.ground == Ground.READY and role == Role.PROVIDER):
         return Refusal(Code.WRONG_COLLATERAL) if price != 0 else None
-    contracts = [shard.contracts[contract_of(body.class_no, hour)] for hour in body.hours]
-    owes = any(contract.titles.owed(body.account, Ground.PROMISED) for contract in contracts)
-    _, cap = collar(rules)
+    numbers = [contract_of(body.class_no, hour) for hour in body.hours]
+    owes = any(shard.contracts[number].titles.owed(body.account, body.ground) for number in numbers)
+    cap = max(shard.collar(number)[1] for number in numbers)
     if (body.qty > 0 or owes) and price < cap:
         return Refusal(Code.WRONG_COLLATERAL, cap)
     return Refusal(Code.WRONG_COLLATERAL) if not 0 <= price <= PRICE_MAX else None
@@ -164,7 +179,7 @@ def _backing_is_set(shard: Shard, body: SetBacking, *, changed: bool) -> None:
     for number in contracts:
         if body.ground == Ground.DECLARED:
             _cover(shard, body.account, number)
-        _cut_asks(shard, body.account, number)
+        shard.cut_asks(body.account, number)
 
 
 def _cover(shard: Shard, account: int, number: int) -> None:
@@ -175,12 +190,6 @@ def _cover(shard: Shard, account: int, number: int) -> None:
         piece = titles.split(source, min(room, source.qty), shard.title_numbers)
         titles.move_to_declared(piece)
         shard.events.append(ev.TitleCovered(number, source.number, piece.number, piece.qty, Ground.DECLARED))
-
-
-def _cut_asks(shard: Shard, account: int, number: int) -> None:
-    """Whole asks go, from the worst rank, until the others are backed."""
-    while shard.open_asks(account, number) > shard.capacity(account, number):
-        shard.remove(shard.asks_of(account, number)[-1], Reason.BACKING_LOWERED)
 
 
 # --- Classes --------------------------------------------------------------------------------------------------
@@ -196,7 +205,7 @@ def _set_class(shard: Shard, body: SetClass) -> Refusal | None:
         return Refusal(Code.WRONG_CLASS)
     shard.events.append(ev.ClassSet(shard.index, body.outbox, *values))
     if known is None:
-        shard.classes[body.class_no] = Class(body)
+        shard.classes[body.class_no] = Class(body, body.list_price)
         list_class(shard, body)
     return None
 

@@ -13,6 +13,7 @@ from schemas.units import Gpus, Micros, portion
 
 FORWARD = (Ground.DECLARED, Ground.PROMISED)
 """Grounds of new titles, in the order in which they are used up."""
+GROUNDS = (*FORWARD, Ground.READY)
 CLOSING = (Ground.PROMISED, Ground.DECLARED)
 """Grounds of owed titles, in the order in which they are bought back."""
 
@@ -30,6 +31,8 @@ class Title:
     proceeds: Micros
     cost: Micros
     fees: Micros
+    minutes: int = 60
+    """What is left of the hour where it was sold while it ran."""
     gains: dict[int, Micros] = field(default_factory=dict)
     losses: dict[int, Micros] = field(default_factory=dict)
 
@@ -85,6 +88,8 @@ class Titles:
         """Oldest first within each ground: who owes what is read off this list."""
         self.closed: list[Title] = []
         """Bought back by their own obligor: no obligor and no holder are left."""
+        self.running: list[Title] = []
+        """Sold while the hour ran, on `READY`: nobody resells them and they close nothing, so they stand apart."""
 
     def held_by(self, account: int) -> list[Title]:
         return [title for title in self.holding if title.holder == account]
@@ -96,20 +101,33 @@ class Titles:
         return sum(title.qty for title in self.held_by(account))
 
     def owed(self, account: int, ground: int) -> Gpus:
+        if ground == Ground.READY:
+            return sum(title.qty for title in self.running if title.obligor == account)
         return sum(title.qty for title in self.owed_by(account, ground))
 
+    def owes(self, ground: int) -> set[int]:
+        """Accounts that owe on the ground."""
+        return {title.obligor for title in self.owing + self.running if title.ground == ground}
+
+    @property
+    def alive(self) -> list[Title]:
+        """All that somebody holds."""
+        return self.holding + self.running
+
     def escrow(self) -> Micros:
-        return sum(title.escrow for title in self.holding + self.closed)
+        return sum(title.escrow for title in self.alive + self.closed)
 
     def check(self) -> None:
         """C1 and C6, and that nobody both holds and owes."""
-        if not self.holding + self.owing + self.closed:
+        if not self.alive + self.owing + self.closed:
             return
-        assert {id(title) for title in self.holding} == {id(title) for title in self.owing}
-        numbers = [title.number for title in self.holding + self.closed]
+        assert {id(title) for title in self.holding} == {id(title) for title in self.owing}, "C1: held is not owed"
+        numbers = [title.number for title in self.alive + self.closed]
         assert len(numbers) == len(set(numbers)), f"a number twice: {numbers}"
-        for title in self.holding + self.closed:
+        for title in self.alive + self.closed:
             title.check()
+        assert all(title.ground in FORWARD and title.minutes == 60 for title in self.owing)
+        assert all(t.ground == Ground.READY and t.obligor and t.holder and t.minutes for t in self.running)
         holders = {title.holder for title in self.holding}
         obligors = {title.obligor for title in self.owing}
         assert not holders & obligors, f"hold and owe at once: {holders & obligors}"
@@ -155,6 +173,16 @@ class Titles:
         title.ground = Ground.DECLARED
         self.owing.remove(title)
         self.owing.append(title)
+
+    def trade_running(
+        self, buyer: int, seller: int, qty: Gpus, minutes: int, net: Micros, fees: Micros, numbers: Numbers
+    ) -> tuple[TitleMove, ...]:
+        """One fill of the rest of an hour: always a new title, whatever buyer and seller have."""
+        cost = net + fees
+        title = Title(numbers.next(), seller, buyer, Ground.READY, qty, cost, net, cost, fees, minutes)
+        self.running.append(title)
+        title.check()
+        return (TitleMove(0, title.number, Ground.READY, qty, net, cost, 0),)
 
     def trade(
         self,

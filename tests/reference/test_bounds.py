@@ -150,7 +150,7 @@ STARTS: dict[str, tuple[int, Sequence[cmd.Command], bool]] = {
     "at another offset": (1, [StartShard(0, 1, T0_MS)], False),
     "with a neighbour": (0, [StartShard(0, 1, T0_MS), cmd.Tick(T0_MS)], False),
     "without a start": (0, [cmd.Tick(T0_MS)], False),
-    "an unknown version": (0, [StartShard(0, 2, T0_MS)], False),
+    "an unknown version": (0, [StartShard(0, 3, T0_MS)], False),
     "version 0": (0, [StartShard(0, 0, T0_MS)], False),
     "shard -1": (0, [StartShard(-1, 1, T0_MS)], False),
     "shard 256": (0, [StartShard(256, 1, T0_MS)], False),

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from tests.reference import naive_orders
+from tests.reference import naive_matching
 from tests.reference.duel import Disagreement, disagreement, smallest_disagreement
 from tests.reference.flow import MOODS, STEPS_MS, FrameIntent, Mood, draw_intent
 
@@ -53,7 +53,7 @@ def test_the_engines_agree_whatever_is_asked_of_them(seed: int) -> None:
 
 def test_they_disagree_when_one_of_them_rounds_fees_down(monkeypatch: pytest.MonkeyPatch) -> None:
     """The test above is able to fail, and tells the failure in two commands."""
-    monkeypatch.setattr(naive_orders, "fee", lambda amount, rate: amount * rate // 10_000)
+    monkeypatch.setattr(naive_matching, "fee", lambda amount, rate: amount * rate // 10_000)
 
     with pytest.raises(Disagreement) as failure:
         hypothesis.seed(1)(the_engines_agree)()

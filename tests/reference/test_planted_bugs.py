@@ -10,7 +10,7 @@ import pytest
 
 from schemas.commands import Side
 from schemas.units import bid_hold
-from tests.reference import naive_orders, naive_settlement, naive_shard, naive_time, naive_titles
+from tests.reference import naive_matching, naive_orders, naive_settlement, naive_shard, naive_time, naive_titles
 from tests.reference.duel import Disagreement, disagreement, smallest_disagreement
 from tests.reference.flow import random_day
 from tests.reference.naive_shard import Order, Shard
@@ -20,11 +20,11 @@ DAYS_MAX = 100
 
 
 def worse_asks_first(order: Order) -> tuple[int, int]:
-    return -order.body.price, order.number
+    return -order.price, order.arrival
 
 
 def youngest_first(order: Order) -> tuple[int, int]:
-    return order.body.price, -order.number
+    return order.price, -order.arrival
 
 
 def fee_rounded_down(amount: int, rate: int) -> int:
@@ -34,7 +34,7 @@ def fee_rounded_down(amount: int, rate: int) -> int:
 def hold_of_the_whole_order(shard: Shard, order: Order) -> int:
     """As it was at acceptance: not recomputed after a fill."""
     rate = max(order.maker_bp, order.taker_bp)
-    return bid_hold(order.body.price, order.body.qty, shard.rules(order.body.contract).lot, rate)
+    return bid_hold(order.price, order.qty, shard.rules(order.contract).lot, rate)
 
 
 def nothing_is_released(titles: Titles, title: Title, buyer: int, seller: int, net: int, fees: int) -> int:
@@ -61,7 +61,7 @@ def pieces_round_up(amount: int, done: int, k: int, total: int) -> int:
 
 def asks_are_cut_from_the_best(shard: Shard, account: int, number: int) -> None:
     while shard.open_asks(account, number) > shard.capacity(account, number):
-        shard.remove(shard.asks_of(account, number)[0], naive_settlement.Reason.BACKING_LOWERED)
+        shard.remove(shard.asks_of(account, number)[0], naive_shard.Reason.BACKING_LOWERED)
 
 
 def one_account_is_one_owner(_: Shard, one: int, two: int) -> bool:
@@ -93,7 +93,7 @@ class Bug(NamedTuple):
 BUGS = {
     "price priority": Bug(naive_shard, "ask_rank", worse_asks_first, 3),
     "time priority": Bug(naive_shard, "ask_rank", youngest_first, 3),
-    "fee rounding": Bug(naive_orders, "fee", fee_rounded_down, 2),
+    "fee rounding": Bug(naive_matching, "fee", fee_rounded_down, 2),
     "hold recomputation": Bug(Shard, "hold", hold_of_the_whole_order, 2),
     "release on resale": Bug(Titles, "_resell", nothing_is_released, 4),
     "promises are bought back first": Bug(naive_titles, "CLOSING", naive_titles.FORWARD, 7),
@@ -102,7 +102,7 @@ BUGS = {
     "first in, first out": Bug(Titles, "held_by", last_in_first_out, 6),
     "self-trade by owner": Bug(Shard, "same_owner", one_account_is_one_owner, 2),
     "raising DECLARED covers": Bug(naive_settlement, "_cover", nobody_is_covered, 4),
-    "worst asks are cut first": Bug(naive_settlement, "_cut_asks", asks_are_cut_from_the_best, 3),
+    "worst asks are cut first": Bug(Shard, "cut_asks", asks_are_cut_from_the_best, 3),
     "the gate ends backing": Bug(naive_time, "_close_gate", backing_outlives_the_gate, 1),
     "the gate ends bids first": Bug(naive_shard.Contract, "resting", property(asks_before_bids), 3),
     "client ids for 15 minutes": Bug(naive_orders, "CLIENT_ID_MS", 900_001, 3),

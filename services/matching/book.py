@@ -10,31 +10,40 @@ from bisect import bisect_left, insort
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
-from schemas.ids import INDEX_BITS, LEG_BITS
-from schemas.units import Gpus, Micros, Millis, Price
-from services.matching.literals import BUY
+from schemas.ids import INDEX_BITS, LEG_BITS, OFFSET_BITS
+from schemas.units import Gpus, Hour, Micros, Millis, Price
+from services.matching.literals import BUY, SELL
 from services.matching.native import mypyc_attr
 from services.matching.titles import Position
 
 if TYPE_CHECKING:
     from mypy_extensions import i16, i64
 
+    from services.matching.state import Contract
+
 _OFFSET_SHIFT: Final = INDEX_BITS + LEG_BITS
-_INDEX_MASK: Final = (1 << INDEX_BITS) - 1
+_OFFSET_BITS_ALL: Final = (1 << OFFSET_BITS) - 1
+_INDEX_BITS_ALL: Final = (1 << INDEX_BITS) - 1
+_LEG_BITS_ALL: Final = (1 << LEG_BITS) - 1
 _STRIDE: Final = 0x9E3779B97F
-"""Golden section of 2⁴⁰: its multiples lie far apart, whatever power of 2 they are taken modulo."""
+"""Golden section of 2⁴⁰: its multiples lie far apart, whatever power of 2 they are taken modulo. More than any offset."""
+_LEG_STRIDE: Final = 0x1F83D9ABFB41B
+"""The same for legs: more than any offset and index together."""
+assert _STRIDE >= 1 << OFFSET_BITS
+assert _LEG_STRIDE > (1 << OFFSET_BITS) + _INDEX_BITS_ALL * _STRIDE
 
 
 def key_of(order: int) -> i64:
     """Order id → key for a dict of orders of one shard.
 
     An id ends in zeros, and Python looks where a number's last bits say: with ids as keys it looks eight times to find an
-    order. Keys of one index rise by one from record to record, and those of one record are `_STRIDE` apart. Ids that differ
-    in shard or leg may have one key: whoever asks with a foreign id compares.
+    order. Keys of one index rise by one from record to record, and those of one record are strides apart. Ids that differ
+    in the shard alone have one key: whoever asks with a foreign id compares.
     """
-    offset: i64 = order >> _OFFSET_SHIFT
-    index: i64 = order >> LEG_BITS & _INDEX_MASK
-    return offset + index * _STRIDE
+    offset: i64 = order >> _OFFSET_SHIFT & _OFFSET_BITS_ALL
+    index: i64 = order >> LEG_BITS & _INDEX_BITS_ALL
+    leg: i64 = order & _LEG_BITS_ALL
+    return offset + index * _STRIDE + leg * _LEG_STRIDE
 
 
 @mypyc_attr(acyclic=True)
@@ -42,8 +51,8 @@ class Order:
     """An order: on its way into a book, in it, or ended and remembered for the sake of its client id."""
 
     __slots__ = (
-        "accepted_ms", "account", "after", "before", "client_id", "contract", "flags", "hold", "leaves", "level",
-        "maker_bp", "order", "position", "price", "qty", "side", "taker_bp", "tif",
+        "accepted_ms", "account", "after", "before", "client_id", "contract", "expires_ms", "flags", "hold", "leaves", "level",
+        "maker_bp", "newer", "older", "order", "position", "price", "qty", "side", "taker_bp", "tif",
     )  # fmt: skip
 
     def __init__(
@@ -58,6 +67,7 @@ class Order:
         price: Price,
         tif: int,
         flags: int,
+        expires_ms: Millis = 0,
     ) -> None:
         self.order = order
         self.accepted_ms = accepted_ms
@@ -70,6 +80,8 @@ class Order:
         self.price = price
         self.tif = tif
         self.flags = flags
+        """Bits of `Flag`, and `AMENDED`."""
+        self.expires_ms = expires_ms
         self.leaves: Gpus = qty
         self.maker_bp: i16 = 0
         self.taker_bp: i16 = 0
@@ -84,16 +96,90 @@ class Order:
         """The next older one at its price."""
         self.after: Order | None = None
         """The next younger one."""
+        self.older: Order | None = None
+        """Of its account's open orders, the one that came to rest before it."""
+        self.newer: Order | None = None
+
+
+@mypyc_attr(acyclic=True)
+class Range(Order):
+    """The same order in many hours, as its client id remembers it. Its legs are orders of their own; it never rests.
+
+    `order` is the id of leg 0, `contract` the class's hour 0.
+    """
+
+    __slots__ = ("hours",)
+
+    def __init__(
+        self,
+        order: int,
+        accepted_ms: Millis,
+        account: int,
+        client_id: str,
+        contract: int,
+        side: int,
+        qty: Gpus,
+        price: Price,
+        tif: int,
+        flags: int,
+        expires_ms: Millis,
+        hours: tuple[Hour, ...],
+    ) -> None:
+        super().__init__(order, accepted_ms, account, client_id, contract, side, qty, price, tif, flags, expires_ms)
+        self.hours = hours
+
+
+class Block(Order):
+    """Contiguous hours, equal quantity, one limit on the average. `contract` is its first hour's."""
+
+    __slots__ = ("asked", "contracts", "hours", "positions", "qty_min")
+
+    def __init__(
+        self,
+        order: int,
+        accepted_ms: Millis,
+        account: int,
+        client_id: str,
+        contract: int,
+        side: int,
+        qty: Gpus,
+        price: Price,
+        tif: int,
+        flags: int,
+        expires_ms: Millis,
+        hours: int,
+        qty_min: Gpus,
+        contracts: list[Contract],
+    ) -> None:
+        super().__init__(order, accepted_ms, account, client_id, contract, side, qty, price, tif, flags, expires_ms)
+        self.hours = hours
+        self.qty_min = qty_min
+        self.contracts = contracts
+        """One per hour, rising."""
+        self.positions: list[Position] = []
+        """What a sell block sells from, one per hour."""
+        self.asked: Gpus = 0
+        """How much of it stands among the open asks of each position: its leaves, while it rests."""
+
+    def forget_hours(self) -> None:
+        """It has ended. Its client id is remembered for a while; the hours need not be."""
+        self.contracts, self.positions = [], []
+
+    @property
+    def least(self) -> Gpus:
+        """Less than this it does not trade."""
+        return self.qty_min if self.qty_min < self.leaves else self.leaves
 
 
 @mypyc_attr(acyclic=True)
 class Level:
     """The orders at one price, oldest first."""
 
-    __slots__ = ("first", "key", "last")
+    __slots__ = ("first", "key", "last", "price")
 
-    def __init__(self, key: int) -> None:
+    def __init__(self, key: int, price: Price) -> None:
         self.key = key
+        self.price = price
         self.first: Order | None = None
         self.last: Order | None = None
 
@@ -147,10 +233,11 @@ class HalfBook:
         key = order.price if self.sign > 0 else -order.price
         level = self.levels.get(key)
         if level is None:
-            level = self.levels[key] = Level(key)
+            level = self.levels[key] = Level(key, order.price)
             insort(self.keys, key)
             if self.top is None or key > self.top.key:
                 self.top = level
+        order.price = level.price  # the same number: all orders of a level share one object
         level.append(order)
 
     def best(self) -> Price:
@@ -169,6 +256,11 @@ class HalfBook:
         assert order is not None
         return order
 
+    def first_below(self, key: int) -> Order | None:
+        """The first order at the next worse price than that of `key`, a level that is here."""
+        place = bisect_left(self.keys, key)
+        return self.levels[self.keys[place - 1]].first if place else None
+
     def remove(self, order: Order) -> None:
         """Its leaves are 0 now: it leaves its level, and the level the book when it was the last."""
         assert order.leaves == 0
@@ -185,3 +277,21 @@ class HalfBook:
         """Best first, oldest first in a price."""
         for key in reversed(self.keys):
             yield from self.levels[key]
+
+
+class BlockBook:
+    """Blocks that rest over one and the same range."""
+
+    __slots__ = ("asks", "bids")
+
+    def __init__(self) -> None:
+        self.bids = HalfBook(BUY)
+        self.asks = HalfBook(SELL)
+
+    def half(self, side: int) -> HalfBook:
+        """The blocks of a side."""
+        return self.bids if side == BUY else self.asks
+
+    def __bool__(self) -> bool:
+        """Whether any is here."""
+        return self.bids.top is not None or self.asks.top is not None

@@ -5,57 +5,102 @@ Too slow for every command: tests, simulation and audit call `Engine.check`.
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from typing import TYPE_CHECKING
 
 from schemas.commands import Side
 from schemas.units import bid_hold
-from services.matching.book import key_of
+from services.matching.literals import AMENDED, OPEN
 
 if TYPE_CHECKING:
-    from services.matching.book import HalfBook, Order
-    from services.matching.engine import Contract, Engine
-    from services.matching.titles import Position, Register
+    from services.matching.book import Block, HalfBook, Order
+    from services.matching.state import Contract, Shard
+    from services.matching.titles import Backing, Position, Register
 
 
-def check(engine: Engine) -> None:
+def check(shard: Shard) -> None:
     """Raises AssertionError with the name of the first invariant that does not hold."""
     seen = 0
-    for contract in engine.contracts.values():
-        seen += _check_book(engine, contract.bids) + _check_book(engine, contract.asks)
+    for contract in shard.contracts.values():
+        seen += _check_book(shard, contract.bids) + _check_book(shard, contract.asks)
         bid, ask = contract.bids.best(), contract.asks.best()
         assert not (bid and ask) or bid < ask, f"B1: {contract.contract} is crossed, {bid} >= {ask}"
-        assert contract.forward or not (bid or ask), f"C3: orders in {contract.contract} after its gate"
+        _check_phase(contract)
         _check_register(contract.register)
         _check_asks(contract)
-    assert seen == len(engine.orders), f"B6: {seen} orders in books, {len(engine.orders)} by id"
-    _check_money(engine)
+    seen += _check_blocks(shard)
+    assert seen == len(shard.orders), f"B6: {seen} orders in books, {len(shard.orders)} by id"
+    _check_money(shard)
 
 
-def _check_book(engine: Engine, half: HalfBook) -> int:
+def _check_phase(contract: Contract) -> None:
+    resting = [*contract.bids, *contract.asks, *contract.buy_blocks, *contract.sell_blocks]
+    if contract.closed:
+        assert not resting, f"C3: orders in {contract.contract} after its running phase"
+    elif not contract.forward:
+        assert all(order.side == Side.SELL for order in resting), f"C3: bids in {contract.contract} after its gate"
+        assert not contract.buy_blocks, f"C3: blocks over {contract.contract} after its gate"
+        assert not contract.sell_blocks, f"C3: blocks over {contract.contract} after its gate"
+
+
+def _check_book(shard: Shard, half: HalfBook) -> int:
     assert half.keys == sorted(half.levels), "B5: prices do not match the levels"
     assert half.top is (half.levels[half.keys[-1]] if half.keys else None), "B5: the best level is not the first"
     seen = 0
     for key, level in half.levels.items():
-        numbers = [order.order for order in level]
-        assert numbers, f"B5: no orders at {key}"
-        assert numbers == sorted(numbers), f"B4: queue at {key} is out of order"
+        queue = list(level)
+        assert queue, f"B5: no orders at {key}"
+        arrived = [order.order for order in queue if not order.flags & AMENDED]
+        assert arrived == sorted(arrived), f"B4: queue at {key} is out of order"
         before = None
-        for order in level:
+        for order in queue:
             assert order.leaves > 0, f"B5: order {order.order} waits without leaves"
             assert order.level is level, f"B5: order {order.order} does not know where it waits"
             assert order.before is before, f"B4: order {order.order} does not know who was before it"
-            assert engine.orders.get(key_of(order.order)) is order, f"B6: order {order.order} is not the one by id"
-            assert order.price * half.sign == key, f"B5: order {order.order} at the wrong price"
+            assert shard.resting(order.order) is order, f"B6: order {order.order} is not the one by id"
+            assert order.price * half.sign == key == level.key, f"B5: order {order.order} at the wrong price"
             before = order
         assert level.last is before, f"B4: queue at {key} does not end with its last"
-        seen += len(numbers)
+        seen += len(queue)
     return seen
 
 
+def _check_blocks(shard: Shard) -> int:
+    seen = 0
+    over: Counter[tuple[int, int]] = Counter()
+    for (first, hours), book in shard.block_books.items():
+        assert book, f"B6: an empty book of blocks over {first}"
+        seen += _check_book(shard, book.bids) + _check_book(shard, book.asks)
+        blocks: list[Block] = [*book.bids, *book.asks]
+        for block in blocks:
+            assert (block.contract, block.hours, len(block.contracts)) == (first, hours, hours), f"B6: {block.order}"
+            assert [k.contract for k in block.contracts] == list(range(first, first + hours)), f"B6: {block.order}"
+            over.update((k.contract, block.side) for k in block.contracts)
+            assert block.asked == (block.leaves if block.side == Side.SELL else 0), f"C2: block {block.order}"
+        if not shard.retries and all(k.state_now() == OPEN for k in blocks[0].contracts):
+            _check_uncrossed(shard, book.bids, book.asks)
+    for contract in shard.contracts.values():
+        assert over[contract.contract, Side.BUY] == len(contract.buy_blocks), f"B6: blocks over {contract.contract}"
+        assert over[contract.contract, Side.SELL] == len(contract.sell_blocks), f"B6: blocks over {contract.contract}"
+    assert all(shard.resting(number) is block for number, block in shard.retries.items()), "B6: a retry of nobody"
+    return seen
+
+
+def _check_uncrossed(shard: Shard, bids: HalfBook, asks: HalfBook) -> None:
+    """Blocks of one range cross only where they cannot trade: of one owner, or less is left than the other's least.
+
+    A block that asks for less than the other's minimum stays beside it, and nobody looks again when minima shrink.
+    """
+    for bid, ask in itertools.product(bids, asks):
+        owners = {shard.accounts[order.account].owner for order in (bid, ask)}
+        whole = bid.qty_min == ask.qty_min == shard.classes[bid.contract >> 24].lot  # type: ignore[attr-defined]
+        assert bid.price < ask.price or len(owners) == 1 or not whole, f"B9: {bid.order} and {ask.order} cross"
+
+
 def _check_register(register: Register) -> None:
-    held = sum(position.held.qty for position in register.positions.values())
-    owed = sum(position.owed_qty() for position in register.positions.values())
+    held = sum(position.held.qty + position.running.qty for position in register.positions.values())
+    owed = sum(position.owed_qty() + position.ready.owed_qty for position in register.positions.values())
     assert held == owed, f"C1: held {held}, owed {owed}"
     titles = register.titles()
     assert len({title.number for title in titles}) == len(titles), "C6: two titles have one number"
@@ -64,7 +109,7 @@ def _check_register(register: Register) -> None:
     assert escrow == register.escrow, f"C6: escrow {register.escrow}, titles {escrow}"
     for account, position in register.positions.items():
         _check_position(account, position)
-    all_owed = {title.number for p in register.positions.values() for b in (p.declared, p.promised) for title in b}
+    all_owed = {title.number for p in register.positions.values() for backing in _backings(p) for title in backing}
     assert all_owed == {title.number for title in titles}, "C1: a title is held and not owed, or owed and not held"
     for title in titles:
         number = title.number
@@ -74,12 +119,16 @@ def _check_register(register: Register) -> None:
         )
 
 
+def _backings(position: Position) -> tuple[Backing, Backing, Backing]:
+    return position.declared, position.promised, position.ready
+
+
 def _check_position(account: int, position: Position) -> None:
-    assert sum(title.qty for title in position.held) == position.held.qty, f"C1: held by {account}"
     assert not (position.held.qty and position.owed_qty()), f"C1: account {account} holds and owes at once"
-    for title in position.held:
-        assert title.holding is position.held, f"C1: title {title.number} held"
-    for backing in (position.declared, position.promised):
+    for held in (position.held, position.running):
+        assert sum(title.qty for title in held) == held.qty, f"C1: held by {account}"
+        assert all(title.holding is held for title in held), f"C1: held by {account}"
+    for backing in _backings(position):
         assert sum(title.qty for title in backing) == backing.owed_qty, f"C1: owed by {account}"
         assert backing.account == account, f"C1: owed by {account}"
         for title in backing:
@@ -93,35 +142,44 @@ def _check_asks(contract: Contract) -> None:
         assert order.position is contract.register.positions[order.account], (
             f"C2: ask {order.order} sells from elsewhere"
         )
+    for block in contract.sell_blocks:
+        asks[block.account] += block.leaves
     for account, position in contract.register.positions.items():
         assert asks[account] == position.open_asks, f"C2: open asks of {account}"
-        assert position.open_asks <= position.capacity() or not contract.forward, f"C2: account {account}"
+        assert contract.free(position) >= 0 or not asks[account], f"C2: account {account}"
         due = position.collateral_due(contract.listed.spec.fees.buyer_taker)
         assert position.collateral == due, f"C5: collateral of {account}: {position.collateral}, {due} due"
 
 
-def _check_money(engine: Engine) -> None:
+def _check_money(shard: Shard) -> None:
     holds: Counter[int] = Counter()
     open_orders: Counter[int] = Counter()
-    for order in engine.orders.values():
-        holds[order.account] += _hold(engine, order)
+    blocks: Counter[int] = Counter()
+    for order in shard.orders.values():
+        holds[order.account] += _hold(shard, order)
         open_orders[order.account] += 1
+        blocks[order.account] += hasattr(order, "contracts")
     collateral: Counter[int] = Counter()
-    for contract in engine.contracts.values():
+    for contract in shard.contracts.values():
         for account, position in contract.register.positions.items():
             collateral[account] += position.collateral
-    for number, a in engine.accounts.items():
+    for number, a in shard.accounts.items():
         assert a.available >= 0, f"M3: account {number} has {a.available} available"
         assert a.holds == holds[number], f"M4: account {number} holds {a.holds}, its orders need {holds[number]}"
         assert a.collateral == collateral[number], f"C5: account {number}: {a.collateral}, {collateral[number]} due"
         assert a.open_orders == open_orders[number], f"B6: account {number} counts its orders wrongly"
+        assert a.blocks == blocks[number], f"B6: account {number} counts its blocks wrongly"
+        assert len(a.open()) == a.open_orders, f"B6: account {number} does not find its orders"
+        assert all(order.account == number for order in a.open()), f"B6: account {number} has another's order"
 
 
-def _hold(engine: Engine, order: Order) -> int:
+def _hold(shard: Shard, order: Order) -> int:
     if order.side == Side.SELL:
         assert order.hold == 0, f"M4: ask {order.order} holds cash"
         return 0
-    spec = engine.contracts[order.contract].listed.spec
-    due = bid_hold(order.price, order.leaves, spec.lot, max(order.maker_bp, order.taker_bp))
+    spec = shard.classes[order.contract >> 24].spec
+    hours = getattr(order, "hours", 1)
+    # Over many hours at once: the same as one bid of `hours` times the quantity.
+    due = bid_hold(order.price, order.leaves * hours, spec.lot, max(order.maker_bp, order.taker_bp))
     assert order.hold == due, f"M4: order {order.order} holds {order.hold}, {due} due"
     return due

@@ -24,15 +24,20 @@ POST_ONLY: Final = 1
 RUNNING: Final = 2
 CANCEL_OLDEST: Final = 4
 assert (POST_ONLY, RUNNING, CANCEL_OLDEST) == (Flag.POST_ONLY, Flag.RUNNING, Flag.CANCEL_OLDEST)
+AMENDED: Final = 256
+"""The engine's own mark: it lost its place, so its id says nothing about it. No member's flag has this bit."""
+assert all(flag < AMENDED for flag in Flag)
 
 OPEN: Final = 1
 OPENING: Final = 2
 CANCEL_ONLY: Final = 3
-assert (OPEN, OPENING, CANCEL_ONLY) == (State.OPEN, State.POST_ONLY, State.CANCEL_ONLY)
+HALTED: Final = 4
+assert (OPEN, OPENING, CANCEL_ONLY, HALTED) == (State.OPEN, State.POST_ONLY, State.CANCEL_ONLY, State.HALTED)
 
 DECLARED: Final = 1
 PROMISED: Final = 2
-assert (DECLARED, PROMISED) == (Ground.DECLARED, Ground.PROMISED)
+READY: Final = 3
+assert (DECLARED, PROMISED, READY) == (Ground.DECLARED, Ground.PROMISED, Ground.READY)
 
 ASKED: Final = 1
 NOT_FILLED: Final = 2

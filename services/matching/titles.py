@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from schemas.events import TitleMove
 from schemas.units import BasisPoints, Gpus, Micros, promise_collateral
-from services.matching.literals import DECLARED, PROMISED
+from services.matching.literals import DECLARED, PROMISED, READY
 from services.matching.native import mypyc_attr
 
 FORWARD_GROUNDS: Final = (DECLARED, PROMISED)
@@ -160,6 +160,12 @@ class Backing:
         """What may still be sold on it."""
         return self.qty - self.owed_qty if self.qty > self.owed_qty else 0
 
+    def collateral_due(self, rate: BasisPoints) -> Micros:
+        """What stands behind it: 0 where it is not promised."""
+        if not self.collateral_price:
+            return 0
+        return max(self.qty, self.owed_qty) * promise_collateral(self.collateral_price, rate)
+
     def __iter__(self) -> Iterator[Title]:
         """What is owed, oldest first."""
         title = self.first
@@ -230,31 +236,35 @@ class Backing:
 class Position:
     """One account in one contract."""
 
-    __slots__ = ("collateral", "declared", "held", "open_asks", "promised")
+    __slots__ = ("collateral", "declared", "held", "open_asks", "promised", "ready", "running")
 
     def __init__(self, account: int) -> None:
         self.held = Held(account)
+        self.running = Held(account)
+        """Bought in the running phase: not sold again, and no part of the position that orders close."""
+        self.ready = Backing(account, READY)
         self.declared = Backing(account, DECLARED)
         self.promised = Backing(account, PROMISED)
         self.open_asks: Gpus = 0
         self.collateral: Micros = 0
 
     def on(self, ground: int) -> Backing:
-        """The backing of a forward ground."""
-        return self.declared if ground == DECLARED else self.promised
+        """The backing of a ground."""
+        if ground == DECLARED:
+            return self.declared
+        return self.promised if ground == PROMISED else self.ready
 
     def capacity(self) -> Gpus:
-        """What may stand in open asks: held + unsold backing."""
+        """What may stand in open asks of the forward phase: held + unsold backing."""
         return self.held.qty + self.declared.unsold() + self.promised.unsold()
 
     def owed_qty(self) -> Gpus:
-        """GPUs owed, on either ground."""
+        """GPUs owed of the forward phase, on either ground."""
         return self.declared.owed_qty + self.promised.owed_qty
 
     def collateral_due(self, rate: BasisPoints) -> Micros:
-        """max(backing, owed as promised) × collateral per GPU-hour."""
-        promised = self.promised
-        return max(promised.qty, promised.owed_qty) * promise_collateral(promised.collateral_price, rate)
+        """max(backing, owed) × collateral per GPU-hour, of what was promised for later and for at once."""
+        return self.promised.collateral_due(rate) + self.ready.collateral_due(rate)
 
 
 class Register:
@@ -286,12 +296,15 @@ class Register:
         """The hour has ended, and its titles with it: nothing refers in circles any more."""
         for position in self.positions.values():
             position.held.clear()
+            position.running.clear()
             position.declared.clear()
             position.promised.clear()
+            position.ready.clear()
 
     def titles(self) -> list[Title]:
         """What somebody holds, by number."""
-        return sorted((t for position in self.positions.values() for t in position.held), key=lambda t: t.number)
+        held = [t for position in self.positions.values() for queue in (position.held, position.running) for t in queue]
+        return sorted(held, key=lambda t: t.number)
 
     def trade(
         self,
@@ -336,6 +349,28 @@ class Register:
             else:
                 moves.append(self._resell(source, owing, selling, buying, target, k, piece_net, cost))
         return tuple(moves)
+
+    def trade_running(
+        self,
+        buying: Position,
+        selling: Position,
+        qty: Gpus,
+        minutes: int,
+        net: Micros,
+        fees: Micros,
+        title_last: int,
+    ) -> tuple[TitleMove, ...]:
+        """The rest of the hour, of what is ready: a title of its own, which closes nothing. Says what `trade` says."""
+        number = self.title_last = title_last + 1
+        cost = self.paid = net + fees
+        self.received = 0
+        self.escrow += cost
+        owing = selling.ready
+        assert owing.unsold() >= qty, "C2: a running ask without backing was filled"
+        title = Title(number, owing, buying.running, qty, minutes, cost, net, cost)
+        buying.running.append(title)
+        owing.append(title)
+        return (_TitleMove(0, number, READY, qty, net, cost, 0),)
 
     def _sell_new(
         self, owing: Backing, buying: Position, target: Title | None, k: Gpus, minutes: int, net: Micros, cost: Micros

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import functools
 import re
+import sys
 from collections.abc import Iterable, Iterator
 from importlib.machinery import SourceFileLoader
 from importlib.util import module_from_spec, spec_from_loader
@@ -57,36 +58,62 @@ def lines(drawn: str) -> list[str]:
     return [line.strip() for line in drawn.strip().splitlines()]
 
 
+MODULES = (
+    "literals", "titles", "book", "invariants", "state", "trading", "orders", "blocks", "quotes", "backing", "moments",
+    "settling", "operating", "engine",
+)  # fmt: skip
+"""The engine, each after those that it imports."""
+
+
 def engine_with(**bounds: int) -> Engine:
-    """An engine with other bounds, from the source of its module: in a compiled one they are part of the code."""
-    made: Engine = _module_with(tuple(sorted(bounds.items()))).Engine()
+    """An engine with other bounds. Those in capitals are part of the code: it is made anew from its sources for them."""
+    constants = tuple(sorted((name, value) for name, value in bounds.items() if name.isupper()))
+    made: Engine = modules_with(constants)["engine"].Engine()
+    for name, value in bounds.items():
+        if not name.isupper():
+            assert isinstance(getattr(made, name), int), f"the engine has no bound {name}"
+            setattr(made, name, value)
     return made
 
 
 @functools.cache
-def _module_with(bounds: tuple[tuple[str, int], ...]) -> ModuleType:
-    engine = from_source("engine", **dict(bounds))
-    engine.check = from_source("invariants").check  # type: ignore[attr-defined]  # a compiled one takes no other engine
-    return engine
-
-
-def from_source(module: str, **bounds: int) -> ModuleType:
-    """A module of matching, from its source, with other bounds."""
-    path = Path(matching.__path__[0]) / f"{module}.py"
-    loader = SourceFileLoader(f"tests.matching.source_of_{module}", str(path))
-    found = module_from_spec(spec_from_loader(loader.name, loader))  # type: ignore[arg-type]  # the loader is there
-    loader.exec_module(found)
-    for name, value in bounds.items():
-        assert isinstance(getattr(found, name), int), f"{module} has no bound {name}"
-        setattr(found, name, value)
+def modules_with(bounds: tuple[tuple[str, int], ...]) -> dict[str, ModuleType]:
+    """The engine's modules from their sources, with other bounds; whoever imports them otherwise has the usual ones."""
+    kept = {name: sys.modules.pop(f"services.matching.{name}", None) for name in MODULES}
+    found: dict[str, ModuleType] = {}
+    try:
+        for name in MODULES:
+            found[name] = _from_source(name)
+            for bound, value in bounds:
+                if hasattr(found[name], bound):
+                    setattr(found[name], bound, value)
+    finally:
+        for name, module in kept.items():
+            if module is None:
+                del sys.modules[f"services.matching.{name}"]
+            else:
+                sys.modules[f"services.matching.{name}"] = module
+                setattr(matching, name, module)
+    for bound, _ in bounds:
+        assert any(isinstance(vars(module).get(bound), int) for module in found.values()), f"no bound {bound}"
     return found
+
+
+def _from_source(name: str) -> ModuleType:
+    """A compiled module takes no other bounds."""
+    loader = SourceFileLoader(f"services.matching.{name}", str(Path(matching.__path__[0]) / f"{name}.py"))
+    module = module_from_spec(spec_from_loader(loader.name, loader))  # type: ignore[arg-type]  # the loader is there
+    sys.modules[loader.name] = module
+    setattr(matching, name, module)
+    loader.exec_module(module)
+    return module
 
 
 class Market:
     """One shard with one class, told in sentences."""
 
     def __init__(
-        self, *, fees: Fees, lot: int, tick: str, list_price: str, engine: Engine | None, **rules: int
+        self, *, fees: Fees, lot: int, tick: str, list_price: str, engine: Engine | None, version: int = 1, **rules: int
     ) -> None:
         self.engine = engine or Engine()
         self.events: list[Event] = []
@@ -104,7 +131,7 @@ class Market:
         self._unsent = 0
         """Messages of settlement's in the frame that is being written."""
         self._seq, self._chain = 0, CHAIN_START
-        self.tell(cmd.StartShard(0, 1, T0_MS))
+        self.tell(cmd.StartShard(0, version, T0_MS))
         spec = cmd.SetClass(
             self.outbox(), CLASS, "H100.SXM.80.US", lot, parse_usd(tick), parse_usd(list_price), fees,
             **{"horizon_hours": 4, **rules},

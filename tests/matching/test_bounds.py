@@ -13,24 +13,25 @@ from schemas import events as ev
 from schemas.codec import CHAIN_START, BrokenFrame, Frame, decode_frame, decode_record, encode_frame, seal
 from schemas.commands import Side, Tif
 from schemas.events import Code
-from services.matching import engine as engine_module
 from services.matching.engine import Engine
 from services.matching.replica import Replica
 from tests.matching import golden
-from tests.matching.market import T0_MS, Market, engine_with, lines
+from tests.matching.market import T0_MS, Market, engine_with, lines, modules_with
 
 ENGINE = {
-    "AMOUNT_MAX", "CLIENT_IDS_MAX", "CLIENT_ID_MS", "HOUR_MASK", "LEGS_MAX", "NEED_MAX", "OPEN_ORDERS_MAX", "PRICE_MAX",
-    "QTY_MAX", "SHARDS_MAX", "STEP_MS_MAX", "VALIDITY_MS_MAX",
+    "AFTER_MS_MAX", "AMOUNT_MAX", "BLOCK_HOURS_MAX", "CLIENT_ID_MS", "HOURS_MAX", "HOUR_MASK", "LEGS_MAX", "MOVE_MS", "NEED_MAX",
+    "OPENING_MS", "PRICE_MAX", "QTY_MAX", "REOPENING_MS", "SHARDS_MAX", "STEP_MS_MAX", "VALIDITY_MS_MAX",
 }  # fmt: skip
+OF_THE_STATE = {"blocks_max", "blocks_over_hour_max", "client_ids_max", "open_orders_max", "retries_max"}
 CODEC = {"CHAINS_KEPT", "FRAME_COMMANDS_MAX", "RECORD_BYTES_MAX"}
 
 
 def test_these_are_all_the_bounds_there_are() -> None:
     """A new one needs a test here. Units of time (MS_PER_HOUR) and where gateways' numbers begin are no bounds."""
-    for module, known in ((engine_module, ENGINE), (codec, CODEC)):
-        found = {name for name in vars(module) if name.isupper() and name.endswith(("_MAX", "_MASK", "_KEPT", "_MS"))}
-        assert found == known, module.__name__
+    for modules, known in ((modules_with(()).values(), ENGINE), ([codec], CODEC)):
+        names = {name for module in modules for name in vars(module) if name.isupper() and name[0] != "_"}
+        assert {name for name in names if name.endswith(("_MAX", "_MASK", "_KEPT", "_MS"))} == known
+    assert {name for name in vars(Engine()) if name.endswith("_max")} == OF_THE_STATE
 
 
 # --- The engine --------------------------------------------------------------------------------------------------
@@ -38,7 +39,7 @@ def test_these_are_all_the_bounds_there_are() -> None:
 
 def test_client_ids_of_an_account() -> None:
     """Two are in use: a third is refused, an order without one is not; a quarter of an hour makes room."""
-    engine = engine_with(CLIENT_IDS_MAX=2)
+    engine = engine_with(client_ids_max=2)
     market = Market.given(engine=engine)
     ana = market.account("ana")
 
@@ -58,7 +59,7 @@ def test_client_ids_of_an_account() -> None:
 
 def test_open_orders_of_an_account() -> None:
     """Two rest: a third is refused, immediate ones too, cancels are not; whatever ends makes room."""
-    market = Market.given(engine=engine_with(OPEN_ORDERS_MAX=2))
+    market = Market.given(engine=engine_with(open_orders_max=2))
 
     market.when("""
         ana buys 1 at 2.00

@@ -76,7 +76,7 @@ def orders() -> tuple[Market, cmd.PlaceOrder]:
 def market_of_orders() -> tuple[Market, cmd.PlaceOrder]:
     """Ana has two orders, the most there may be; Bert asks 2.10; the next hour is halted, the one after post-only."""
     people = {"ana": "1000", "bert": "1000", "carl": "1000"}
-    market = Market.given(lot=2, money=people, engine=engine_with(OPEN_ORDERS_MAX=2))
+    market = Market.given(lot=2, money=people, engine=engine_with(open_orders_max=2))
     market.when("ana buys 2 at 1.90 as used\nana buys 2 at 1.90\nbert sells 2 at 2.10\ncarl buys 2 at 1.95 as used")
     market.tell(
         cmd.SetState(900, CLASS, HOUR_NOW + 3, cmd.State.HALTED, ""),

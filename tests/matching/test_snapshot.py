@@ -11,7 +11,8 @@ import msgspec
 import pytest
 
 from schemas.commands import Side
-from services.matching.engine import ENGINE_VERSIONS, Engine
+from services.matching.engine import Engine
+from services.matching.operating import ENGINE_VERSIONS
 from services.matching.replica import Replica
 from services.matching.snapshot import SNAPSHOT_FORMAT, BadSnapshot, dump, load, state_hash
 from tests.matching import golden

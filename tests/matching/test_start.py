@@ -9,7 +9,8 @@ from schemas import events as ev
 from schemas.codec import Malformed, encode_frame
 from schemas.commands import Command
 from schemas.events import Code
-from services.matching.engine import ENGINE_VERSIONS, Engine, WrongStart
+from services.matching.engine import Engine, WrongStart
+from services.matching.operating import ENGINE_VERSIONS
 from services.matching.replica import Contradiction, Replica
 from services.runtime.log import Record
 from tests.matching.market import OPERATOR, T0_MS, Market

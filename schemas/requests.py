@@ -124,4 +124,33 @@ class SetAccountRole(_Request, frozen=True, tag=9):
     fee_plan: int
 
 
-Request = OpenAccount | ListClass | Deposit | Withdraw | PayoutMoved | ToTrading | FromTrading | Back | SetAccountRole
+class Procure(_Request, frozen=True, tag=10):
+    """Machines bought for an account (operators only): its wallet pays, and its DECLARED backing of the hours rises by `qty`.
+
+    In the engine they stand behind what the account has promised, oldest first. All hours or none; a shard's refusal gives
+    the cost back. The hours' DECLARED backing must be equal before. Outcome: `declared`, the backing of each hour afterwards.
+    """
+
+    request_id: str
+    account: int
+    class_no: int
+    hours: tuple[Hour, ...]
+    qty: Gpus
+    cost: Micros
+    """For all of it."""
+    provider: str
+    """`simulated-cloud`: no cloud is asked yet, and only names that begin with `simulated` are taken."""
+
+
+Request = (
+    OpenAccount
+    | ListClass
+    | Deposit
+    | Withdraw
+    | PayoutMoved
+    | ToTrading
+    | FromTrading
+    | Back
+    | SetAccountRole
+    | Procure
+)

@@ -10,11 +10,11 @@ from __future__ import annotations
 import msgspec
 
 from schemas.codec import UNREADABLE
-from schemas.commands import Ground
 from schemas.delivery import Delivered
 from schemas.ids import class_no_of, hour_of
 from schemas.units import MINUTES_PER_HOUR, MS_PER_HOUR, Millis
 from services.settlement import rows
+from services.settlement.backing import WITH_COLLATERAL
 from services.settlement.ledger import (
     CLEARING,
     COLLATERAL,
@@ -140,7 +140,7 @@ def settle_waiting(state: State, shard: Shard, contract: int, time_ms: Millis) -
 
 
 def _settle(state: State, shard: Shard, title: rows.Title, record: rows.Delivery, time_ms: Millis) -> None:
-    """Pay one title out; with the last promised one of its obligor, free his collateral."""
+    """Pay one title out; with the last one that his collateral waits for, free it."""
     undelivered = min(record.undelivered, title.minutes) if title.obligor else 0
     origin = Origin(DELIVERY, shard.number, record.log_offset, time_ms)
     lines: list[Line] = [(CLEARING, shard.number, title.contract, USD, -title.escrow)]
@@ -157,7 +157,7 @@ def _settle(state: State, shard: Shard, title: rows.Title, record: rows.Delivery
     state.ledger.post(origin, title.title, simulated("delivered", record.source), lines)
     shard.titles.settle(title)
     _note(state, title, record, undelivered)
-    if title.obligor and title.ground == Ground.PROMISED:
+    if title.ground in WITH_COLLATERAL and (title.contract, title.obligor) in state.promised_left:
         _free_collateral(state, shard, origin, title)
 
 

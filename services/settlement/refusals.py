@@ -24,5 +24,10 @@ def is_text(text: str, low: int, high: int) -> bool:
 
 def refuse(state: State, source: int, offset: int, what: str, code: str, detail: str, time_ms: Millis) -> None:
     """Note a record that changed nothing: `detail` is shown to an operator."""
-    shown = "".join(character if character.isprintable() else "?" for character in detail[:_DETAIL_MAX])
-    state.changes.refusals.create((source, offset, what), rows.Refusal(source, offset, what, code, shown, time_ms))
+    refusal = rows.Refusal(source, offset, what, code, printable(detail), time_ms)
+    state.changes.refusals.create((source, offset, what), refusal)
+
+
+def printable(text: str) -> str:
+    """Anybody's words, as far as a column takes them."""
+    return "".join(character if character.isprintable() else "?" for character in text[:_DETAIL_MAX])

@@ -14,13 +14,14 @@ import msgspec
 
 from schemas import requests as rq
 from schemas.codec import UNREADABLE
-from schemas.commands import Credit, Role, SetAccount, SetBacking, SetClass, Sweep
-from schemas.ids import HOUR_MASK, is_class_id
-from schemas.units import AMOUNT_MAX, MONEY_MAX, MS_PER_HOUR, PRICE_MAX, Micros, Millis
+from schemas.commands import Credit, Ground, Role, SetAccount, SetBacking, SetClass, Sweep
+from schemas.ids import HOUR_MASK, contract_of, is_class_id
+from schemas.units import AMOUNT_MAX, MONEY_MAX, MS_PER_HOUR, PRICE_MAX, QTY_MAX, Micros, Millis
 from services.settlement import rows
+from services.settlement.contracts import collar_of
 from services.settlement.ledger import EXTERNAL, PAYOUT, REQUEST, TRANSIT, USD, WALLET, Origin, simulated
 from services.settlement.refusals import NUMBER_MAX, is_text, refuse
-from services.settlement.state import State
+from services.settlement.state import State, decode_outbox
 
 Outcome = dict[str, int | bool | str]
 
@@ -30,6 +31,7 @@ DESTINATION_MAX: Final = 200
 SPECIFICATION_MAX: Final = 65_536
 HOURS_MAX: Final = 1_024
 CLASS_NO_MAX: Final = 1 << 20
+DECLARED: Final = int(Ground.DECLARED)
 _NEXT_STATE: Final = {"requested": ("sent", "returned"), "sent": ("paid", "returned")}
 _decoder: msgspec.msgpack.Decoder[rq.Request] = msgspec.msgpack.Decoder(rq.Request)
 
@@ -160,6 +162,8 @@ def _answer(state: State, at: Origin, request: rq.Request, deposits: set[tuple[s
             return _from_trading(state, request)
         case rq.Back():
             return _back(state, request)
+        case rq.Procure():
+            return _procure(state, at, request)
         case _:
             assert_never(request)
 
@@ -285,12 +289,15 @@ def _class_row(class_no: int, request: rq.ListClass) -> rows.ClassRow | None:
         request.first_hour,
         False,
         1,
+        request.list_price,
+        *collar_of(request.list_price, request.collar_low_bp, request.collar_high_bp),
     )
 
 
 def _same_class(ours: rows.ClassRow, asked: rows.ClassRow) -> bool:
     """But for what happened to it since, a class never changes."""
-    return ours == msgspec.structs.replace(asked, listed=ours.listed, state=ours.state)
+    happened = {name: getattr(ours, name) for name in rows.ClassRow.TABLE.changing}
+    return ours == msgspec.structs.replace(asked, **happened)
 
 
 def _set_class(outbox: int, class_no: int, request: rq.ListClass) -> SetClass:
@@ -441,21 +448,27 @@ def _from_trading(state: State, request: rq.FromTrading) -> Answer:
     return Pending(request.account, {})
 
 
+# --- Backing -------------------------------------------------------------------------------------------------
+
+
 def _back(state: State, request: rq.Back) -> Answer:
-    """The engine judges roles, hours and funds: only it knows them at the moment that counts."""
-    if request.account not in state.accounts:
+    """The engine judges roles, hours and funds: only it knows them at the moment that counts. One thing it cannot tell.
+
+    A market maker's machines are bought for it (`Procure`): by its own word it would have more of them than were paid for.
+    """
+    account, of_class = state.accounts.get(request.account), state.classes.get(request.class_no)
+    if account is None:
         return Refused("unknown_account")
-    of_class = state.classes.get(request.class_no)
     if of_class is None:
         return Refused("unknown_class")
-    if not 1 <= len(request.hours) <= HOURS_MAX:
-        return Refused("wrong_hours", HOURS_MAX, len(request.hours))
-    if not all(0 < hour <= HOUR_MASK for hour in request.hours):
-        return Refused("unknown_contract")
+    if fault := _wrong_hours(request.hours):
+        return fault
     if not 0 < request.version <= NUMBER_MAX:
         return Refused("stale_version")
     if not 0 <= request.collateral_price <= PRICE_MAX:
         return Refused("wrong_collateral")
+    if request.ground == Ground.DECLARED and state.role_of(account, of_class.shard) == Role.MARKET_MAKER:
+        return Refused("wrong_role")
     # --- from here on it happens
     command = SetBacking(
         state.next_outbox(of_class.shard),
@@ -469,3 +482,77 @@ def _back(state: State, request: rq.Back) -> Answer:
     )
     state.send(of_class.shard, command, request.request_id)
     return Pending(request.account, {})
+
+
+def _procure(state: State, at: Origin, request: rq.Procure) -> Answer:
+    """One message, so that all of its hours get their machines or none does, and the cost goes or comes back as a whole."""
+    account, of_class = state.accounts.get(request.account), state.classes.get(request.class_no)
+    if account is None:
+        return Refused("unknown_account")
+    if of_class is None:
+        return Refused("unknown_class")
+    if fault := _wrong_hours(request.hours) or _wrong_procurement(state, account, of_class, request):
+        return fault
+    shard = state.shards[of_class.shard]
+    known = [
+        shard.backing.find(contract_of(request.class_no, hour), account.account, DECLARED) for hour in request.hours
+    ]
+    qty, version = {row.qty if row else 0 for row in known}, max(row.version if row else 0 for row in known)
+    if len(qty) > 1:
+        return Refused("wrong_hours", len(request.hours))  # hours of different backing: each kind by itself
+    total = qty.pop() + request.qty
+    if total > QTY_MAX or version == NUMBER_MAX:
+        return Refused("wrong_qty", of_class.lot)
+    have = state.ledger.wallet(request.account)
+    if request.cost > have:
+        return Refused("insufficient_funds", request.cost, have)
+    # --- from here on it happens
+    provider = state.provider(request.provider)
+    state.ledger.post(
+        at,
+        0,
+        "simulated procurement",
+        (
+            (WALLET, 0, request.account, USD, -request.cost),
+            (EXTERNAL, 0, provider, USD, request.cost),
+        ),
+    )
+    command = SetBacking(
+        state.next_outbox(shard.number),
+        request.account,
+        request.class_no,
+        request.hours,
+        DECLARED,
+        total,
+        0,
+        version + 1,
+    )
+    state.send(shard.number, command, request.request_id)
+    return Pending(request.account, {"cost": request.cost, "provider": provider, "declared": total})
+
+
+def _wrong_procurement(
+    state: State, account: rows.Account, of_class: rows.ClassRow, request: rq.Procure
+) -> Refused | None:
+    if state.role_of(account, of_class.shard) == Role.MEMBER:
+        return Refused("wrong_role")
+    if not 0 < request.qty <= QTY_MAX or request.qty % of_class.lot:
+        return Refused("wrong_qty", of_class.lot)
+    if not 0 < request.cost <= AMOUNT_MAX:
+        return Refused("wrong_amount")
+    if not is_text(request.provider, 1, NAME_MAX):
+        return Refused("wrong_provider")
+    if not request.provider.startswith("simulated"):
+        return Refused("not_offered_yet")
+    on_its_way = (decode_outbox(row.body) for row in state.shards[of_class.shard].unconfirmed.values())
+    for command in on_its_way:
+        if isinstance(command, SetBacking) and (command.account, command.ground) == (account.account, DECLARED):
+            # What it will be is not known before the shard has answered. Nothing is paid for; it can be asked again.
+            return Refused("not_ready")
+    return None
+
+
+def _wrong_hours(hours: tuple[int, ...]) -> Refused | None:
+    if not 1 <= len(hours) <= HOURS_MAX:
+        return Refused("wrong_hours", HOURS_MAX, len(hours))
+    return None if all(0 < hour <= HOUR_MASK for hour in hours) else Refused("unknown_contract")

@@ -1,6 +1,6 @@
 """Rows of schema `settlement`, as they stand in memory: fields are the table's columns, in its order. Pure.
 
-What each column means: `migrations/001_tables.sql`. `TABLE` says what a store must know: how many leading columns are
+What each column means: `migrations/`. `TABLE` says what a store must know: how many leading columns are
 the key, which columns change, and which rows are still alive, so that settlement wants them back at its start.
 """
 
@@ -25,6 +25,12 @@ class Table(NamedTuple):
     live: str
     """SQL condition of rows that settlement loads; a store may give more, never fewer."""
 
+
+FORWARD: Final = "forward"
+RUNNING: Final = "running"
+CLOSED: Final = "closed"
+ENDED: Final = "ended"
+"""Phases of a contract, in this order."""
 
 _ALIVE: Final = "SELECT contract FROM settlement.contracts WHERE NOT paid_out"
 
@@ -56,7 +62,7 @@ class Account(Row, gc=False):
 class ClassRow(Row, gc=False):
     """A class as published, and where it is listed."""
 
-    TABLE: ClassVar[Table] = Table("classes", 1, ("listed", "state"), "true")
+    TABLE: ClassVar[Table] = Table("classes", 1, ("listed", "state", "reference", "collar_low", "collar_high"), "true")
 
     class_no: int
     class_id: str
@@ -78,22 +84,31 @@ class ClassRow(Row, gc=False):
     first_hour: Hour
     listed: bool
     state: int
+    reference: Price
+    collar_low: Price
+    """Both ends included."""
+    collar_high: Price
 
 
 class Contract(Row, gc=False):
     """One hour of one class."""
 
-    TABLE: ClassVar[Table] = Table("contracts", 1, ("phase", "state", "paid_out"), "NOT paid_out")
+    TABLE: ClassVar[Table] = Table(
+        "contracts", 1, ("phase", "state", "paid_out", "reference", "collar_low", "collar_high"), "NOT paid_out"
+    )
 
     contract: int
     class_no: int
     hour: Hour
     shard: int
     phase: str
-    """forward, running, closed, ended."""
     state: int
     paid_out: bool
     """Ended, and no title is left that waits for a delivery record."""
+    reference: Price = 0
+    """Its own, with its collar; 0: its class's."""
+    collar_low: Price = 0
+    collar_high: Price = 0
 
 
 class Backing(Row, gc=False):
@@ -114,7 +129,10 @@ class Order(Row, gc=False):
     """An order in its last state."""
 
     TABLE: ClassVar[Table] = Table(
-        "orders", 1, ("leaves", "filled", "cancelled", "state", "reason", "updated_ms", "seq"), "state = 'open'"
+        "orders",
+        1,
+        ("qty", "price", "leaves", "filled", "cancelled", "state", "reason", "updated_ms", "seq"),
+        "state = 'open'",
     )
 
     order_id: int
@@ -139,6 +157,81 @@ class Order(Row, gc=False):
     accepted_ms: Millis
     updated_ms: Millis
     seq: int
+    expires_ms: Millis
+    """0: not by itself."""
+
+
+class Block(Row, gc=False):
+    """A block in its last state."""
+
+    TABLE: ClassVar[Table] = Table(
+        "blocks",
+        1,
+        (
+            "leaves",
+            "filled",
+            "cancelled",
+            "state",
+            "reason",
+            "updated_ms",
+            "seq",
+            "trade_qty",
+            "trade_hours",
+            "trade_gpus",
+            "trade_cash",
+        ),
+        "state = 'open'",
+    )
+
+    order_id: int
+    account: int
+    class_no: int
+    first_hour: Hour
+    hours: int
+    shard: int
+    side: int
+    qty: Gpus
+    qty_min: Gpus
+    price: Price
+    tif: int
+    flags: int
+    client_id: str
+    leaves: Gpus
+    filled: Gpus
+    cancelled: Gpus
+    state: str
+    reason: int
+    maker_bp: int
+    taker_bp: int
+    expires_ms: Millis
+    accepted_ms: Millis
+    updated_ms: Millis
+    seq: int
+    trade_qty: Gpus = 0
+    """The trade under way: its GPUs. It is over with its last hour, in the same output, but an output may be several records."""
+    trade_hours: int = 0
+    """Hours of it that are complete."""
+    trade_gpus: Gpus = 0
+    """GPUs of the hour that is not."""
+    trade_cash: int = 0
+    """Sum of price × qty of its fills."""
+
+
+class Quotes(Row, gc=False):
+    """A market maker's quotes of a class, by its last command; the orders behind them are not projected."""
+
+    TABLE: ClassVar[Table] = Table("quotes", 2, ("number", "hours", "refused", "updated_ms", "seq"), "true")
+
+    account: int
+    class_no: int
+    shard: int
+    number: int
+    hours: int
+    """Hours of the command in which something is open after it."""
+    refused: int
+    """Hours of the command that were refused."""
+    updated_ms: Millis
+    seq: int
 
 
 class Fill(Row, gc=False):
@@ -156,6 +249,7 @@ class Fill(Row, gc=False):
     taker_side: int
     maker_order: int
     taker_order: int
+    """0: the exchange bought in."""
     buyer: int
     seller: int
     notional: Micros
@@ -222,6 +316,37 @@ class Collateral(Row, gc=False):
     account: int
     shard: int
     amount: Micros
+
+
+class BuyInFailure(Row, gc=False):
+    """Promised GPUs that were still owed after the buy-in at the cover deadline."""
+
+    TABLE: ClassVar[Table] = Table("buy_in_failures", 2, (), "false")
+
+    contract: int
+    account: int
+    shard: int
+    qty: Gpus
+    time_ms: Millis
+    seq: int
+
+
+class Correction(Row, gc=False):
+    """A clear error put right in cash by two operators; public."""
+
+    TABLE: ClassVar[Table] = Table("corrections", 3, (), "false")
+
+    shard: int
+    seq: int
+    index: int
+    trade: int
+    payer: int
+    payee: int
+    amount: Micros
+    operator: int
+    second_operator: int
+    reason: str
+    time_ms: Millis
 
 
 class Delivery(Row, gc=False):
@@ -373,10 +498,14 @@ ROWS: Final[tuple[type[Row], ...]] = (
     Contract,
     Backing,
     Order,
+    Block,
+    Quotes,
     Fill,
     Title,
     Claim,
     Collateral,
+    BuyInFailure,
+    Correction,
     Delivery,
     RequestRow,
     Deposited,

@@ -15,10 +15,11 @@ from typing import NamedTuple, TypeVar
 
 import msgspec
 
-from schemas.commands import Credit, Ground, OutboxCommand
+from schemas.commands import Credit, OutboxCommand, SetAccount
 from schemas.ids import class_no_of
 from schemas.units import Micros, Millis
 from services.settlement import rows
+from services.settlement.backing import WITH_COLLATERAL, BackingBook
 from services.settlement.changes import Changes, RowChanges
 from services.settlement.ledger import TRANSIT, BalanceKey, Contradiction, Ledger, Posted
 from services.settlement.rows import Row
@@ -59,14 +60,22 @@ class Shard:
 
     def __init__(self, number: int, changes: Changes) -> None:
         self.number = number
-        self.titles = TitleBook(number, changes)
+        self.backing = BackingBook(changes)
+        self.titles = TitleBook(number, changes, self.backing)
         self.outbox = 0
         """Last number given to a message."""
         self.confirmed = 0
         """Last number that an event of the shard has repeated."""
         self.unconfirmed: dict[int, rows.OutboxRow] = {}
+        self.roles: dict[int, tuple[int, int]] = {}
+        """Account → (message, role) of the last change of its terms that is on its way."""
         self.start: rows.ShardRow | None = None
         """Known from the shard's first event."""
+
+    def sent(self, outbox: int, command: OutboxCommand) -> None:
+        """A message is on its way."""
+        if isinstance(command, SetAccount):
+            self.roles[command.account] = (outbox, command.role)
 
 
 class State:
@@ -82,6 +91,8 @@ class State:
         self.classes = {row.class_no: row for row in _load(loaded, rows.ClassRow)}
         self.class_nos = {row.class_id: row.class_no for row in self.classes.values()}
         self.orders = {row.order_id: row for row in _load(loaded, rows.Order) if row.state == "open"}
+        self.blocks = {row.order_id: row for row in _load(loaded, rows.Block) if row.state == "open"}
+        self.quotes = {(row.account, row.class_no): row for row in _load(loaded, rows.Quotes)}
         self.requests = {row.request_id: row for row in _load(loaded, rows.RequestRow) if row.state == "pending"}
         self.payouts = {row.payout: row for row in _load(loaded, rows.Payout) if row.state in ("requested", "sent")}
         self.deliveries: dict[int, dict[int, rows.Delivery]] = {}
@@ -98,18 +109,23 @@ class State:
         self._load_shards(loaded)
         self.contracts = {row.contract: row for row in _load(loaded, rows.Contract) if not row.paid_out}
         self.promised_left: dict[tuple[int, int], int] = {}
-        """(contract, account) → promised titles of an ended hour that are not paid out; the last one frees the collateral."""
+        """(contract, account) → titles of an ended hour that its collateral waits for; the last one paid out frees it."""
         for contract in {contract for contract, _ in self.collateral}:
             if contract in self.contracts and self.contracts[contract].phase == "ended":
                 self.count_promised(contract)
         self.check_transit()
 
     def count_promised(self, contract: int) -> None:
-        """At the hour's end: how many promised titles each obligor's collateral waits for."""
+        """At the hour's end: how many titles, promised or ready, each obligor's collateral waits for."""
         for title in self.shards[self.contracts[contract].shard].titles.of(contract):
-            if title.obligor and title.ground == Ground.PROMISED:
-                key = (contract, title.obligor)
+            key = (contract, title.obligor)
+            if title.ground in WITH_COLLATERAL and key in self.collateral:
                 self.promised_left[key] = self.promised_left.get(key, 0) + 1
+
+    def role_of(self, account: rows.Account, shard: int) -> int:
+        """The role that the account will have when a message sent now arrives."""
+        _, role = self.shards[shard].roles.get(account.account, (0, account.role))
+        return role
 
     def _load_shards(self, loaded: Loaded) -> None:
         titles = [row for row in _load(loaded, rows.Title) if row.state != "settled"]
@@ -120,6 +136,8 @@ class State:
             shard.titles.load(
                 (row for row in titles if row.shard == shard.number),
                 (row for row in claims if row.shard == shard.number),
+            )
+            shard.backing.load(
                 (row for row in backing if self.classes[class_no_of(row.contract)].shard == shard.number),
             )
         for start in _load(loaded, rows.ShardRow):
@@ -130,6 +148,7 @@ class State:
         unconfirmed = [row for row in _load(loaded, rows.OutboxRow) if not row.confirmed]
         for row in sorted(unconfirmed, key=lambda row: row.outbox):
             self.shards[row.shard].unconfirmed[row.outbox] = row
+            self.shards[row.shard].sent(row.outbox, decode_outbox(row.body))
             self.waiting_for[row.request_id] = self.waiting_for.get(row.request_id, 0) + 1
         for shard in self.shards:
             shard.confirmed = shard.outbox - len(shard.unconfirmed)
@@ -179,6 +198,7 @@ class State:
             self.changes.outbox_counters.change(shard, counter)
         of_shard.outbox = command.outbox
         of_shard.unconfirmed[command.outbox] = row
+        of_shard.sent(command.outbox, command)
         self.changes.outbox.create((shard, command.outbox), row)
         self.waiting_for[request_id] = self.waiting_for.get(request_id, 0) + 1
 
@@ -196,6 +216,7 @@ class State:
             )
         del of_shard.unconfirmed[outbox]
         of_shard.confirmed = outbox
+        of_shard.roles = {account: sent for account, sent in of_shard.roles.items() if sent[0] != outbox}
         row.confirmed = True
         self.changes.outbox.change((shard, outbox), row)
         left = self.waiting_for[row.request_id] - 1

@@ -10,28 +10,27 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from schemas.events import BackingSet, Filled, TitleCovered, TitleEnded, TitleMove
-from schemas.ids import contract_of
+from schemas.events import Filled, TitleCovered, TitleEnded, TitleMove
 from schemas.units import Gpus, Micros, portion
+from services.settlement.backing import READY, BackingBook
 from services.settlement.changes import Changes
 from services.settlement.ledger import Contradiction
-from services.settlement.rows import Backing, Claim, Title
+from services.settlement.rows import Claim, Title
 
 
 class TitleBook:
-    """Titles of one shard that are not paid out yet, and what each obligor owes on which ground."""
+    """Titles of one shard that are not paid out yet."""
 
-    def __init__(self, shard: int, changes: Changes) -> None:
+    def __init__(self, shard: int, changes: Changes, backing: BackingBook) -> None:
         self.shard = shard
         self.titles: dict[int, Title] = {}
         self.claims: dict[int, dict[int, Claim]] = {}
         """Title → account → claim; most titles have none."""
         self.of_contract: dict[int, set[int]] = {}
-        self.backing: dict[int, dict[tuple[int, int], Backing]] = {}
-        """Contract → (account, ground) → what may be owed and is."""
+        self._owe = backing.owe
         self._changes = changes
 
-    def load(self, titles: Iterable[Title], claims: Iterable[Claim], backing: Iterable[Backing]) -> None:
+    def load(self, titles: Iterable[Title], claims: Iterable[Claim]) -> None:
         """Take up what a database held."""
         for title in titles:
             self._put(title)
@@ -39,15 +38,13 @@ class TitleBook:
         for claim in claims:
             self.claims[claim.title][claim.account] = claim
         self.claims = {number: of_title for number, of_title in self.claims.items() if of_title}
-        for row in backing:
-            self.backing.setdefault(row.contract, {})[row.account, row.ground] = row
         for title in self.titles.values():
             self.check(title)
 
     # --- A fill ------------------------------------------------------------------------------------------------
 
-    def fill(self, fill: Filled) -> tuple[Micros, Micros, Micros]:
-        """Apply every move of a fill. Raises Contradiction.
+    def fill(self, fill: Filled, *, running: bool) -> tuple[Micros, Micros, Micros]:
+        """Apply every move of a fill. `running`: of the contract's running phase. Raises Contradiction.
 
         Returns cash summed over the moves: what the buyer pays into escrow, what is released from it to the seller, to the buyer.
         """
@@ -65,8 +62,12 @@ class TitleBook:
                 raise Contradiction(
                     f"trade {fill.trade}: {move} of {fill.qty}, net {net} and cost {net + fees} are due"
                 )
+            if (move.ground == READY) is not running:
+                raise Contradiction(f"trade {fill.trade}: {move} on this ground, running is {running}")
             title = self._sell(fill, move, fees)
             if move.closes:
+                if running:
+                    raise Contradiction(f"trade {fill.trade}: {move} closes a title with a running one")
                 title = self._buy_back(fill, move, title)
             self.check(title)
             cost += move.cost
@@ -150,27 +151,6 @@ class TitleBook:
         if event.source != event.title:
             self.check(self.titles[event.source])
 
-    def back(self, event: BackingSet) -> None:
-        """Absolute backing of hours on a ground."""
-        for hour in event.hours:
-            contract = contract_of(event.class_no, hour)
-            of_contract = self.backing.setdefault(contract, {})
-            key = (event.account, contract, event.ground)
-            row = of_contract.get((event.account, event.ground))
-            if row is None:
-                row = Backing(*key, event.qty, event.collateral_price, event.version, 0)
-                of_contract[event.account, event.ground] = row
-                self._changes.backing.create(key, row)
-            else:
-                row.qty, row.collateral_price, row.version = event.qty, event.collateral_price, event.version
-                self._changes.backing.change(key, row)
-
-    def close_gate(self, contract: int) -> None:
-        """Backing ends; what is owed stays owed."""
-        for row in self.backing.get(contract, {}).values():
-            row.qty = 0
-            self._changes.backing.change((row.account, row.contract, row.ground), row)
-
     def end(self, event: TitleEnded) -> None:
         """The title's hour is over; the engine says all it knows of it. Raises Contradiction."""
         title = self._live(event.contract, event.title)
@@ -201,8 +181,6 @@ class TitleBook:
 
     def end_contract(self, contract: int) -> tuple[int, Micros]:
         """(titles that ended, escrow with that of closed titles). Raises Contradiction when one is still live."""
-        for row in self.backing.pop(contract, {}).values():
-            self._changes.backing.remove((row.account, row.contract, row.ground))
         titles = self.of(contract)
         for title in titles:
             if title.state == "live":
@@ -316,15 +294,6 @@ class TitleBook:
             del of_title[account]
             if not of_title:
                 del self.claims[number]
-
-    def _owe(self, account: int, contract: int, ground: int, qty: Gpus) -> None:
-        """The obligor owes `qty` more (less) on a ground."""
-        of_contract = self.backing.get(contract)
-        row = of_contract.get((account, ground)) if of_contract else None
-        if row is None or row.owed + qty < 0:
-            raise Contradiction(f"account {account} owes {qty} more in {contract} on ground {ground}, ours is {row}")
-        row.owed += qty
-        self._changes.backing.change((account, contract, ground), row)
 
     def _add(self, title: Title) -> None:
         if title.title in self.titles:

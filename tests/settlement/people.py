@@ -27,6 +27,7 @@ from schemas.ids import contract_of
 from schemas.units import MS_PER_HOUR, format_usd, parse_usd
 from services.matching.engine import Engine
 from services.settlement import deliveries, events, requests, rows
+from services.settlement.backing import BackingBook
 from services.settlement.ledger import (
     CLEARING,
     COLLATERAL,
@@ -259,7 +260,8 @@ def memory(state: State) -> dict[str, object]:
             shard.titles.titles,
             shard.titles.claims,
             shard.titles.of_contract,
-            {contract: rows for contract, rows in shard.titles.backing.items() if rows},
+            {contract: rows for contract, rows in shard.backing.of_contract.items() if rows},
+            shard.roles,
         )
     return known
 
@@ -305,6 +307,7 @@ def check(state: State, engines: Sequence[Engine]) -> None:
         net = {key: (held - owed) * 60 for key, (held, owed) in engine.positions().items() if held != owed}
         assert live == net, f"C1: {live} {net}"
         _check_titles(shard.titles, engine)
+        _check_backing(shard.backing, engine)
         resting = {order: (account, leaves) for order, account, _, _, leaves, _ in engine.open_orders()}
         ours = {o.order_id: (o.account, o.leaves) for o in state.orders.values() if o.shard == shard.number}
         assert ours == resting, "open orders"
@@ -331,10 +334,13 @@ def _check_titles(book: object, engine: Engine) -> None:
         for t in contract.register.titles()
     }
     assert ours == theirs, "C6: titles"
+
+
+def _check_backing(book: BackingBook, engine: Engine) -> None:
     of_books = {
         (row.account, row.contract, row.ground): (row.qty, row.owed)
-        for of_contract in book.backing.values()
-        for row in of_contract.values()  # type: ignore[attr-defined]
+        for of_contract in book.of_contract.values()
+        for row in of_contract.values()
         if row.qty or row.owed
     }
     of_engine = {

@@ -111,7 +111,9 @@ def test_a_release_to_the_buyer_that_is_not_ours(market: Market) -> None:
         ev.StateSet(0, 1, 9, 0, 2, ""),
         ev.StateSet(0, 1, 1, 5, 2, ""),
         ev.BlockFilled(1, 1, 1, HOUR, 1, 1, 0, 5),
-        ev.CashCorrected(0, 1, 2, 1, 2, 5, 1, ""),
+        ev.CashCorrected(0, 1, 1, 1, 2, 5, 1, ""),
+        ev.CashCorrected(0, 1, 2, 1, 1, 5, 1, ""),
+        ev.CashCorrected(0, 1, 2, 1, 9, 5, 1, ""),
     ],
 )
 def test_an_event_about_what_is_not_here(market: Market, said: Event) -> None:

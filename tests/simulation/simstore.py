@@ -94,6 +94,7 @@ class SimDatabase:
         wanted: dict[str, Callable[[dict[str, Any]], bool]] = {
             "contracts": lambda row: not row["paid_out"],
             "orders": lambda row: row["state"] == "open",
+            "blocks": lambda row: row["state"] == "open",
             "titles": lambda row: (row["shard"], row["title"]) in titles,
             "claims": lambda row: (row["shard"], row["title"]) in titles,
             "deliveries": lambda row: row["state"] == "waiting",

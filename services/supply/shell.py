@@ -157,9 +157,10 @@ class Supply:
         for finding in findings:
             await self._take(watch, finding, now_ms)
         await self._withdraw(watch, {finding.name for finding in findings}, now_ms)
-        broken = [poll.error for poll in watch.polls.values() if poll.error]
-        if broken and len(broken) == len(watch.polls):
-            self._fail(watch, broken[0] if len(broken) == 1 else f"none of its {len(broken)} catalogues can be read")
+        broken = watch.polls.get(watch.settings.name)
+        if broken is not None and broken.error:
+            # Its only catalogue. A folder could be read, whatever is wrong with its files.
+            self._fail(watch, broken.error)
             return
         self._recover(watch)
         if any(isinstance(finding, BeingWritten) for finding in findings):
@@ -262,7 +263,7 @@ class Supply:
         watch.due_ms = self._clock.now_ms() + watch.circuit.succeeded(self._jitter())
 
     def _mark(self, name: str, poll: _Poll, error: str) -> None:
-        if error and poll.error != error:
+        if PART in name and error and poll.error != error:
             self._lines.warning("catalogue unreadable", extra={"fields": {"catalogue": name, "why": error}})
         poll.error = error
 

@@ -1,0 +1,106 @@
+"""One stream of messages that its readers can count: each says its own number and the one before. Pure.
+
+The last messages are kept in a ring, so that whoever was away for a moment gets what he missed. A message is encoded once, for
+all readers.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Final, NamedTuple, Protocol
+
+from schemas.units import Millis
+
+RING_MAX: Final = 512
+"""Messages."""
+RING_BYTES_MAX: Final = 256 * 1024
+WARM_MS: Final = 120_000
+"""For so long after its last reader has gone a channel goes on, since he may come back."""
+
+
+class Reader(Protocol):
+    """Who listens."""
+
+    def deliver(self, data: bytes) -> None:
+        """Send it, or end the connection of somebody who reads too slowly. Never raises."""
+
+    def ended(self, channel: Channel) -> None:
+        """Nothing of it follows."""
+
+
+class _Kept(NamedTuple):
+    prev_seq: int
+    seq: int
+    data: bytes
+
+
+class Channel:
+    """A stream. `seq` is the number of its last message."""
+
+    __slots__ = ("_bytes", "_ring", "idle_since_ms", "name", "readers", "seq")
+
+    def __init__(self, name: str, seq: int) -> None:
+        self.name = name
+        self.seq = seq
+        self.readers: dict[Reader, None] = {}
+        self.idle_since_ms: Millis = 0
+        """When it was first seen without readers; 0: it has some, or was not looked at since."""
+        self._ring: deque[_Kept] = deque()
+        self._bytes = 0
+
+    def send(self, seq: int, data: bytes) -> None:
+        """The next message, which says `self.seq` as the one before."""
+        assert seq > self.seq
+        self._ring.append(_Kept(self.seq, seq, data))
+        self._bytes += len(data)
+        while len(self._ring) > RING_MAX or self._bytes > RING_BYTES_MAX:
+            self._bytes -= len(self._ring.popleft().data)
+        self.seq = seq
+        for reader in list(self.readers):  # one of them may leave by this
+            reader.deliver(data)
+
+    def since(self, seq: int) -> list[bytes] | None:
+        """What came after message `seq`; None: that is no longer known."""
+        if seq == self.seq:
+            return []
+        for place, kept in enumerate(self._ring):
+            if kept.prev_seq == seq:
+                return [each.data for each in list(self._ring)[place:]]
+        return None
+
+    def is_cold(self, now_ms: Millis) -> bool:
+        """Nobody has listened for a while."""
+        if self.readers:
+            self.idle_since_ms = 0
+            return False
+        self.idle_since_ms = self.idle_since_ms or now_ms
+        return now_ms - self.idle_since_ms >= WARM_MS
+
+
+class Channels:
+    """Channels by name, as long as somebody listens or did a moment ago; of others only the number is kept."""
+
+    def __init__(self) -> None:
+        self.warm: dict[str, Channel] = {}
+        self._seqs: dict[str, int] = {}
+
+    def open(self, name: str) -> Channel:
+        """A channel that counts on from where it was."""
+        channel = self.warm.get(name)
+        if channel is None:
+            channel = self.warm[name] = Channel(name, self._seqs.pop(name, 0))
+        return channel
+
+    def end(self, name: str) -> Channel | None:
+        """It never comes again; None: nobody listened."""
+        self._seqs.pop(name, None)
+        return self.warm.pop(name, None)
+
+    def cool(self, now_ms: Millis) -> None:
+        """Forget the messages of channels without readers.
+
+        Their number moves on by one, since from now on nothing is counted: whoever comes back with the last one that he saw
+        cannot be told that he has missed nothing.
+        """
+        for name in [name for name, channel in self.warm.items() if channel.is_cold(now_ms)]:
+            self._seqs[name] = self.warm.pop(name).seq + 1

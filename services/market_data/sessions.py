@@ -1,0 +1,297 @@
+"""One reader: what he asks for, what he is sent, and when it is too much. Pure: bytes in, bytes out, the clock is the caller's.
+
+What is bounded, so that nobody can make us remember without end: the size and number of a reader's messages, his channels, and
+what waits to be sent to him. Everybody is sent the same messages, none is left out: who cannot keep up is cut off with a
+reason, and may resume. Snapshots are sent one by one, as he takes them.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from typing import Final, NamedTuple, Protocol, assert_never
+
+import msgspec
+
+from schemas import feeds
+from schemas.codec import UNREADABLE
+from schemas.feed_token import ExpiredToken, WrongToken, read_token
+from schemas.units import Millis
+from services.market_data.channels import Channel
+from services.market_data.lines import iso
+from services.market_data.private import CHANNEL, PrivateFeed
+from services.market_data.public import PublicFeed, Refused, encode
+
+CHANNELS_MAX: Final = 1_024
+"""Of one reader."""
+MESSAGE_MAX: Final = 64 * 1024
+"""Bytes of a reader's message: enough to resume all of his channels."""
+OPS_MAX: Final = 100
+"""Of a reader, within `OPS_MS`."""
+OPS_MS: Final = 10_000
+WAITING_MAX: Final = 4 * 1024 * 1024
+"""Bytes that wait for a reader; beyond it he is cut off. One more message may be on top."""
+PACED: Final = 256 * 1024
+"""The next snapshot is sent when no more than this waits."""
+PRIVATE_MS: Final = 600_000
+"""From `auth` to the next: a key that has ended reads no longer than this."""
+HEARTBEAT_MS: Final = 5_000
+
+NORMAL, POLICY, TOO_BIG, TRY_LATER = 1000, 1008, 1009, 1013
+"""Codes of RFC 6455."""
+
+_decoder: msgspec.json.Decoder[feeds.Op] = msgspec.json.Decoder(feeds.Op)
+
+
+class Outlet(Protocol):
+    """A connection."""
+
+    def send(self, data: bytes) -> None:
+        """Queue a message."""
+
+    def waiting(self) -> int:
+        """Bytes that are queued."""
+
+    def close(self, code: int, reason: str) -> None:
+        """Say why, and end it once that is sent or a while has passed."""
+
+
+class _Wanted(NamedTuple):
+    """A channel that its snapshot, or what was missed, is still to be sent of."""
+
+    name: str
+    seq: int | None = None
+    """Go on after this message."""
+    shards: dict[int, int] = {}  # noqa: RUF012 # never changed
+    """Of `account`: the same by shard."""
+
+
+class Session:
+    """A connected reader."""
+
+    def __init__(
+        self, public: PublicFeed, private: PrivateFeed, outlet: Outlet, *, epoch: str, feed_key: bytes, now_ms: Millis
+    ) -> None:
+        self.channels: dict[str, Channel] = {}
+        """Public ones, by name."""
+        self.account = 0
+        """0: he has not shown whose he is."""
+        self.closed = ""
+        """Why nothing more is sent."""
+        self._public = public
+        self._private = private
+        self._outlet = outlet
+        self._epoch = epoch
+        self._feed_key = feed_key
+        self._private_until_ms: Millis = 0
+        self._private_channels: list[Channel] = []
+        self._wanted: deque[_Wanted] = deque()
+        self._ops = 0
+        self._ops_since_ms = now_ms
+        self._send(feeds.Hello(epoch=epoch, channels_max=CHANNELS_MAX, heartbeat_ms=HEARTBEAT_MS))
+
+    # --- What he is sent ---------------------------------------------------------------------------------------
+
+    def deliver(self, data: bytes) -> None:
+        """One message, unless too much waits already."""
+        if self.closed:
+            return
+        waiting = self._outlet.waiting()
+        if waiting > WAITING_MAX:
+            self.close(POLICY, f"slow_reader: {waiting} bytes wait to be read, allowed are {WAITING_MAX}")
+            return
+        self._outlet.send(data)
+
+    def ended(self, channel: Channel) -> None:
+        """An hour has: its channel is over."""
+        self.channels.pop(channel.name, None)
+        channel.readers.pop(self, None)
+
+    def _send(self, message: feeds.Message) -> None:
+        self.deliver(encode(message))
+
+    def pump(self) -> None:
+        """Send snapshots that are wanted, as long as he takes them. Call it when something was read, and after each output."""
+        wanted = self._wanted
+        while wanted and not self.closed and self._outlet.waiting() <= PACED:
+            if not self._begin(wanted[0]):
+                return
+            wanted.popleft()
+
+    def _begin(self, wanted: _Wanted) -> bool:
+        """False: not in the middle of an output."""
+        if wanted.name == CHANNEL:
+            if not self._private.is_whole():
+                return False
+            self._begin_private(wanted.shards)
+            return True
+        try:
+            if not self._public.is_whole(wanted.name):
+                return False
+            channel = self._public.open(wanted.name)
+            missed = channel.since(wanted.seq) if wanted.seq is not None else None
+            first = [self._public.snapshot(channel)] if missed is None else missed
+        except Refused as refused:
+            # It ended between question and answer.
+            self._send(feeds.Refusal(code=refused.code, detail=str(refused), channel=wanted.name))
+            return True
+        for data in first:
+            self.deliver(data)
+        if not self.closed:
+            self.channels[wanted.name] = channel
+            channel.readers[self] = None
+        return True
+
+    def _begin_private(self, seqs: dict[int, int]) -> None:
+        self._leave_private()
+        if not self.account:
+            return  # it ran out meanwhile, and was said to have
+        self._private_channels = self._private.join(self.account, self)
+        for shard in range(len(self._private_channels)):
+            for data in self._private.missed(self.account, shard, seqs.get(shard)):
+                self.deliver(data)
+
+    def tick(self, now_ms: Millis, heartbeat: bytes) -> None:
+        """Every `HEARTBEAT_MS`."""
+        if self.account and now_ms >= self._private_until_ms:
+            self._send(
+                feeds.Refusal(code="token_expired", detail="send auth again before `until`", channel=CHANNEL),
+            )
+            self._leave_private()
+            self.account = 0
+        self.deliver(heartbeat)
+        self.pump()
+
+    def close(self, code: int, reason: str) -> None:
+        """Leave everything, and say why."""
+        if self.closed:
+            return
+        self.closed = reason
+        self.leave()
+        self._outlet.close(code, reason)
+
+    def leave(self) -> None:
+        """He is gone."""
+        self.closed = self.closed or "gone"
+        for channel in self.channels.values():
+            channel.readers.pop(self, None)
+        self.channels.clear()
+        self._wanted.clear()
+        self._leave_private()
+
+    def _leave_private(self) -> None:
+        for channel in self._private_channels:
+            channel.readers.pop(self, None)
+        self._private_channels = []
+
+    # --- What he asks ------------------------------------------------------------------------------------------
+
+    def receive(self, data: bytes, now_ms: Millis) -> None:
+        """One message of his."""
+        if self.closed:
+            return
+        if now_ms - self._ops_since_ms >= OPS_MS:
+            self._ops, self._ops_since_ms = 0, now_ms
+        self._ops += 1
+        if self._ops > OPS_MAX:
+            self.close(POLICY, f"rate_limited: more than {OPS_MAX} messages in {OPS_MS // 1000} s")
+            return
+        try:
+            op = _decoder.decode(data)
+        except UNREADABLE as error:
+            self._send(feeds.Refusal(code="malformed", detail=f"the message does not decode: {error}"))
+            return
+        match op:
+            case feeds.Subscribe():
+                self._subscribe([_Wanted(name) for name in dict.fromkeys(op.channels)], op.id)
+            case feeds.Resume():
+                self._resume(op)
+            case feeds.Unsubscribe():
+                self._unsubscribe(op)
+            case feeds.Auth():
+                self._authenticate(op, now_ms)
+            case feeds.Ping():
+                self._send(feeds.Pong(id=op.id))
+            case _:
+                assert_never(op)
+        self.pump()
+
+    def _subscribe(self, asked: Iterable[_Wanted], answer_to: feeds.Id) -> None:
+        """What can be had is queued, what cannot is said."""
+        taken: list[_Wanted] = []
+        queued = {wanted.name for wanted in self._wanted}
+        for wanted in asked:
+            try:
+                self._judge(wanted.name, queued, len(taken))
+            except Refused as refused:
+                self._send(
+                    feeds.Refusal(code=refused.code, detail=str(refused), channel=wanted.name[:100], id=answer_to)
+                )
+            else:
+                taken.append(wanted)
+        if taken:
+            self._send(feeds.Subscribed(channels=tuple(wanted.name for wanted in taken), id=answer_to))
+            self._wanted.extend(taken)
+
+    def _judge(self, name: str, queued: set[str], taken: int) -> None:
+        """Raises Refused."""
+        if name == CHANNEL:
+            if not self.account:
+                raise Refused("unauthenticated", "send auth with a token first: POST /v1/feed-token gives one")
+            if CHANNEL in queued or self._private_channels:
+                raise Refused("already_subscribed", "unsubscribe first to begin anew")
+            return
+        if name in self.channels or name in queued:
+            raise Refused("already_subscribed", "unsubscribe first to begin anew")
+        self._public.is_whole(name)
+        if len(self.channels) + len(queued) + taken >= CHANNELS_MAX:
+            raise Refused("too_many_subscriptions", f"{CHANNELS_MAX} channels are allowed in one connection")
+
+    def _resume(self, op: feeds.Resume) -> None:
+        known = op.epoch == self._epoch
+        wanted = [_Wanted(name, seq if known else None) for name, seq in op.channels.items() if name != CHANNEL]
+        if op.account:
+            wanted.append(_Wanted(CHANNEL, None, {int(s): seq for s, seq in op.account.items() if s.isdecimal()}))
+        self._subscribe(wanted, op.id)
+
+    def _unsubscribe(self, op: feeds.Unsubscribe) -> None:
+        left = []
+        for name in dict.fromkeys(op.channels):
+            wanted = [each for each in self._wanted if each.name == name]
+            for each in wanted:
+                self._wanted.remove(each)
+            channel = self.channels.pop(name, None)
+            if channel is not None:
+                channel.readers.pop(self, None)
+            private = name == CHANNEL and bool(self._private_channels)
+            if private:
+                self._leave_private()
+            if wanted or channel is not None or private:
+                left.append(name)
+            else:
+                self._send(
+                    feeds.Refusal(
+                        code="not_subscribed", detail="this channel is not read here", channel=name[:100], id=op.id
+                    )
+                )
+        if left:
+            self._send(feeds.Unsubscribed(channels=tuple(left), id=op.id))
+
+    def _authenticate(self, op: feeds.Auth, now_ms: Millis) -> None:
+        try:
+            token = read_token(self._feed_key, op.token, now_ms)
+        except WrongToken as error:
+            self._send(feeds.Refusal(code="wrong_token", detail=str(error), id=op.id))
+            return
+        except ExpiredToken as error:
+            self._send(feeds.Refusal(code="token_expired", detail=str(error), id=op.id))
+            return
+        if self.account not in (0, token.account):
+            self._send(
+                feeds.Refusal(code="other_account", detail="a connection is for one account: open another", id=op.id)
+            )
+            return
+        self.account = token.account
+        self._private.desks.learn(token.desks)
+        self._private_until_ms = now_ms + PRIVATE_MS
+        self._send(feeds.Authenticated(account=token.account, until=iso(self._private_until_ms), id=op.id))

@@ -254,6 +254,16 @@ anything = st.one_of(
     st.builds(rq.FromTrading, texts, numbers, numbers, numbers),
     st.builds(rq.Back, texts, numbers, numbers, st.lists(numbers, max_size=3).map(tuple), *[numbers] * 4),
     st.builds(rq.SetAccountRole, texts, numbers, numbers, numbers),
+    st.builds(
+        rq.Procure,
+        texts,
+        numbers,
+        numbers,
+        st.lists(numbers, max_size=3).map(tuple),
+        numbers,
+        numbers,
+        texts | st.just("simulated-cloud"),
+    ),
 )
 
 

@@ -44,7 +44,7 @@ def opening(
 ) -> Iterator[list[Command]]:
     """Frames that start a shard at `t0_ms` with `accounts` rich providers (own owners) and `hours` contracts."""
     outbox = count(1)
-    yield [StartShard(0, 1, t0_ms)]
+    yield [StartShard(0, 2, t0_ms)]
     yield [
         SetClass(
             next(outbox), CLASS_NO, "BENCH.80.US", 1, tick, LIST_PRICE, Fees(0, 0, 50, 50), horizon_hours=hours + 2

@@ -535,6 +535,14 @@ class MarketStatus(Struct, frozen=True, kw_only=True):
     shards: list[AsOf]
 
 
+class TokenAnswer(Struct, frozen=True, kw_only=True):
+    """POST /v1/feed-token."""
+
+    token: str
+    """For `auth`, at once."""
+    expires_in_s: int
+
+
 class Unanswered(Struct, frozen=True, kw_only=True):
     """Inside the cluster: why there is no answer. The gateway makes a problem of it."""
 

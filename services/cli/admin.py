@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import os
 import uuid
 from datetime import datetime
@@ -268,3 +269,19 @@ def first_key(context: Context, kafka: str, prefix: str, url: str, file: Path) -
         raise Refused(str(error)) from None
     profile.save(file, profile.Profile(url, key_answer(issued)))
     _wrote(context, file)
+
+
+@admin.command("feed-key")
+@pass_context
+def feed_key(context: Context) -> None:
+    """Print HOURBOOK_FEED_KEY for market data, derived from HOURBOOK_MASTER_KEY. It is a secret."""
+    from schemas.feed_token import derive_feed_key
+    from services.runtime.config import Settings
+    from services.runtime.errors import BadSettings
+
+    try:
+        master_key = Settings.from_environment(os.environ, needs=("master_key",)).master_key
+    except BadSettings as error:
+        raise Unusable(str(error)) from None
+    key = base64.b64encode(derive_feed_key(master_key)).decode()
+    context.show({"feed_key": key}, lambda: click.echo(key))

@@ -57,6 +57,7 @@ DATABASE: Final = "hourbook"
 _SERVER_AGAIN_S: Final = 5.0
 _BEYOND_WAITING: Final = (os.EX_DATAERR, os.EX_CONFIG)
 _FOLDER_PREFIX: Final = "hourbook-"
+_PORTS: Final = ("kafka", "postgres", "http", "feed", "market")
 
 Say = Callable[[str], None]
 
@@ -219,7 +220,15 @@ def sandbox(say: Say, *, port: int = 0, only_wheels: bool = False) -> Iterator[t
             kind = WheelPostgres if only_wheels else any_postgres()
             postgres = servers.enter_context(kind(folder / "postgres", fsync=False))
             dsn = postgres.create_database(DATABASE)
-            stack = Stack(broker.bootstrap, dsn, home, shards=SHARDS, http_port=port or free_port())
+            stack = Stack(
+                broker.bootstrap,
+                dsn,
+                home,
+                shards=SHARDS,
+                http_port=port or free_port(),
+                feed_port=free_port(),
+                market_port=free_port(),
+            )
             keeper = Keeper(home, postgres, forgetful=[broker])
             with keeper.supervisor:
                 begin(stack, keeper, say, sandbox=True)
@@ -307,11 +316,12 @@ def down() -> int:
 
 
 def _ports(home: Path) -> dict[str, int]:
-    """The same after every start, since data and profiles name them."""
+    """The same after every start, since data and profiles name them; an exchange of an older build has not all of them."""
     file = home / "ports.json"
-    if not file.exists():
-        write_private(file, json.dumps({name: free_port() for name in ("kafka", "postgres", "http")}).encode())
-    ports: dict[str, int] = json.loads(file.read_bytes())
+    ports: dict[str, int] = json.loads(file.read_bytes()) if file.exists() else {}
+    if missing := [name for name in _PORTS if name not in ports]:
+        ports |= {name: free_port() for name in missing}
+        write_private(file, json.dumps(ports).encode())
     return ports
 
 
@@ -355,7 +365,15 @@ def _run_durable(home: Path) -> None:
     postgres = any_postgres()(home / "postgres", port=ports["postgres"])
     ready = home / "ready"
     with profile.claimed(home), _started(kafka), _started(postgres):
-        stack = Stack(kafka.bootstrap, _database(postgres), home, shards=SHARDS, http_port=ports["http"])
+        stack = Stack(
+            kafka.bootstrap,
+            _database(postgres),
+            home,
+            shards=SHARDS,
+            http_port=ports["http"],
+            feed_port=ports["feed"],
+            market_port=ports["market"],
+        )
         keeper = Keeper(home, kafka, postgres)
         try:
             with keeper.supervisor:

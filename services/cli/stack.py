@@ -20,6 +20,7 @@ from typing import Final
 
 import msgspec
 
+from schemas.feed_token import derive_feed_key
 from schemas.http import KeyAnswer, NewKeyAnswer
 from services.cli.files import write_private
 from services.runtime.infra import Program, Supervisor
@@ -35,13 +36,25 @@ class Stack:
     """What the processes of one exchange have in common."""
 
     def __init__(
-        self, bootstrap: str, dsn: str, home: Path, *, shards: int, http_port: int, topic_prefix: str = ""
+        self,
+        bootstrap: str,
+        dsn: str,
+        home: Path,
+        *,
+        shards: int,
+        http_port: int,
+        feed_port: int = 0,
+        market_port: int = 0,
+        topic_prefix: str = "",
     ) -> None:
+        """`feed_port`, `market_port`: market data's, for everybody and for the gateway; 0: this exchange goes without."""
         self.bootstrap = bootstrap
         self.dsn = dsn
         self.home = home
         self.shards = shards
         self.http_port = http_port
+        self.feed_port = feed_port
+        self.market_port = market_port
         self.topic_prefix = topic_prefix
         self.master_key = _master_key(home)
 
@@ -60,6 +73,7 @@ class Stack:
             "HOURBOOK_RUN": str(self.home / "run"),
             "HOURBOOK_MASTER_KEY": base64.b64encode(self.master_key).decode(),
             "HOURBOOK_HTTP_PORT": str(self.http_port),
+            "HOURBOOK_MARKET": f"http://127.0.0.1:{self.market_port}" if self.market_port else "",
             "HOURBOOK_TOPIC_PREFIX": self.topic_prefix,
             **more,
         }
@@ -71,7 +85,21 @@ class Stack:
             for shard in range(self.shards)
             for letter in "ab"
         ]
-        return [self._program("settlement", "settlement"), *matching, self._program("gateway", "gateway")]
+        feed = [self.market_data()] if self.feed_port else []
+        return [self._program("settlement", "settlement"), *matching, *feed, self._program("gateway", "gateway")]
+
+    def market_data(self) -> Program:
+        """The feed: it reads the log, and has neither the database nor the key that seals all others."""
+        return Program(
+            "market_data",
+            _module("market_data"),
+            {
+                **_only(self.environment(), "KAFKA", "SHARDS", "DATA", "RUN", "TOPIC_PREFIX"),
+                "HOURBOOK_FEED_KEY": base64.b64encode(derive_feed_key(self.master_key)).decode(),
+                "HOURBOOK_FEED_PORT": str(self.feed_port),
+                "HOURBOOK_HTTP_PORT": str(self.market_port),
+            },
+        )
 
     def supply(self, sources: Path | None = None) -> Program:
         """The poller of catalogues; `sources`: another list than the packaged one."""

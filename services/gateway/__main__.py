@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any, Final
 
 import asyncpg
+import httpx
 from granian.constants import Interfaces
 from granian.log import LogLevels
 from granian.server.embed import Server
@@ -28,6 +29,7 @@ from services.gateway.errors import ApiError
 from services.gateway.idle import Idle
 from services.gateway.keyring import Keyring
 from services.gateway.limits import Limits
+from services.gateway.market import MarketData
 from services.gateway.offers import Offers
 from services.gateway.orders import Orders
 from services.gateway.progress import Progress
@@ -97,6 +99,9 @@ async def _wire(service: Service, cluster: Cluster) -> tuple[Gateway, list[Calla
         Offers(service.patient(cluster.log("offers"))),
     )
     idle = Idle(database, asks, service.clock, market)
+    # Inside the cluster: no proxy of the environment's.
+    client = httpx.AsyncClient(trust_env=False)
+    market_data = MarketData(settings.market, settings.master_key, database, client)
     orders = Orders(doors, classes, reads, progress, asks, service.clock, market)
     for door in doors:
         await door.start()
@@ -127,6 +132,7 @@ async def _wire(service: Service, cluster: Cluster) -> tuple[Gateway, list[Calla
         keyring=keyring,
         limits=limits,
         offers=offers,
+        market_data=market_data,
         market=market,
         clock=service.clock,
         master_key=settings.master_key,

@@ -12,7 +12,7 @@ from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.params import FromPath, FromQuery, HeaderParameter, JSONBody, PathParameter, QueryParameter
 
-from schemas import http
+from schemas import feeds, http
 from schemas.commands import Ground, Role, State
 from schemas.delivery import Delivered
 from schemas.ids import is_client_id, parse_order
@@ -38,6 +38,8 @@ from services.gateway.edge import BODY_MAX, JsonRequest, last_part, problem, rat
 from services.gateway.errors import ApiError
 from services.gateway.keyring import Keyring
 from services.gateway.limits import Limits
+from services.gateway.market import ROUTES as MARKET_ROUTES
+from services.gateway.market import MarketData
 from services.gateway.offers import Offers
 from services.gateway.orders import Orders, decimal
 from services.gateway.progress import Progress
@@ -66,6 +68,7 @@ class Gateway:
         keyring: Keyring,
         limits: Limits,
         offers: Offers,
+        market_data: MarketData,
         market: MarketClock,
         clock: Clock,
         master_key: bytes,
@@ -79,6 +82,7 @@ class Gateway:
         self.keyring = keyring
         self.limits = limits
         self.offers = offers
+        self.market_data = market_data
         self.market = market
         self.clock = clock
         self.master_key = master_key
@@ -449,6 +453,12 @@ def _key(record: KeyIssued) -> http.KeyAnswer:
     )
 
 
+@post("/v1/feed-token")
+async def post_feed_token(gateway: Wired, caller: Known) -> feeds.TokenAnswer:
+    """For the private feed of the key's account."""
+    return await gateway.market_data.token(_member(caller, "read"), gateway.clock.now_ms())
+
+
 # --- Operators ----------------------------------------------------------------------------------------------
 
 
@@ -572,6 +582,7 @@ ROUTES: Final = [
     get_keys,
     post_key,
     delete_key,
+    post_feed_token,
     post_account,
     patch_account,
     post_class,
@@ -580,6 +591,7 @@ ROUTES: Final = [
     post_state,
     post_delivery,
     post_operator_key,
+    *MARKET_ROUTES,
 ]
 
 # --- The application ----------------------------------------------------------------------------------------
@@ -591,6 +603,9 @@ def build(gateway: Gateway) -> Litestar:
     async def provide_gateway() -> Gateway:
         return gateway
 
+    async def provide_market_data() -> MarketData:
+        return gateway.market_data
+
     async def provide_caller(request: JsonRequest, gateway: Wired) -> Caller:  # noqa: ARG001 # so that it comes second
         # For two things that do not need each other Litestar starts tasks: nearly as much work as all the rest of a request.
         caller: Caller = request.state.caller
@@ -599,7 +614,11 @@ def build(gateway: Gateway) -> Litestar:
     return Litestar(
         route_handlers=ROUTES,
         request_class=JsonRequest,
-        dependencies={"gateway": Provide(provide_gateway), "caller": Provide(provide_caller)},
+        dependencies={
+            "gateway": Provide(provide_gateway),
+            "caller": Provide(provide_caller),
+            "market_data": Provide(provide_market_data),
+        },
         before_request=gateway.admit,
         before_send=[rate_limit_headers(gateway.limits)],
         exception_handlers={Exception: problem},  # every refusal leaves in one form

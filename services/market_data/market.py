@@ -13,7 +13,7 @@ from schemas.codec import EventsRecord
 from schemas.commands import ALL_HOURS, Side, State
 from schemas.events import Event, Filled, OrderAccepted, OrderCancelled
 from schemas.ids import class_no_of, contract_of, format_symbol, hour_of
-from schemas.units import BP, Gpus, Hour, Micros, Millis, Price
+from schemas.units import Gpus, Hour, Micros, Millis, Price
 from services.market_data.blocks import BlockBook, Level, Range
 from services.market_data.books import Book, Contradiction, Depth
 from services.market_data.tape import Kind, Tape, Trade
@@ -73,11 +73,6 @@ class Contract:
     def anchor(self) -> Anchor:
         """The reference in force."""
         return self.own or self.listed.anchor
-
-    def collar(self) -> tuple[Price, Price]:
-        """The prices at which orders are taken, both ends included."""
-        spec, price = self.listed.spec, self.anchor.price
-        return -(-price * spec.collar_low_bp // BP), price * spec.collar_high_bp // BP
 
     def row(self) -> Row:
         """As it stands."""

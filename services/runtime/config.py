@@ -36,7 +36,7 @@ class Settings:
     master_key: bytes = field(default=b"", repr=False)
     """HOURBOOK_MASTER_KEY: base64 of 32 bytes."""
     http_port: int = 0
-    """HOURBOOK_HTTP_PORT: the gateway's; 0: any free port."""
+    """HOURBOOK_HTTP_PORT: the gateway's, or market data's for the gateway; 0: any free port."""
     status_port: int = 0
     """HOURBOOK_STATUS_PORT: `/status` and `/metrics`; 0: any free port."""
     listen: str = "127.0.0.1"
@@ -47,6 +47,14 @@ class Settings:
     """HOURBOOK_TOPIC_PREFIX: put before every topic's name."""
     name: str = ""
     """HOURBOOK_NAME: this process among others of its kind; default: the service's own name."""
+    feed_key: bytes = field(default=b"", repr=False)
+    """HOURBOOK_FEED_KEY: base64 of 32 bytes, derived from the master key; tokens of the private feed are made with it."""
+    feed_port: int = 0
+    """HOURBOOK_FEED_PORT: market data's WebSocket."""
+    feed_url: str = ""
+    """HOURBOOK_FEED_URL: the feed's address as clients see it; default: the port's own."""
+    market: str = ""
+    """HOURBOOK_MARKET: `http://host:port` of market data, for the gateway."""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str], needs: Iterable[str] = ()) -> Settings:
@@ -98,7 +106,16 @@ def _own_address(text: str) -> str:
         raise ValueError(f"is {text!r}, wanted is an IP address of this machine, 0.0.0.0 for all") from None
 
 
-def _master_key(text: str) -> bytes:
+def _url(*schemes: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if not text.startswith(tuple(f"{scheme}://" for scheme in schemes)) or text.endswith("/"):
+            raise ValueError(f"is {text!r}, wanted is {schemes[0]}://host:port without a slash at the end")
+        return text
+
+    return parse
+
+
+def _key(text: str) -> bytes:
     # The value is a secret: it is never repeated in the sentence.
     try:
         key = base64.b64decode(text, validate=True)
@@ -115,8 +132,12 @@ _PARSERS: Final[Mapping[str, Callable[[str], object]]] = {
     "shards": _whole_number(1, SHARDS_MAX),
     "shard": _whole_number(0, SHARDS_MAX - 1),
     "data": Path,
-    "master_key": _master_key,
+    "master_key": _key,
+    "feed_key": _key,
     "http_port": _whole_number(0, 65_535),
+    "feed_port": _whole_number(0, 65_535),
+    "feed_url": _url("ws", "wss"),
+    "market": _url("http", "https"),
     "status_port": _whole_number(0, 65_535),
     "listen": _own_address,
     "run": Path,

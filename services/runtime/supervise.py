@@ -168,6 +168,7 @@ async def _awaited(awaitable: Awaitable[None]) -> None:
 
 
 def _secrets(settings: Settings) -> list[str]:
-    """Texts that must never be in a line: the database's password and the master key in its usual spellings."""
-    key = settings.master_key
-    return [urlsplit(settings.postgres).password or "", key.hex(), base64.b64encode(key).decode(), repr(key)[2:-1]]
+    """Texts that must never be in a line: the database's password and the keys in their usual spellings."""
+    keys = [key for key in (settings.master_key, settings.feed_key) if key]
+    spelt = [text for key in keys for text in (key.hex(), base64.b64encode(key).decode(), repr(key)[2:-1])]
+    return [urlsplit(settings.postgres).password or "", *spelt]

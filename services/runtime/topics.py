@@ -31,7 +31,7 @@ ENGINE_VERSION: Final = 1
 """Of shards that are started now."""
 
 PER_SHARD: Final = ("commands", "events")
-SINGLE: Final = ("requests", "delivery", "offers", "keys", "quarantine", "shards")
+SINGLE: Final = ("requests", "delivery", "offers", "references", "keys", "quarantine", "shards")
 ALL: Final = PER_SHARD + SINGLE
 PROBE: Final = "probe"
 

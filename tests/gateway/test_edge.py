@@ -41,8 +41,8 @@ class Door:
         keyring.keys.update(self.keys)
         gateway = Gateway(
             doors=[], classes=nothing, reads=nothing, progress=nothing, asks=nothing, orders=nothing, keyring=keyring,
-            limits=Limits(rate_per_s=2, burst=2), offers=nothing, market=MarketClock(0, 1, sandbox=False), clock=self.clock,
-            master_key=b"",
+            limits=Limits(rate_per_s=2, burst=2), offers=nothing, market_data=nothing, market=MarketClock(0, 1, sandbox=False),
+            clock=self.clock, master_key=b"",
         )  # fmt: skip
         transport = httpx.ASGITransport(build(gateway), raise_app_exceptions=False)
         self.http = httpx.AsyncClient(transport=transport, base_url="http://door")

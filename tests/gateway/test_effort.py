@@ -12,7 +12,7 @@ def test_no_request_starts_a_task_of_its_own() -> None:
     nothing = Mock()
     wired = Gateway(
         doors=[], classes=nothing, reads=nothing, progress=nothing, asks=nothing, orders=nothing, keyring=nothing,
-        limits=nothing, offers=nothing, market=nothing, clock=nothing, master_key=b"",
+        limits=nothing, offers=nothing, market_data=nothing, market=nothing, clock=nothing, master_key=b"",
     )  # fmt: skip
     batches = [
         batch

@@ -9,6 +9,7 @@ from services.runtime.config import Settings
 from services.runtime.errors import BadSettings
 
 KEY = base64.b64encode(bytes(range(32))).decode()
+FEED_KEY = base64.b64encode(bytes(range(100, 132))).decode()
 ALL = {
     "HOURBOOK_KAFKA": "127.0.0.1:9092,[::1]:9093",
     "HOURBOOK_POSTGRES": "postgresql://u:sesame@127.0.0.1/d",
@@ -22,6 +23,10 @@ ALL = {
     "HOURBOOK_RUN": "/run",
     "HOURBOOK_TOPIC_PREFIX": "t-",
     "HOURBOOK_NAME": "matching-1-b",
+    "HOURBOOK_FEED_KEY": FEED_KEY,
+    "HOURBOOK_FEED_PORT": "8081",
+    "HOURBOOK_FEED_URL": "wss://feed.example/v1/feed",
+    "HOURBOOK_MARKET": "http://market-data:8082",
     "PATH": "/bin",
 }
 
@@ -41,6 +46,10 @@ def test_everything_is_read() -> None:
         Path("/run"),
         "t-",
         "matching-1-b",
+        bytes(range(100, 132)),
+        8081,
+        "wss://feed.example/v1/feed",
+        "http://market-data:8082",
     )
 
 
@@ -48,6 +57,8 @@ def test_secrets_are_not_shown() -> None:
     shown = repr(Settings.from_environment(ALL))
     assert "sesame" not in shown
     assert KEY not in shown
+    assert FEED_KEY not in shown
+    assert "defgh" not in shown, "the feed key as its letters"
     assert "x01" not in shown
 
 
@@ -71,10 +82,13 @@ def test_only_what_a_service_needs_must_be_there() -> None:
         ("LISTEN", "localhost", "HOURBOOK_LISTEN is 'localhost', wanted is an IP address of this machine"),
         ("MASTER_KEY", "c2VzYW1l", "HOURBOOK_MASTER_KEY is 6 bytes long, wanted are 32"),
         ("MASTER_KEY", "not base64!", "HOURBOOK_MASTER_KEY is not base64"),
+        ("FEED_KEY", "c2VzYW1l", "HOURBOOK_FEED_KEY is 6 bytes long, wanted are 32"),
+        ("FEED_URL", "http://feed", "HOURBOOK_FEED_URL is 'http://feed', wanted is ws://host:port"),
+        ("MARKET", "http://market_data:8082/", "wanted is http://host:port without a slash at the end"),
     ],
 )
 def test_a_wrong_value_is_named(variable: str, value: str, sentence: str) -> None:
     with pytest.raises(BadSettings) as caught:
         Settings.from_environment({**ALL, f"HOURBOOK_{variable}": value})
     assert sentence in str(caught.value)
-    assert variable != "MASTER_KEY" or value not in str(caught.value)
+    assert variable not in {"MASTER_KEY", "FEED_KEY"} or value not in str(caught.value)

@@ -1,0 +1,139 @@
+"""What market data answers, passed on under the gateway's address, and the token with which a member reads his private feed.
+
+Market data is a process of its own: while it is away these routes answer `not_ready`, and everything else goes on.
+"""
+
+from __future__ import annotations
+
+import secrets
+from typing import Annotated, Final
+from urllib.parse import quote
+
+import httpx
+import msgspec
+from litestar import Response, get
+from litestar.di import NamedDependency
+from litestar.openapi.datastructures import ResponseSpec
+from litestar.params import FromPath, QueryParameter
+from msgspec import Struct
+
+from schemas import feeds
+from schemas.codec import UNREADABLE
+from schemas.feed_token import LIFE_MS, NONCE_BYTES, derive_feed_key, make_token
+from schemas.units import Millis
+from services.gateway.database import Database
+from services.gateway.errors import CODES, ApiError
+
+ANSWER_S: Final = 2.0
+_unanswered = msgspec.json.Decoder(feeds.Unanswered)
+
+
+class MarketData:
+    """The room behind these routes. `url` empty: this exchange runs none."""
+
+    def __init__(self, url: str, master_key: bytes, database: Database, client: httpx.AsyncClient) -> None:
+        self._url = url
+        self._feed_key = derive_feed_key(master_key)
+        self._database = database
+        self._client = client
+
+    async def pass_on(self, target: str) -> Response[bytes]:
+        """`target`: path and query. Raises ApiError."""
+        if not self._url:
+            raise ApiError("not_ready", "this exchange runs no market data")
+        try:
+            answer = await self._client.get(f"{self._url}{target}", timeout=ANSWER_S)
+        except httpx.HTTPError:
+            raise ApiError("not_ready", "market data does not answer") from None
+        if answer.status_code == 200:
+            return Response(answer.content, media_type="application/json")
+        raise _refusal(answer)
+
+    async def token(self, account: int, now_ms: Millis) -> feeds.TokenAnswer:
+        """A token of the account's. Raises ApiError not_ready."""
+        rows = await self._database.fetch("SELECT account FROM settlement.accounts WHERE desk ORDER BY account")
+        desks = [row["account"] for row in rows]
+        expires_ms = now_ms + LIFE_MS
+        token = make_token(self._feed_key, account, expires_ms, secrets.token_bytes(NONCE_BYTES), desks)
+        return feeds.TokenAnswer(token=token, expires_in_s=LIFE_MS // 1000)
+
+
+def _refusal(answer: httpx.Response) -> ApiError:
+    """What the room says in its own words, as this door says it."""
+    try:
+        said = _unanswered.decode(answer.content)
+    except UNREADABLE:
+        return ApiError("not_ready", "market data does not answer as it should")
+    return ApiError(said.code, said.detail) if said.code in CODES else ApiError("internal")
+
+
+# --- Routes -------------------------------------------------------------------------------------------------
+
+Room = NamedDependency[MarketData]
+
+
+def _answers(body: type[Struct]) -> dict[int, ResponseSpec]:
+    """For the OpenAPI document: the handler gives bytes, which are these."""
+    return {200: ResponseSpec(data_container=body)}
+
+
+@get("/v1/market", responses=_answers(feeds.MarketStatus))
+async def get_market(market_data: Room) -> Response[bytes]:
+    """Where the feed is, and how far market data is."""
+    return await market_data.pass_on("/v1/market")
+
+
+@get("/v1/market/{symbol:str}/book", responses=_answers(feeds.MarketBook))
+async def get_market_book(
+    market_data: Room, symbol: FromPath[str], depth: Annotated[int, QueryParameter(ge=1, le=1_000)] = 50
+) -> Response[bytes]:
+    """Depth of an hour."""
+    return await market_data.pass_on(f"/v1/market/{_part(symbol)}/book?depth={depth}")
+
+
+@get("/v1/market/{symbol:str}/trades", responses=_answers(feeds.MarketTrades))
+async def get_market_trades(
+    market_data: Room, symbol: FromPath[str], limit: Annotated[int, QueryParameter(ge=1, le=500)] = 100
+) -> Response[bytes]:
+    """Newest trades of an hour, without names."""
+    return await market_data.pass_on(f"/v1/market/{_part(symbol)}/trades?limit={limit}")
+
+
+@get("/v1/market/{symbol:str}/ticker", responses=_answers(feeds.Ticker))
+async def get_market_ticker(market_data: Room, symbol: FromPath[str]) -> Response[bytes]:
+    """An hour's best prices and last price, and its last 24 hours."""
+    return await market_data.pass_on(f"/v1/market/{_part(symbol)}/ticker")
+
+
+@get("/v1/classes/{class_id:str}/grid", responses=_answers(feeds.Grid))
+async def get_grid(market_data: Room, class_id: FromPath[str]) -> Response[bytes]:
+    """All hours of a class."""
+    return await market_data.pass_on(f"/v1/classes/{_part(class_id)}/grid")
+
+
+@get("/v1/classes/{class_id:str}/blocks", responses=_answers(feeds.BlockBook))
+async def get_blocks(market_data: Room, class_id: FromPath[str]) -> Response[bytes]:
+    """The block book of a class."""
+    return await market_data.pass_on(f"/v1/classes/{_part(class_id)}/blocks")
+
+
+@get("/v1/classes/{class_id:str}/references", responses=_answers(feeds.References))
+async def get_references(market_data: Room, class_id: FromPath[str]) -> Response[bytes]:
+    """What collars are based on, and what they would be based on now."""
+    return await market_data.pass_on(f"/v1/classes/{_part(class_id)}/references")
+
+
+def _part(text: str) -> str:
+    """One part of a path, whatever was sent: it cannot lead anywhere else."""
+    return quote(text, safe="")
+
+
+ROUTES: Final = [
+    get_market,
+    get_market_book,
+    get_market_trades,
+    get_market_ticker,
+    get_grid,
+    get_blocks,
+    get_references,
+]

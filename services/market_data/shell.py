@@ -1,0 +1,212 @@
+"""Reading the logs: `events` of every shard and `offers`, from their beginnings; writing `references`.
+
+1. `catch_up`: every log is read to the end that it has now. Until then nobody is answered.
+2. `follow_events`, `follow_offers`: read on, for ever. What is new is told at once.
+3. `beat`: heartbeats, and what only time does.
+4. `wish`: references that collars should have are written. A wish that is lost is made again a minute later.
+
+Nothing is kept: whoever starts again reads again. A log whose beginning was archived is read through the archive.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import msgspec
+
+from schemas.codec import UNREADABLE, BrokenRecord, ChainReader, EventsRecord, Gap, decode_record, read_headers
+from schemas.market import Reference, reference_key
+from schemas.supply import OfferRecord
+from schemas.units import Millis
+from services.market_data.books import Contradiction
+from services.market_data.clouds import Clouds
+from services.market_data.hub import Hub
+from services.market_data.references import References
+from services.market_data.sessions import HEARTBEAT_MS
+from services.runtime.errors import Halt
+from services.runtime.log import Clock, Log, LogError, Outgoing, OutOfRange, Record
+from services.runtime.status import Status
+
+READ_MAX: Final = 500
+READ_WAIT_MS: Final = 1_000
+EVENTS_AT_ONCE: Final = 2_000
+"""Applied before others may go on."""
+WISH_MS: Final = 5_000
+AWAY_MS: Final = 1_000
+
+_offers: msgspec.msgpack.Decoder[OfferRecord] = msgspec.msgpack.Decoder(OfferRecord)
+
+
+class Reader:
+    """One log, record by record."""
+
+    def __init__(self, log: Log) -> None:
+        self.log = log
+        self.next_offset = 0
+
+    @property
+    def where(self) -> str:
+        """For sentences."""
+        return f"{self.log.topic}/{self.log.partition}"
+
+    async def begin(self) -> int:
+        """The end that the log has now; it is read from its first record. Raises Halt where that is not the first ever."""
+        first, end = await self.log.bounds()
+        if first > 0:
+            raise Halt(
+                f"{self.where} begins at {first}: what was before is in the archive. Set HOURBOOK_DATA to the folder that has it "
+                "(`hourbook archive` writes it to archive/ there)"
+            )
+        return end
+
+    async def read(self) -> list[Record]:
+        """The next records; empty: there are none. Raises Halt."""
+        try:
+            records = await self.log.read(self.next_offset, count=READ_MAX, wait_ms=READ_WAIT_MS)
+        except OutOfRange as error:
+            raise Halt(f"{self.where}: {error}") from error
+        if records:
+            self.next_offset = records[-1].offset + 1
+        return records
+
+
+class MarketData:
+    """See the module."""
+
+    def __init__(
+        self,
+        hub: Hub,
+        events: Sequence[Log],
+        offers: Log,
+        open_references: Callable[[], Log],
+        clock: Clock,
+        status: Status,
+        *,
+        between: Callable[[bool], None] = lambda busy: None,  # noqa: ARG005 # who simulates wants nothing done
+    ) -> None:
+        """`open_references` gives a fresh connection after one has failed."""
+        self.hub = hub
+        self.clouds = Clouds()
+        self.references = [References(market, self.clouds) for market in hub.markets]
+        self.read_ms: list[Millis] = [0] * len(events)
+        """By shard, our clock when its log was last looked at."""
+        self.ready = False
+        """The end has been reached."""
+        self._events = [Reader(log) for log in events]
+        self._chains = [ChainReader() for _ in events]
+        self._offers = Reader(offers)
+        self._open_references = open_references
+        self._clock = clock
+        self._status = status
+        self._between = between
+
+    # --- Step 1 ------------------------------------------------------------------------------------------------
+
+    async def catch_up(self) -> None:
+        """Raises Halt."""
+        self._status.set(role="recovering", seq=0)
+        for shard, reader in enumerate(self._events):
+            end = await reader.begin()
+            while reader.next_offset < end:
+                await self._read_events(shard)
+        end = await self._offers.begin()
+        while self._offers.next_offset < end:
+            await self._read_offers()
+        self.ready = True
+        self._status.set(role="open")
+
+    # --- Step 2 ------------------------------------------------------------------------------------------------
+
+    async def follow_events(self, shard: int) -> None:
+        """For ever. Raises Halt."""
+        while True:
+            await self._read_events(shard)
+
+    async def follow_offers(self) -> None:
+        """For ever. Raises Halt."""
+        while True:
+            await self._read_offers()
+
+    async def _read_events(self, shard: int) -> None:
+        reader = self._events[shard]
+        records = await reader.read()
+        applied = 0
+        for record in records:
+            said = self._accept(shard, record)
+            if said is None:
+                continue
+            try:
+                self.hub.take(said)
+            except Contradiction as error:
+                raise Halt(f"{reader.where} offset {record.offset}: {error}") from error
+            applied += len(said.events) + 1
+            if applied >= EVENTS_AT_ONCE and said.last:
+                applied = 0
+                self.hub.pump()
+                await self._clock.sleep_ms(0)
+        self.read_ms[shard] = self._clock.now_ms()
+        self.hub.pump()
+        self._between(bool(records))
+
+    def _accept(self, shard: int, record: Record) -> EventsRecord | None:
+        """None: a repeat. Raises Halt."""
+        chain = self._chains[shard]
+        try:
+            if not chain.accept(read_headers(record.headers), record.value):
+                return None
+            said = decode_record(record.value)
+            if (said.shard, said.seq) != (shard, chain.seq):
+                raise BrokenRecord(f"shard {said.shard}, seq {said.seq} inside, {chain.seq} outside")
+        except (Gap, BrokenRecord) as error:
+            where = self._events[shard].where
+            raise Halt(f"{where} offset {record.offset}: {type(error).__name__}: {error}") from error
+        return said
+
+    async def _read_offers(self) -> None:
+        for record in await self._offers.read():
+            try:
+                self.clouds.take(_offers.decode(record.value))
+            except UNREADABLE as error:
+                raise Halt(f"{self._offers.where} offset {record.offset} is not an offer record: {error}") from error
+
+    # --- Step 3 ------------------------------------------------------------------------------------------------
+
+    async def beat(self) -> None:
+        """For ever."""
+        while True:
+            await self._clock.sleep_ms(HEARTBEAT_MS)
+            hub, now_ms = self.hub, self._clock.now_ms()
+            hub.tick(now_ms)
+            seqs = {f"seq_{market.shard}": market.seq for market in hub.markets}
+            behind = max(now_ms - read_ms for read_ms in self.read_ms)
+            self._status.set(
+                readers=len(hub.sessions), channels=len(hub.public.channels.warm), read_ago_ms=behind, **seqs
+            )
+
+    # --- Step 4 ------------------------------------------------------------------------------------------------
+
+    async def wish(self) -> None:
+        """For ever."""
+        log = self._open_references()
+        written = 0
+        while True:
+            await self._clock.sleep_ms(WISH_MS)
+            now_ms = self._clock.now_ms()
+            wishes = [wish for references in self.references for wish in references.due(now_ms)]
+            if not wishes:
+                continue
+            try:
+                await log.append([_outgoing(wish) for wish in wishes])
+            except LogError as error:
+                self._status.wait("kafka", str(error))
+                await self._clock.sleep_ms(AWAY_MS)
+                log = self._open_references()
+                self._status.go_on("kafka")
+            else:
+                written += len(wishes)
+                self._status.set(references_written=written)
+
+
+def _outgoing(wish: Reference) -> Outgoing:
+    return Outgoing(msgspec.msgpack.encode(wish), key=reference_key(wish))

@@ -23,6 +23,7 @@ from services.matching import tools
 from services.matching.follower import Follower, SnapshotPlan
 from services.matching.mirror import Mirror
 from services.matching.recovery import recover
+from services.matching.references import References
 from services.matching.shell import Shell
 from services.matching.store import FileSnapshotStore
 from services.runtime.collector import Collector
@@ -33,7 +34,7 @@ from services.runtime.supervise import Service, run
 from services.runtime.topics import check_topics
 
 NEEDS: Final = ("kafka", "postgres", "shards", "shard", "data")
-TOPICS: Final = ("commands", "events", "quarantine")
+TOPICS: Final = ("commands", "events", "quarantine", "references")
 
 
 async def serve(service: Service, plan: SnapshotPlan) -> None:
@@ -45,7 +46,7 @@ async def serve(service: Service, plan: SnapshotPlan) -> None:
     lease_name = f"{service.settings.topic_prefix}matching-{service.settings.shard}"
     holder = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
     collector = Collector()
-    async with _opened(service) as (mirror, store):
+    async with _opened(service) as (mirror, store, references):
         collector.freeze()
         follower = Follower(
             mirror,
@@ -70,6 +71,7 @@ async def serve(service: Service, plan: SnapshotPlan) -> None:
                 lease_name=lease_name,
                 holder=holder,
                 epoch=epoch,
+                references=references,
                 idle=collector.idle,
             ).run()
         finally:
@@ -79,7 +81,7 @@ async def serve(service: Service, plan: SnapshotPlan) -> None:
 
 
 @contextlib.asynccontextmanager
-async def _opened(service: Service) -> AsyncIterator[tuple[Mirror, FileSnapshotStore]]:
+async def _opened(service: Service) -> AsyncIterator[tuple[Mirror, FileSnapshotStore, References]]:
     """The shard's mirror, recovered, over logs that are open while the block runs."""
     shard = service.settings.shard
     assert service.settings.data is not None, "named in NEEDS"
@@ -94,7 +96,7 @@ async def _opened(service: Service) -> AsyncIterator[tuple[Mirror, FileSnapshotS
         mirror = await recover(shard, commands, events, quarantine, store, notice=service.log.warning)
         begins = {"offset": mirror.replica.next_offset, "seq": mirror.replica.seq}
         service.log.info("begins", extra={"fields": begins})
-        yield mirror, store
+        yield mirror, store, References(cluster.log("references"))
 
 
 @contextlib.asynccontextmanager

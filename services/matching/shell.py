@@ -8,6 +8,7 @@ Its life, step by step:
 4. Loop: read `commands`, apply, append the output with our epoch.     (died between apply and append: so does the next one)
 5. About once a second: renew the lease; read the end of `events`. A higher epoch there, or a lease lost, ends it (Superseded).
 6. When nothing came for a second: append a Tick to `commands`, so that time passes.
+7. About once a second: append what market data wishes of collars.
 
 It is never fenced off by the database: without it, it goes on. A write that failed, or whose outcome is unknown, ends the
 process: writing on could leave a hole. Two writers at once write the same bytes, each in order and without a hole from what
@@ -23,6 +24,7 @@ from schemas.codec import CHAINS_KEPT, WRITER_SHELL, Sealed, encode_frame, epoch
 from schemas.commands import Tick
 from services.matching.follower import LEASE_MS
 from services.matching.mirror import READ_MAX, Mirror
+from services.matching.references import References
 from services.runtime.errors import Halt, Superseded
 from services.runtime.lease import Lease, LeaseAway
 from services.runtime.log import Clock, Log, Outgoing
@@ -116,8 +118,10 @@ class Shell:
         lease_name: str,
         holder: str,
         epoch: int,
+        references: References | None = None,
         idle: Callable[[], None] = lambda: None,
     ) -> None:
+        """Without `references` collars stay where the list prices put them."""
         self.mirror = mirror
         self._lease = lease
         self._clock = clock
@@ -125,6 +129,7 @@ class Shell:
         self._lease_name = lease_name
         self._holder = holder
         self._epoch = epoch
+        self._references = references
         self._idle = idle
         """Called when there is nothing to do: the moment for a garbage collection."""
         self._writer = Writer(mirror.events, epoch)
@@ -134,7 +139,7 @@ class Shell:
         self._looked_ms = 0
 
     async def run(self) -> None:
-        """Steps 2 to 6. Raises Superseded, Halt, LogError."""
+        """Steps 2 to 7. Raises Superseded, Halt, LogError."""
         await self.mirror.catch_up()
         await self._writer.write(self.mirror.pending)
         self.mirror.pending.clear()
@@ -185,7 +190,17 @@ class Shell:
             self._looked_ms = now_ms
             await self._writer.look_for_rivals()
             await self.mirror.look()
+            await self._move_references(now_ms)
             self._report()
+
+    async def _move_references(self, now_ms: int) -> None:
+        if self._references is None:
+            return
+        await self._references.read()
+        moves = self._references.moves(self.mirror.replica.engine)
+        if moves:
+            await self.mirror.commands.append([Outgoing(encode_frame(WRITER_SHELL, now_ms, moves))])
+        self._status.set(references_fault=self._references.fault)
 
     async def _renew(self) -> None:
         try:

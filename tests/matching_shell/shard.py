@@ -18,6 +18,7 @@ from schemas.commands import Command, SetAccount, StartShard
 from services.matching.engine import Engine
 from services.matching.follower import Follower, SnapshotPlan
 from services.matching.recovery import recover
+from services.matching.references import References
 from services.matching.replica import Replica
 from services.matching.shell import Shell
 from services.runtime.log import Outgoing
@@ -27,7 +28,7 @@ from tests.simulation.stores import SimLease, SimSnapshots
 from tests.simulation.world import START_MS, Process, SimClock, World
 
 SHARD = 0
-START = StartShard(SHARD, 1, START_MS, 1, sandbox=True)
+START = StartShard(SHARD, 2, START_MS, 1, sandbox=True)
 
 
 class SimShard:
@@ -38,6 +39,7 @@ class SimShard:
         self.commands = Topic(self.world, "commands", SHARD, may_repeat=False)
         self.events = Topic(self.world, "events", SHARD, may_repeat=False)
         self.quarantine = Topic(self.world, "quarantine", 0, may_repeat=False)
+        self.references = Topic(self.world, "references", 0, may_repeat=False)
         self.lease = SimLease(self.world)
         self.store = SimSnapshots(self.world)
         self.notices: list[str] = []
@@ -60,7 +62,8 @@ class SimShard:
         naming = {"lease_name": "matching-0", "holder": holder}
         plan = SnapshotPlan(records=self.snapshot_records, every_ms=10**9)
         epoch = await Follower(mirror, lease, self.store, clock, status, plan=plan, **naming).run()
-        await Shell(mirror, lease, clock, status, epoch=epoch, **naming).run()
+        references = References(self.references.log())
+        await Shell(mirror, lease, clock, status, epoch=epoch, references=references, **naming).run()
 
     def send(self, count: int = 1) -> None:
         """`count` frames of one command each, which is always accepted or always rejected, as the engine likes."""

@@ -16,7 +16,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 import schemas
-from schemas import codec, commands, delivery, events, keys, requests, supply
+from schemas import codec, commands, delivery, events, keys, market, requests, supply
 from services.matching.quarantine import Quarantine
 
 pack = msgspec.msgpack.encode
@@ -43,6 +43,7 @@ TOPICS: dict[str, Any] = {
     "keys": keys.KeyRecord,
     "delivery": delivery.Delivered,
     "offers": supply.OfferRecord,
+    "references": market.Reference,
     "quarantine": Quarantine,
 }
 """Topic: what its bodies are."""
@@ -60,10 +61,15 @@ def kinds() -> dict[str, Kind]:
 
 
 def tagged_structs() -> Iterator[type[Struct]]:
-    """Every struct with a tag that a module of `schemas` defines, whether or not a topic knows it."""
+    """Every array with a tag that a module of `schemas` defines, whether or not a topic knows it.
+
+    Messages of the feed are JSON objects: nobody keeps them.
+    """
     for module in pkgutil.iter_modules(schemas.__path__):
         for one in vars(importlib.import_module(f"schemas.{module.name}")).values():
-            if isinstance(one, type) and issubclass(one, Struct) and one.__struct_config__.tag is not None:
+            if isinstance(one, type) and issubclass(one, Struct) and one.__struct_config__.array_like:
+                if one.__struct_config__.tag is None:
+                    continue
                 yield one
 
 

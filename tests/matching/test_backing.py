@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from schemas import events as ev
-from schemas.commands import Ground, Side
+from schemas.commands import Side
 from schemas.events import Code
 from tests.matching.market import Market, lines, rows
 
@@ -337,13 +337,29 @@ def test_asks_of_many_hours_are_cancelled_hour_by_hour() -> None:
 
 
 def test_machines_are_a_provider_s_and_promises_a_market_maker_s() -> None:
+    """A market maker may have machines as well: those that it procured for what it had promised."""
     market = Market.given(backs={"bert": 0, "ana": 0}, promises={"mike": 1}).when("ana is a member")
 
-    market.when("bert promises 1\nmike declares 1\nana declares 1\nana promises 1")
+    market.when("""
+        bert declares 1
+        bert promises 1
+        bert readies 1
+        mike declares 1
+        mike promises 2
+        mike readies 1
+        ana declares 1
+        ana promises 1
+        ana readies 1
+    """)
 
     assert market.said() == lines("""
+        bert declares 1
         bert is refused: wrong_role
-        mike is refused: wrong_role
+        bert readies 1
+        mike declares 1
+        mike promises 2
+        mike readies 1
+        ana is refused: wrong_role
         ana is refused: wrong_role
         ana is refused: wrong_role
     """)
@@ -362,12 +378,3 @@ def test_a_role_that_is_taken_away_leaves_what_was_declared() -> None:
         ana buys 1 from bert at 2.10
         bert is refused: wrong_role
     """)
-
-
-def test_machines_idle_in_the_running_hour_are_not_offered_yet() -> None:
-    market = Market.given(backs={"bert": 0})
-    ready = market._backing("bert", 1, Ground.READY, 0, 0, (0,))
-
-    market.send(ready)
-
-    assert market.said() == ["bert is refused: not_offered_yet"]

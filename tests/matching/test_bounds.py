@@ -16,7 +16,8 @@ from schemas.events import Code
 from services.matching.engine import Engine
 from services.matching.replica import Replica
 from tests.matching import golden
-from tests.matching.market import T0_MS, Market, engine_with, lines, modules_with
+from tests.matching.market import T0_MS, Market, lines
+from tests.matching.sources import engine_with, modules_with
 
 ENGINE = {
     "AFTER_MS_MAX", "AMOUNT_MAX", "BLOCK_HOURS_MAX", "CLIENT_ID_MS", "HOURS_MAX", "HOUR_MASK", "LEGS_MAX", "MOVE_MS", "NEED_MAX",
@@ -211,7 +212,7 @@ def test_the_last_hour_there_is() -> None:
 def test_the_engine_of_these_tests_is_the_engine() -> None:
     """Loaded from its source without another bound, it says to a golden log what it must."""
     log = golden.load(1, "sandbox")
-    replica = Replica(golden.SHARD, engine_with())
+    replica = Replica(golden.SHARD, modules_with(())["engine"].Engine())
     assert type(replica.engine) is not Engine
 
     for record in log.commands:

@@ -122,7 +122,7 @@ def test_a_refused_order_does_not_use_up_its_id() -> None:
 
 
 def test_a_repeat_is_known_whatever_has_become_of_the_market() -> None:
-    """The hour is halted, then its gate closes and the order is gone: the first outcome stands."""
+    """The hour is halted, then its gate closes and the order is gone: the first outcome stands. A new one may not wait."""
     market = Market.given(gate_ms=0)
     market.wait(to_ms=market.hour * MS_PER_HOUR - 60_000).when("ana buys 1 at 1.90 as spring-1")
 
@@ -130,7 +130,7 @@ def test_a_repeat_is_known_whatever_has_become_of_the_market() -> None:
     assert market.said()[1:] == ["ana repeats spring-1"]
 
     market.wait(minutes=1).when("ana buys 1 at 1.90 as spring-1\nana buys 1 at 1.90 as spring-2")
-    assert market.said() == ["ana repeats spring-1", "ana is refused: wrong_phase"]
+    assert market.said() == ["ana repeats spring-1", "ana is refused: halted"]
 
 
 # --- How long -------------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from schemas import commands as cmd
-from schemas.commands import Flag, Side, Tif
+from schemas.commands import Flag, Side
 from tests.matching.market import Market, lines, rows
 
 BOOK = """
@@ -192,19 +192,7 @@ def test_post_only_is_for_orders_that_wait() -> None:
     assert market.said() == ["ana is refused: wrong_flags"] * 2
 
 
-# --- What is declared and not offered ------------------------------------------------------------------------
-
-
-def test_good_till_a_date_and_running_are_not_offered_yet() -> None:
-    market = Market.given(BOOK)
-    dated = market.order("ana", Side.BUY, 1, "2.00", tif=Tif.GTD)
-    running = market.order("ana", Side.SELL, 1, "2.20", flags=Flag.RUNNING)
-    both = market.order("ana", Side.SELL, 1, "2.20", flags=Flag.RUNNING | Flag.POST_ONLY | 64)
-
-    for body in (dated, running, both):
-        market.tell(body)
-
-    assert market.said() == ["ana is refused: not_offered_yet"] * 3
+# --- What no order may be ------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -2,60 +2,44 @@
 
 from __future__ import annotations
 
-import itertools
-from typing import Any
-
 import pytest
 from msgspec.structs import replace
 
 from schemas import commands as cmd
 from schemas import events as ev
 from schemas.commands import Flag, Ground, Role, Side, Tif
-from schemas.events import Code, Event
+from schemas.events import Code
 from schemas.units import MS_PER_HOUR
-from tests.matching.market import CLASS, HOUR_NOW, Market, engine_with
-
-Fault = tuple[Code, dict[str, Any]]
-
-
-def pairs(faults: dict[str, Fault], *but: tuple[str, str]) -> list[Any]:
-    """Every two faults that one body can have at once, the earlier one first; `but`: those that together are a third."""
-    return [
-        pytest.param(first, second, id=f"{first} before {second}")
-        for first, second in itertools.combinations(faults, 2)
-        if not faults[first][1].keys() & faults[second][1].keys() and (first, second) not in but
-    ]
-
-
-def code_of(events: list[Event]) -> Code | None:
-    """Why it was refused; None: it was not."""
-    said = events[-1] if isinstance(events[-1], (ev.Rejected, ev.OutboxRejected)) else None
-    return None if said is None else Code(said.code)
-
+from tests.matching.faults import Fault, code_of, pairs
+from tests.matching.market import CLASS, HOUR_NOW, Market, clock
+from tests.matching.sources import engine_with
 
 # --- Orders ----------------------------------------------------------------------------------------------------
 
-NOW_MS = (HOUR_NOW + 1) * MS_PER_HOUR - 60_000
-"""The gate of the next hour is closed, the one after is the story's."""
+AT_MS = clock("22:57")
+"""Of the hour before the story's the running phase is closed, of the story's own it goes on; the one after is forward."""
 AT = CLASS << 24
+BEFORE, RUNS, FORWARD, HALTED, POST_ONLY = range(HOUR_NOW + 1, HOUR_NOW + 6)
 ORDERS: dict[str, Fault] = {
-    "too late": (Code.TOO_LATE, {"valid_until_ms": NOW_MS - 1}),
-    "valid for too long": (Code.WRONG_VALIDITY, {"valid_until_ms": NOW_MS + 600_001}),
+    "too late": (Code.TOO_LATE, {"valid_until_ms": AT_MS - 1}),
+    "valid for too long": (Code.WRONG_VALIDITY, {"valid_until_ms": AT_MS + 600_001}),
     "no account": (Code.UNKNOWN_ACCOUNT, {"account": 77}),
     "no client id": (Code.WRONG_CLIENT_ID, {"client_id": "a b"}),
     "another's client id": (Code.DUPLICATE_CLIENT_ID, {"client_id": "used"}),
-    "no class": (Code.UNKNOWN_CLASS, {"contract": (9 << 24) + HOUR_NOW + 2}),
+    "no class": (Code.UNKNOWN_CLASS, {"contract": (9 << 24) + FORWARD}),
     "not listed": (Code.UNKNOWN_CONTRACT, {"contract": AT + HOUR_NOW + 99}),
-    "gate closed": (Code.WRONG_PHASE, {"contract": AT + HOUR_NOW + 1}),
-    "halted": (Code.HALTED, {"contract": AT + HOUR_NOW + 3}),
+    "closed": (Code.WRONG_PHASE, {"contract": AT + BEFORE}),
+    "halted": (Code.HALTED, {"contract": AT + HALTED}),
     "no side": (Code.WRONG_SIDE, {"side": 3}),
     "no time in force": (Code.WRONG_TIF, {"tif": 9}),
-    "dated": (Code.NOT_OFFERED_YET, {"tif": Tif.GTD}),
-    "running": (Code.NOT_OFFERED_YET, {"flags": Flag.RUNNING}),
-    "a date without its kind": (Code.WRONG_TIF, {"expires_ms": 1}),
-    "immediate while post-only": (Code.WRONG_TIF, {"contract": AT + HOUR_NOW + 4, "tif": Tif.IOC}),
+    "a date that is over": (Code.WRONG_EXPIRY, {"tif": Tif.GTD, "expires_ms": AT_MS}),
+    "a date without its kind": (Code.WRONG_TIF, {"expires_ms": AT_MS + 1}),
+    "immediate while post-only": (Code.WRONG_TIF, {"contract": AT + POST_ONLY, "tif": Tif.IOC}),
+    "a bid that waits while running": (Code.WRONG_TIF, {"contract": AT + RUNS}),
     "no flag": (Code.WRONG_FLAGS, {"flags": 8}),
     "post-only and immediate": (Code.WRONG_FLAGS, {"flags": Flag.POST_ONLY, "tif": Tif.IOC}),
+    "running and immediate": (Code.WRONG_FLAGS, {"flags": Flag.RUNNING, "tif": Tif.FOK, "side": Side.SELL}),
+    "a running bid": (Code.WRONG_FLAGS, {"flags": Flag.RUNNING}),
     "no quantity": (Code.WRONG_QTY, {"qty": 3}),
     "no price": (Code.WRONG_PRICE, {"price": 5}),
     "outside the collar": (Code.OUTSIDE_COLLAR, {"price": 500_000}),
@@ -65,6 +49,17 @@ ORDERS: dict[str, Fault] = {
     "would trade": (Code.WOULD_TRADE, {"flags": Flag.POST_ONLY, "price": 2_100_000}),
     "cannot fill": (Code.CANNOT_FILL, {"tif": Tif.FOK}),
 }
+NO_PAIRS = (
+    # An ask may wait in the running phase, and a bid that does not wait as well.
+    ("a bid that waits while running", "post-only and immediate"),
+    ("a bid that waits while running", "running and immediate"),
+    ("a bid that waits while running", "nothing behind it"),
+    ("a bid that waits while running", "cannot fill"),
+    # What does not wait at all has no date, and what may wait is no bid.
+    ("a running bid", "nothing behind it"),
+    # Post-only and all or nothing: flags that contradict each other.
+    ("would trade", "cannot fill"),
+)
 
 
 @pytest.fixture(scope="module")
@@ -76,14 +71,21 @@ def orders() -> tuple[Market, cmd.PlaceOrder]:
 def market_of_orders() -> tuple[Market, cmd.PlaceOrder]:
     """Ana has two orders, the most there may be; Bert asks 2.10; the next hour is halted, the one after post-only."""
     people = {"ana": "1000", "bert": "1000", "carl": "1000"}
-    market = Market.given(lot=2, money=people, engine=engine_with(open_orders_max=2))
-    market.when("ana buys 2 at 1.90 as used\nana buys 2 at 1.90\nbert sells 2 at 2.10\ncarl buys 2 at 1.95 as used")
+    market = Market.given(lot=2, money=people, engine=engine_with(open_orders_max=2), hours=3)
+    market.when("""
+        ana buys 2 at 1.90 in hour +1 as used
+        ana buys 2 at 1.90 in hour +1
+        bert sells 2 at 2.10 in hour +1
+        carl buys 2 at 1.95 in hour +1 as used
+    """)
+    market.wait(to="22:57", ms=-600_000)
     market.tell(
-        cmd.SetState(900, CLASS, HOUR_NOW + 3, cmd.State.HALTED, ""),
-        cmd.SetState(900, CLASS, HOUR_NOW + 4, cmd.State.POST_ONLY, ""),
+        cmd.SetState(900, CLASS, HALTED, cmd.State.HALTED, ""),
+        cmd.SetState(900, CLASS, POST_ONLY, cmd.State.POST_ONLY, ""),
     )
-    market.wait(to_ms=NOW_MS)
-    return market, market.order("carl", Side.BUY, 2, "2.00", client="fresh")
+    market.wait(to="22:57")
+    assert market.engine.time_ms == AT_MS
+    return market, market.order("carl", Side.BUY, 2, "2.00", client="fresh", later=1)
 
 
 @pytest.mark.parametrize("fault", ORDERS)
@@ -95,7 +97,7 @@ def test_an_order_with_one_fault_is_refused_for_it(fault: str) -> None:
     assert code_of(market.tell(body)) is None, "without it, it is taken"
 
 
-@pytest.mark.parametrize(("first", "second"), pairs(ORDERS, ("would trade", "cannot fill")))
+@pytest.mark.parametrize(("first", "second"), pairs(ORDERS, *NO_PAIRS))
 def test_an_order_with_two_faults_is_refused_for_the_earlier_one(
     first: str, second: str, orders: tuple[Market, cmd.PlaceOrder]
 ) -> None:
@@ -117,21 +119,24 @@ def test_a_repeat_is_answered_before_anything_else_of_the_order_is_looked_at() -
 
 # --- Backing ---------------------------------------------------------------------------------------------------
 
+NOW_MS = (HOUR_NOW + 1) * MS_PER_HOUR - 60_000
+"""The gate of the next hour is closed, the one after is the story's; its cover deadline is to come."""
 BACKING: dict[str, Fault] = {
     "no account": (Code.UNKNOWN_ACCOUNT, {"account": 77}),
     "no class": (Code.UNKNOWN_CLASS, {"class_no": 9}),
     "no hours": (Code.WRONG_HOURS, {"hours": ()}),
     "an hour twice": (Code.WRONG_HOURS, {"hours": (HOUR_NOW + 2, HOUR_NOW + 2)}),
     "falling hours": (Code.WRONG_HOURS, {"hours": (HOUR_NOW + 3, HOUR_NOW + 2)}),
-    "ready": (Code.NOT_OFFERED_YET, {"ground": Ground.READY}),
     "no ground": (Code.WRONG_GROUND, {"ground": 4}),
     "a member": (Code.WRONG_ROLE, {"account": 101}),
-    "another's ground": (Code.WRONG_ROLE, {"ground": Ground.DECLARED}),
+    "a provider": (Code.WRONG_ROLE, {"account": 102}),
     "gate closed": (Code.WRONG_PHASE, {"hours": (HOUR_NOW + 1, HOUR_NOW + 99)}),
     "not listed": (Code.UNKNOWN_CONTRACT, {"hours": (HOUR_NOW + 2, HOUR_NOW + 99)}),
     "another class's hour": (Code.UNKNOWN_CONTRACT, {"hours": (HOUR_NOW + 2, (1 << 24) + HOUR_NOW + 2)}),
     "no quantity": (Code.WRONG_QTY, {"qty": 3}),
     "too cheap": (Code.WRONG_COLLATERAL, {"collateral_price": 3_999_999}),
+    "too dear": (Code.WRONG_COLLATERAL, {"collateral_price": 10**10 + 1}),
+    "machines against cash": (Code.WRONG_COLLATERAL, {"ground": Ground.DECLARED}),
     "stale": (Code.STALE_VERSION, {"version": 4}),
     "too little money": (Code.INSUFFICIENT_FUNDS, {"qty": 1_000_000}),
 }
@@ -144,8 +149,8 @@ def backing() -> tuple[Market, cmd.SetBacking]:
 
 
 def market_of_backing() -> tuple[Market, cmd.SetBacking]:
-    """Ana is a member; Mike promises 2 in version 5, and would promise 4."""
-    market = Market.given(lot=2, money={"ana": "0"}, promises={"mike": 0})
+    """Ana is a member, Bert a provider; Mike promises 2 in version 5, and would promise 4."""
+    market = Market.given(lot=2, money={"ana": "0", "bert": "0"}, promises={"mike": 0})
     market.tell(cmd.SetAccount(market.outbox(), market.account("ana"), market.account("ana"), Role.MEMBER, 0))
     market.tell(market.promise("mike", 2, version=5))
     market.wait(to_ms=NOW_MS)
@@ -161,7 +166,7 @@ def test_backing_with_one_fault_is_refused_for_it(fault: str) -> None:
     assert code_of(market.tell(replace(body, outbox=market.outbox()))) is None, "without it, it is taken"
 
 
-@pytest.mark.parametrize(("first", "second"), pairs(BACKING))
+@pytest.mark.parametrize(("first", "second"), pairs(BACKING, ("a provider", "machines against cash")))
 def test_backing_with_two_faults_is_refused_for_the_earlier_one(
     first: str, second: str, backing: tuple[Market, cmd.SetBacking]
 ) -> None:

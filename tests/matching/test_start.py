@@ -105,10 +105,10 @@ def test_a_second_start_is_an_ordinary_rejection() -> None:
 def test_the_engine_s_version_is_set_by_command() -> None:
     market = Market.given()
 
-    assert market.tell(cmd.SetEngineVersion(OPERATOR, 1)) == [ev.EngineVersionSet(0, OPERATOR, 1)]
+    assert market.tell(cmd.SetEngineVersion(OPERATOR, 2)) == [ev.EngineVersionSet(0, OPERATOR, 2)]
 
 
-@pytest.mark.parametrize("version", [0, -1, max(ENGINE_VERSIONS) + 1, 2**64 - 1])
+@pytest.mark.parametrize("version", [1, 0, -1, max(ENGINE_VERSIONS) + 1, 2**64 - 1])
 def test_a_version_that_this_build_does_not_know_is_refused(version: int) -> None:
     """Known versions never fall: the rules of yesterday do not come back."""
     market = Market.given()

@@ -63,8 +63,8 @@ def test_in_cancel_only_and_halted_no_order_is_taken(what: str, state: str) -> N
 
 @pytest.mark.parametrize("what", ["hour", "class"])
 def test_what_is_opened_again_trades_as_before(what: str) -> None:
-    """Orders kept their places meanwhile."""
-    market = Market.given(BOOK).when(f"the {what} is halted\nthe {what} is open")
+    """Orders kept their places meanwhile. What was halted opens by way of a reopening: test_opening_and_reopening."""
+    market = Market.given(BOOK).when(f"the {what} is cancel-only\nthe {what} is open")
 
     assert answers(market) == lines("""
         ana bids 1 at 2.00
@@ -109,7 +109,7 @@ def test_a_class_that_is_halted_lists_its_next_hour_halted_too() -> None:
 
     market.wait(to_ms=(HOUR_NOW + 1) * MS_PER_HOUR)
     new = market.order("ana", cmd.Side.BUY, 1, "2.00", later=3)
-    assert market.said()[-2:] == ["hour +3: listed", "a tick"]
+    assert market.said()[-3:] == ["hour +3: listed", "hour +3: post_only", "a tick"]
     market.send(new)
 
     assert market.said() == ["ana is refused: halted"]

@@ -361,7 +361,7 @@ def amend(shard: Shard, index: int, c: cmd.AmendOrder) -> None:
         if shard.resting(order.order) is None:
             shard.forget(order, account)
         elif order.expires_ms:
-            expire_later(shard, order)
+            shard.due_dead -= 1  # the moment that was planned when it first came to rest means something again
     return None
 
 
@@ -489,10 +489,11 @@ def cancel_all_after(shard: Shard, index: int, c: cmd.CancelAllAfter) -> None:
         bound = AFTER_MS_MIN if c.after_ms < AFTER_MS_MIN else AFTER_MS_MAX
         return shard.reject(index, c.account, Code.WRONG_EXPIRY, "", bound)
     # From here on it cannot be refused.
-    if account.dead_ms:
-        shard.due_dead += 1
-    account.dead_ms = shard.time_ms + c.after_ms if c.after_ms else 0
-    if account.dead_ms:
-        shard.plan(account.dead_ms, DEAD_MAN, c.account, 0)
+    at_ms = shard.time_ms + c.after_ms if c.after_ms else 0
+    if at_ms != account.dead_ms:
+        shard.due_dead += account.dead_ms > 0
+        account.dead_ms = at_ms
+        if at_ms:
+            shard.plan(at_ms, DEAD_MAN, c.account, 0)
     shard.out.append(ev.CancelAllAfterSet(index, c.account, account.dead_ms))
     return None

@@ -29,9 +29,9 @@ lium            mapped 1, no_class_for_count 1, no_class_for_gpu 15, no_class_fo
 mithril         mapped 0, reserve_price 4
 mithril.2       mapped 0, reserve_price 7
 nebius          mapped 4, cpu_only 40, no_class_for_count 3, no_class_for_region 14
-primeintellect  mapped 11, contradicting_gpu 1, cpu_only 75, no_class_for_count 18, no_class_for_form 4,
+primeintellect  mapped 11, contradicting_gpu 1, cpu_only 75, no_class_for_count 18, no_class_for_form 12,
                 no_class_for_gpu 8, no_class_for_memory 6, no_class_for_region 4, no_class_for_spot 5, unknown_cloud
-                8, unknown_form 23, unknown_gpu 27
+                8, unknown_form 15, unknown_gpu 27
 runpod          mapped 0, no_class_for_form 60
 shadeform       mapped 7, no_class_for_count 16, no_class_for_gpu 13, no_class_for_memory 9, no_class_for_region 2,
                 outlier_price 1, unknown_cloud 4, unknown_form 14, unknown_gpu 52

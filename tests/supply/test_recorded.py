@@ -14,6 +14,7 @@ from services.supply.board import Board
 from tests.supply.catalogues import CLASSES, GOOD, poll, source, table
 
 DATA = (resources.files("services.supply") / "recorded" / "prices.csv").read_bytes()
+NOW_MS = int(dt.datetime.now(dt.UTC).timestamp()) * 1000
 ROWS = list(csv.DictReader(io.StringIO(DATA.decode(), newline="")))
 
 
@@ -33,11 +34,22 @@ def test_it_is_a_few_dozen_facts_and_not_somebodys_file() -> None:
 
 def test_every_class_is_supplied_by_two_clouds_or_more() -> None:
     board = Board(CLASSES)
-    catalogue = poll(DATA, source("recorded", "recorded", recorded=True))
-    board.poll(catalogue, 1)
-    assert {class_id: reference.clouds >= 2 for class_id, reference in board.references.items()} == {
-        spec.class_id: True for spec in CLASSES
+    catalogue = poll(DATA, source("recorded", "recorded", recorded=True), seen_ms=NOW_MS)
+    board.poll(catalogue, NOW_MS)
+    clouds: dict[str, set[str]] = {spec.class_id: set() for spec in CLASSES}
+    for offer in board.offers.values():
+        clouds[offer.class_id].add(offer.cloud)
+    assert clouds == {
+        "A100.SXM.80.US": {"denvr", "massedcompute", "runpod"},
+        "B200.SXM.180.X8.US": {"lambda", "nebius"},
+        "H100.SXM.80.EU": {"digitalocean", "lambda", "nebius", "runpod", "verda"},
+        "H100.SXM.80.US": {"digitalocean", "lambda", "runpod"},
+        "H100.SXM.80.X8.US": {"digitalocean", "hyperstack", "lambda"},
+        "H200.SXM.141.EU": {"nebius", "verda"},
+        "L40S.48.US": {"crusoe", "latitude", "massedcompute"},
+        "RTX4090.24.EU.COMM": {"lium", "vast"},
     }
+    assert catalogue.clamped == 0
     assert catalogue.rows == len(ROWS)
     assert "broken_row" not in catalogue.reasons
 

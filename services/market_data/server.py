@@ -6,6 +6,7 @@ at the second heartbeat after that, so a reader who never reads costs a socket f
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import socket
 from collections.abc import Callable
@@ -128,10 +129,11 @@ class FeedServer:
         self.clock = clock
         self.connections: dict[Connection, None] = {}
         self._is_ready = is_ready
+        self._server: asyncio.Server | None = None
 
     async def serve(self, host: str, port: int) -> int:
         """Open the port; which it is."""
-        server = await open_port(
+        self._server = server = await open_port(
             self._admit,
             host,
             port,
@@ -170,6 +172,8 @@ class FeedServer:
 
     def close(self) -> None:
         """The process ends."""
+        if self._server is not None:
+            self._server.close()
         for connection in list(self.connections):
             connection._end(RESTARTING, "restarting: connect again")  # noqa: SLF001 # its own server
 

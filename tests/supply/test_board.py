@@ -60,6 +60,34 @@ def test_a_changed_price_is_said_and_a_vanished_offer_is_gone() -> None:
     ]
 
 
+def test_a_price_that_vanishes_is_an_offer_gone() -> None:
+    """The row stays, and offers spot only."""
+    board = Board(CLASSES)
+    board.poll(look(row(), row("us-west-1")), 1)
+    assert said(board.poll(look(row(), row("us-west-1", "") | {"SpotPrice": "1.50"}), 2)) == [
+        "us-west-1 gone",
+        "median 4290000 cheapest 4290000 of 1",
+        "a: 2 = 1 + 1",
+    ]
+
+
+def test_one_instance_type_in_two_regions_is_two_offers() -> None:
+    board = Board(CLASSES)
+    board.poll(look(row(), row("us-west-1")), 1)
+    assert list(board.offers) == [KEY, KEY.replace("east", "west")]
+
+
+def test_a_renamed_machine_is_a_new_offer_and_an_old_one_gone() -> None:
+    """Nobody can tell a new name from another machine; the class has its offer all the while."""
+    board = Board(CLASSES)
+    board.poll(look(row()), 1)
+    assert said(board.poll(look(row() | {"InstanceType": "gpu_1x_h100_sxm5_v2"}), 2)) == [
+        "us-east-1 at 4290000",
+        "us-east-1 gone",
+        "a: 1 = 1 + 0",
+    ]
+
+
 def test_when_the_last_offer_goes_the_reference_goes_with_it() -> None:
     board = Board(CLASSES)
     board.poll(look(row()), 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import importlib
 from decimal import Decimal
 
 import msgspec
@@ -14,6 +15,7 @@ from services.supply.mapping import Refused, map_row
 from services.supply.rows import BadCatalogue, BrokenRow, Row
 from services.supply.skypilot import read_rows
 from tests.supply.catalogues import CLASSES, GOOD, RULES, mapped, one, refusal, size, table
+from tests.supply.traps import SHOWN_ELSEWHERE, TRAPS, Trap
 
 VERDA = {"InstanceType": "1H100.80S.32V", "vCPUs": "32", "MemoryGiB": "185", "Region": "FIN-02", "Price": "2.29"}
 NODE = {"InstanceType": "gpu_8x_h100_sxm5", "AcceleratorCount": "8", "vCPUs": "208", "MemoryGiB": "1800"}
@@ -28,6 +30,23 @@ def with_class(class_id: str, **changes: str) -> tuple[Specification, ...]:
     (like,) = (spec for spec in CLASSES if spec.class_id == class_id)
     service = msgspec.structs.replace(like.service, **changes)
     return (*CLASSES, msgspec.structs.replace(like, class_id="TEST", service=service))
+
+
+@pytest.mark.parametrize("trap", TRAPS, ids=lambda trap: f"{trap.number} {trap.what}")
+def test_trap(trap: Trap) -> None:
+    outcome = map_row(one(**trap.columns), trap.catalogue, RULES, CLASSES)
+    if isinstance(outcome, Refused):
+        assert outcome.reason == trap.becomes, outcome
+    else:
+        assert [f"{offer.class_id} {offer.cloud} {offer.price}" for offer in outcome] == [trap.becomes]
+
+
+def test_each_of_the_52_traps_is_shown() -> None:
+    assert sorted({trap.number for trap in TRAPS} | set(SHOWN_ELSEWHERE)) == list(range(1, 53))
+    assert not {trap.number for trap in TRAPS} & set(SHOWN_ELSEWHERE)
+    for place in SHOWN_ELSEWHERE.values():
+        module, _, test = place.partition(".")
+        assert callable(getattr(importlib.import_module(f"tests.supply.{module}"), test))
 
 
 # --- Memory -------------------------------------------------------------------------------------------------------

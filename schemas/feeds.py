@@ -41,12 +41,10 @@ class Unsubscribe(_Op, frozen=True, tag="unsubscribe"):
 class Resume(_Op, frozen=True, tag="resume"):
     """Go on after the last message seen: what was missed follows, or a snapshot where that is no longer known."""
 
-    epoch: str
-    """As `hello` said it when these numbers were counted."""
-    channels: dict[str, int]
+    channels: dict[str, int] = {}
     """Channel → last seq."""
     account: dict[str, int] = {}
-    """Of the channel `account`: shard → last seq; these hold in every epoch."""
+    """Of the channel `account`: shard → last seq."""
 
 
 class Auth(_Op, frozen=True, tag="auth"):
@@ -72,8 +70,6 @@ class _Message(Struct, frozen=True, kw_only=True, tag_field="type"):
 class Hello(_Message, frozen=True, tag="hello"):
     """The first message."""
 
-    epoch: str
-    """Seqs of public channels are counted anew in each."""
     channels_max: int
     heartbeat_ms: int
 
@@ -531,7 +527,6 @@ class MarketStatus(Struct, frozen=True, kw_only=True):
 
     feed: str
     """Address of the WebSocket feed."""
-    epoch: str
     shards: list[AsOf]
 
 

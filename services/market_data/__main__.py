@@ -10,7 +10,6 @@ HOURBOOK_DATA: where the archive of a log is that was cut. HOURBOOK_FEED_URL: th
 from __future__ import annotations
 
 import asyncio
-import secrets
 import sys
 from functools import partial
 from typing import Final
@@ -47,7 +46,8 @@ async def serve(service: Service) -> None:
         await service.wait_for("kafka", cluster.ping)
         await check_topics(cluster, settings.shards, TOPICS)
         collector = Collector()
-        hub = Hub(settings.shards, epoch=secrets.token_hex(8), feed_key=settings.feed_key)
+        # In microseconds: no channel says a million messages a second, so numbers of an older process are lower.
+        hub = Hub(settings.shards, first_seq=service.clock.now_ms() * 1_000, feed_key=settings.feed_key)
         data = MarketData(
             hub,
             [service.patient(_readable(cluster.log("events", shard), settings)) for shard in range(settings.shards)],

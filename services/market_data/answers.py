@@ -37,7 +37,7 @@ class Answers:
     def status(self) -> feeds.MarketStatus:
         """Where the feed is, and how far."""
         shards = [self._as_of(market) for market in self._hub.markets]
-        return feeds.MarketStatus(feed=self._feed_url, epoch=self._hub.epoch, shards=shards)
+        return feeds.MarketStatus(feed=self._feed_url, shards=shards)
 
     def book(self, symbol: str, depth: int) -> feeds.MarketBook:
         """Depth of one contract."""

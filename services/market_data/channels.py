@@ -78,17 +78,22 @@ class Channel:
 
 
 class Channels:
-    """Channels by name, as long as somebody listens or did a moment ago; of others only the number is kept."""
+    """Channels by name, as long as somebody listens or did a moment ago; of others only the number is kept.
 
-    def __init__(self) -> None:
+    They begin to count at `first_seq`. It lies above all numbers that a process before this one, or beside it, has given: so
+    a number from elsewhere is never taken for one of ours, and whoever resumes with it is sent a snapshot.
+    """
+
+    def __init__(self, first_seq: int) -> None:
         self.warm: dict[str, Channel] = {}
+        self._first_seq = first_seq
         self._seqs: dict[str, int] = {}
 
     def open(self, name: str) -> Channel:
         """A channel that counts on from where it was."""
         channel = self.warm.get(name)
         if channel is None:
-            channel = self.warm[name] = Channel(name, self._seqs.pop(name, 0))
+            channel = self.warm[name] = Channel(name, self._seqs.pop(name, self._first_seq))
         return channel
 
     def end(self, name: str) -> Channel | None:

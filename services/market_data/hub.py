@@ -1,6 +1,6 @@
 """Everything that market data knows and everybody who listens, in one place: records in, messages out. Pure.
 
-hub = Hub(shards=2, epoch="...", feed_key=...)
+hub = Hub(shards=2, first_seq=..., feed_key=...)
 hub.take(record)                       # the next record of a shard
 session = hub.connect(outlet, now_ms)  # then session.receive(...), session.pump(), hub.leave(session)
 hub.tick(now_ms)                       # every HEARTBEAT_MS
@@ -26,11 +26,10 @@ SESSIONS_MAX: Final = 2_000
 class Hub:
     """See the module."""
 
-    def __init__(self, shards: int, *, epoch: str, feed_key: bytes) -> None:
-        self.epoch = epoch
+    def __init__(self, shards: int, *, first_seq: int, feed_key: bytes) -> None:
         self.markets = [Market(shard) for shard in range(shards)]
         self.holdings = [Holdings(shard) for shard in range(shards)]
-        self.public = PublicFeed(self.markets)
+        self.public = PublicFeed(self.markets, first_seq)
         self.private = PrivateFeed(self.markets, self.holdings, Desks(feed_key))
         self.sessions: dict[Session, None] = {}
         self._feed_key = feed_key
@@ -52,7 +51,7 @@ class Hub:
 
     def connect(self, outlet: Outlet, now_ms: Millis) -> Session:
         """A new reader. The caller has seen to `SESSIONS_MAX`."""
-        session = Session(self.public, self.private, outlet, epoch=self.epoch, feed_key=self._feed_key, now_ms=now_ms)
+        session = Session(self.public, self.private, outlet, feed_key=self._feed_key, now_ms=now_ms)
         self.sessions[session] = None
         return session
 

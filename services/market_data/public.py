@@ -47,9 +47,9 @@ class Named(NamedTuple):
 class PublicFeed:
     """Channels over the markets of all shards."""
 
-    def __init__(self, markets: Sequence[Market]) -> None:
+    def __init__(self, markets: Sequence[Market], first_seq: int) -> None:
         self.markets = markets
-        self.channels = Channels()
+        self.channels = Channels(first_seq)
         self.corrections: deque[feeds.CorrectionLine] = deque(maxlen=CORRECTIONS_KEPT)
         self._trades: dict[int, deque[Named]] = {}
         """Class number → its newest trades."""

@@ -70,7 +70,7 @@ class Session:
     """A connected reader."""
 
     def __init__(
-        self, public: PublicFeed, private: PrivateFeed, outlet: Outlet, *, epoch: str, feed_key: bytes, now_ms: Millis
+        self, public: PublicFeed, private: PrivateFeed, outlet: Outlet, *, feed_key: bytes, now_ms: Millis
     ) -> None:
         self.channels: dict[str, Channel] = {}
         """Public ones, by name."""
@@ -81,14 +81,13 @@ class Session:
         self._public = public
         self._private = private
         self._outlet = outlet
-        self._epoch = epoch
         self._feed_key = feed_key
         self._private_until_ms: Millis = 0
         self._private_channels: list[Channel] = []
         self._wanted: deque[_Wanted] = deque()
         self._ops = 0
         self._ops_since_ms = now_ms
-        self._send(feeds.Hello(epoch=epoch, channels_max=CHANNELS_MAX, heartbeat_ms=HEARTBEAT_MS))
+        self._send(feeds.Hello(channels_max=CHANNELS_MAX, heartbeat_ms=HEARTBEAT_MS))
 
     # --- What he is sent ---------------------------------------------------------------------------------------
 
@@ -248,8 +247,7 @@ class Session:
             raise Refused("too_many_subscriptions", f"{CHANNELS_MAX} channels are allowed in one connection")
 
     def _resume(self, op: feeds.Resume) -> None:
-        known = op.epoch == self._epoch
-        wanted = [_Wanted(name, seq if known else None) for name, seq in op.channels.items() if name != CHANNEL]
+        wanted = [_Wanted(name, seq) for name, seq in op.channels.items() if name != CHANNEL]
         if op.account:
             wanted.append(_Wanted(CHANNEL, None, {int(s): seq for s, seq in op.account.items() if s.isdecimal()}))
         self._subscribe(wanted, op.id)

@@ -76,7 +76,6 @@ class Client:
     def __init__(self, on_book: Callable[[str, int, Book], None] | None = None) -> None:
         self._on_book = on_book
         """Called with (channel, at, book) at every checksum."""
-        self.epoch = ""
         self.seqs: dict[str, int] = {}
         self.shard_seqs: dict[int, int] = {}
         self.books: dict[str, Book] = {}
@@ -111,7 +110,6 @@ class Client:
             self.errors.append(message)
         else:
             self.other.append(message)
-            self.epoch = message.get("epoch", self.epoch)
         return message
 
     def _count(self, message: Row) -> None:
@@ -201,7 +199,7 @@ class Client:
 
     def resume(self) -> bytes:
         """What to send to go on."""
-        op: Row = {"op": "resume", "epoch": self.epoch, "channels": self.seqs}
+        op: Row = {"op": "resume", "channels": self.seqs}
         if self.shard_seqs:
             op["account"] = {str(shard): seq for shard, seq in self.shard_seqs.items()}
         return json.dumps(op).encode()

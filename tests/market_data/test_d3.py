@@ -30,7 +30,7 @@ class Watcher:
 
     def __init__(self, flow: Flow) -> None:
         self.flow = flow
-        self.hub = Hub(1, epoch="e1", feed_key=FEED_KEY)
+        self.hub = Hub(1, first_seq=1_000, feed_key=FEED_KEY)
         self.told: list[tuple[str, int, Book]] = []
         self.client = Client(lambda channel, at, book: self.told.append((channel, at, book)))
         self.session = self.hub.connect(Pipe(self.client), 0)

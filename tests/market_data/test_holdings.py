@@ -24,7 +24,7 @@ def test_money_hours_and_orders_are_the_engines_after_every_output(seed: int) ->
 
 
 def _lived_through(flow: Flow) -> dict[str, int]:
-    hub = Hub(1, epoch="e1", feed_key=bytes(32))
+    hub = Hub(1, first_seq=1_000, feed_key=bytes(32))
     holdings = hub.holdings[0]
     for record in flow.day(STEPS):
         hub.take(record)

@@ -40,7 +40,7 @@ class Port:
     """A hub with a random market in it, behind a socket."""
 
     def __init__(self) -> None:
-        self.hub = Hub(1, epoch="e1", feed_key=bytes(32))
+        self.hub = Hub(1, first_seq=1_000, feed_key=bytes(32))
         self.clock = Clock()
         self.ready = True
         self.server = FeedServer(self.hub, self.clock, lambda: self.ready)
@@ -165,7 +165,7 @@ REFUSED: list[tuple[object, str, str]] = [
     ({"op": "subscribe", "channels": ["book:TINY.20260101T00-USD"]}, "unknown_contract", "is not listed, or has ended"),
     ({"op": "subscribe", "channels": ["grid:NONE"]}, "unknown_class", "'NONE' is not listed"),
     ({"op": "subscribe", "channels": ["account"]}, "unauthenticated", "POST /v1/feed-token"),
-    ({"op": "resume", "epoch": "e1", "channels": {"grid:NONE": 4}}, "unknown_class", "'NONE' is not listed"),
+    ({"op": "resume", "channels": {"grid:NONE": 4}}, "unknown_class", "'NONE' is not listed"),
     ({"op": "unsubscribe", "channels": ["grid:TINY"]}, "not_subscribed", "this channel is not read here"),
     ({"op": "auth", "token": "abc"}, "wrong_token", "not"),
     ({"op": "auth", "token": "ümlaut"}, "wrong_token", "not a token of ours"),

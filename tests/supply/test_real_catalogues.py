@@ -81,6 +81,7 @@ def expected() -> dict[str, str]:
 def test_every_row_of_a_real_catalogue_is_mapped_or_refused_with_a_reason(name: str, counts: str) -> None:
     catalogue = read(name)
     found = {"mapped": len(catalogue.mapped), **dict(sorted(catalogue.reasons.items()))}
+    print(f"{name}: {catalogue.rows} rows =", " + ".join(f"{count} {what}" for what, count in found.items()))
     assert ", ".join(f"{what} {count}" for what, count in found.items()) == counts
     assert catalogue.rows == len(catalogue.mapped) + sum(catalogue.reasons.values())
 

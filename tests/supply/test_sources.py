@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from services.runtime.errors import BadSettings
+from services.supply.mapping import Reason
 from services.supply.sources import PACKAGED, SourceSettings, read_sources
 
 POLL = "poll_ms = 1_000\n"
@@ -105,3 +107,24 @@ def test_two_sources_of_one_name_and_a_list_that_is_not_there_are_refused(tmp_pa
     (tmp_path / "binary.toml").write_bytes(b"\xff\xfe")
     with pytest.raises(BadSettings):
         read_sources({"HOURBOOK_SUPPLY_SOURCES": str(tmp_path / "binary.toml")})
+
+
+def test_the_list_that_the_documents_show_is_read_as_it_stands(tmp_path: Path) -> None:
+    document = (Path(__file__).parents[2] / "docs" / "supply.md").read_text()
+    (shown,) = re.findall(r"```toml\n(.*?)```", document, re.DOTALL)
+    assert [(s.name, s.connector, s.catalogue) for s in read(tmp_path, shown, NEBIUS_TOKEN="t0ken")] == [
+        ("own", "skypilot", "lambda"),
+        ("tree", "skypilot", ""),
+        ("web", "skypilot", "nebius"),
+        ("hunt", "gpuhunt", "catalog"),
+        ("vast", "vast", "vast"),
+    ]
+
+
+def test_every_reason_is_explained_in_the_documents() -> None:
+    document = (Path(__file__).parents[2] / "docs" / "supply.md").read_text()
+    told = {
+        word.strip("`") for word in re.findall(r"`[a-z_]+`", document.partition("| reason |")[2].partition("\n\n")[0])
+    }
+    told |= {f"no_class_for{word}" for word in told if word.startswith("_")}
+    assert {reason.value for reason in Reason} <= told

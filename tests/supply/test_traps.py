@@ -250,6 +250,33 @@ def test_the_tier_may_depend_on_the_instance_type() -> None:
     assert refusal("runpod", **pod, InstanceType="1x_H100-SXM_COMMUNITY") == "no_class_for_tier"
 
 
+HUNDRED = {"AcceleratorCount": "8", "GpuInfo": size(81_920, 8), "vCPUs": "192", "MemoryGiB": "2048", "Price": "44"}
+
+
+@pytest.mark.parametrize(
+    ("catalogue", "columns", "becomes"),
+    [
+        ("aws", {"InstanceType": "p5.48xlarge", "AvailabilityZone": "use1-az2"}, "H100.SXM.80.X8.US"),
+        ("aws", {"InstanceType": "p5.48xlarge", "Region": "eu-north-1"}, "no_class_for_count"),
+        ("aws", {"InstanceType": "p5.48xlarge", "Price": "98"}, "outlier_price"),
+        ("aws", {"InstanceType": "p4d.24xlarge", "AcceleratorName": "A100", "GpuInfo": size(40_960, 8)}, "no_class_for_memory"),
+        ("azure", {"InstanceType": "Standard_ND96isr_H100_v5", "Region": "southcentralus"}, "H100.SXM.80.X8.US"),
+        ("azure", {"InstanceType": "Standard_NC80adis_H100_v5", "GpuInfo": size(95_830, 1)}, "no_class_for_memory"),
+        ("gcp", {"InstanceType": "a3-highgpu-8g", "Region": "us-east4", "AvailabilityZone": "us-east4-b"}, "H100.SXM.80.X8.US"),
+        ("gcp", {"InstanceType": "a3-highgpu-8g", "AcceleratorName": "", "AcceleratorCount": "", "GpuInfo": ""}, "cpu_only"),
+        ("gcp", {"InstanceType": ""}, "broken_row"),
+        ("oci", {"InstanceType": "BM.GPU.H100.8", "Region": "us-chicago-1"}, "H100.SXM.80.X8.US"),
+        ("oci", {"InstanceType": "VM.GPU.H100", "Region": "us-chicago-1"}, "unknown_form"),
+        ("digitalocean", {"InstanceType": "gpu-h100x8-80gb", "Region": "nyc2"}, "unknown_form"),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_machines_of_the_large_clouds(catalogue: str, columns: dict[str, str], becomes: str) -> None:
+    """Google's own catalogue prices a machine without its GPUs, and GPUs without a machine: neither is an offer."""
+    outcome = map_row(one(**HUNDRED | columns), catalogue, RULES, CLASSES)
+    assert (outcome.reason if isinstance(outcome, Refused) else outcome[0].class_id) == becomes
+
+
 # --- Regions ------------------------------------------------------------------------------------------------------
 
 

@@ -36,3 +36,8 @@ def share(amount: Micros, before: int, part: int, whole: int) -> Micros:
     up_to_here, _ = divmod(amount * (before + part), whole)
     given, _ = divmod(amount * before, whole)
     return up_to_here - given
+
+
+def block_hold_of(price: Price, leaves: Gpus, hours: int, lot: Gpus, rate: BasisPoints) -> Micros:
+    """Of a resting buy block: the same over all of its hours, with 1 µUSD for each lot of each hour."""
+    return (10_000 + rate) * price * leaves * hours // 10_000 + hours * leaves // lot

@@ -8,13 +8,13 @@ from collections.abc import Iterable, Mapping, Sequence
 import msgspec
 
 from schemas.codec import UNREADABLE
-from schemas.commands import Ground
 from schemas.delivery import Delivered
 from services.audit import database
 from services.audit import expected as chart
 from services.audit.database import Connection, Entry
 from services.audit.expected import Line
 from services.audit.log_model import ShardModel
+from services.audit.market import WITH_COLLATERAL
 from services.audit.report import Findings
 from services.audit.titles import Title
 
@@ -94,7 +94,7 @@ async def check_deliveries(
     }
     ledger = Ledger(found, "deliveries", f"shard {shard}, delivery (offset, title)", posted)
     for number, offset in paid.items():
-        title = model.ended.get(number)
+        title = model.market.ended.get(number)
         if title is None:
             found.expect("C6", False, f"title {number} was paid out and never ended")
             continue
@@ -127,15 +127,17 @@ def _undelivered(found: Findings, number: int, title: Title, offset: int, record
 def _check_freed(
     found: Findings, ledger: Ledger, model: ShardModel, paid: Mapping[int, int], posted: Mapping[Entry, list[Line]]
 ) -> None:
-    """C5: collateral is freed with the last promised title of an obligor in a contract, once."""
+    """C5: collateral is freed with the last title of an obligor in a contract that it stands behind, once."""
+    market = model.market
     promised: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
-    for number, title in model.ended.items():
-        if title.ground == Ground.PROMISED and not title.closed:
-            promised[title.contract, title.obligor].append(number)
+    for number, title in market.ended.items():
+        key = (title.contract, title.obligor)
+        if title.ground in WITH_COLLATERAL and not title.closed and key in market.moved_collateral:
+            promised[key].append(number)
     for (contract, obligor), numbers in promised.items():
         freed = [(offset, title) for offset, title in posted if -title in numbers]
         complete = all(number in paid for number in numbers)
         found.expect("C5", len(freed) == complete, f"collateral of account {obligor} in {contract}: freed by {freed}")
-        amount = model.moved_collateral.get((contract, obligor), 0)
+        amount = market.moved_collateral[contract, obligor]
         for key in freed:
-            ledger.take(key, chart.moved((chart.COLLATERAL, model.shard, obligor), (chart.WALLET, 0, obligor), amount))
+            ledger.take(key, chart.moved((chart.COLLATERAL, market.shard, obligor), (chart.WALLET, 0, obligor), amount))

@@ -39,6 +39,8 @@ def lines_of(event: ev.Event, shard: int, sent_credits: Mapping[int, tuple[int, 
             return _fill(event, shard)
         case ev.CollateralMoved(amount=amount, account=account):
             return moved((TRADING, shard, account), (COLLATERAL, shard, account), amount)
+        case ev.CashCorrected(payer=payer, payee=payee, amount=amount):
+            return moved((TRADING, shard, payer), (TRADING, shard, payee), amount)
         case ev.HourEnded(escrow=escrow, contract=contract) if escrow:
             return moved((ESCROW, shard, contract), (CLEARING, shard, contract), escrow)
     return None

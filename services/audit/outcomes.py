@@ -7,9 +7,10 @@ from typing import Final
 from schemas import commands as cmd
 from schemas import events as ev
 from schemas.codec import Malformed
-from schemas.commands import Command
+from schemas.commands import Command, State
 from schemas.events import Code, Event
 from schemas.ids import order_id
+from services.audit.market import Market
 
 VALIDITY_MS_MAX: Final = 600_000
 
@@ -27,12 +28,34 @@ MAY_FOLLOW: Final[dict[type, tuple[type, ...]]] = {
     cmd.SetBacking: (ev.BackingSet, *_OUTBOX),
     cmd.SetClass: (ev.ClassSet, *_OUTBOX),
 }
-"""Whatever else a command may be, engine version 1 rejects it."""
+OF_VERSION_2: Final[dict[type, tuple[type, ...]]] = {
+    cmd.PlaceRange: (ev.RangeAccepted, ev.OrderRepeated, ev.Rejected),
+    cmd.PlaceBlock: (ev.BlockAccepted, ev.OrderRepeated, ev.Rejected),
+    cmd.PutQuotes: (ev.QuotesPut, ev.Rejected),
+    cmd.AmendOrder: (ev.OrderAmended, ev.Rejected),
+    cmd.MassCancel: (ev.MassCancelAccepted, ev.Rejected),
+    cmd.CancelAllAfter: (ev.CancelAllAfterSet, ev.Rejected),
+    cmd.CorrectCash: (ev.CashCorrected, ev.Rejected),
+    cmd.MoveReference: (ev.ReferenceMoved, ev.Rejected),
+}
+"""Engine version 1 rejects these, at once."""
+_BY_MEMBERS = (
+    cmd.PlaceOrder,
+    cmd.CancelOrder,
+    cmd.PlaceRange,
+    cmd.PlaceBlock,
+    cmd.PutQuotes,
+    cmd.AmendOrder,
+    cmd.MassCancel,
+    cmd.CancelAllAfter,
+)
 
 
-def fault(event: Event, command: Command | Malformed, shard: int, offset: int, time_ms: int) -> str:
+def fault(event: Event, command: Command | Malformed, market: Market, offset: int) -> str:
     """What is wrong with `event` as the outcome of `command`; empty: nothing."""
-    if type(event) not in MAY_FOLLOW.get(type(command), (ev.Rejected,)):
+    new = type(command) in OF_VERSION_2
+    may_follow = MAY_FOLLOW | (OF_VERSION_2 if market.version > 1 else {})
+    if type(event) not in may_follow.get(type(command), (ev.Rejected,)):
         return f"{type(event).__name__} answers {type(command).__name__}"
     if isinstance(command, Malformed):
         return "" if _code(event) == Code.MALFORMED else f"a body that does not decode is answered with {event}"
@@ -42,20 +65,24 @@ def fault(event: Event, command: Command | Malformed, shard: int, offset: int, t
             return f"{type(event).__name__} says {name} {said}, the command {asked}"
     if isinstance(event, ev.Swept) and isinstance(command, cmd.Sweep) and event.amount > command.amount:
         return f"{event.amount} swept of {command.amount}"
-    if isinstance(event, ev.OrderAccepted) and event.order != order_id(shard, offset, event.index):
-        return f"order {event.order} does not come from this place of the log"
-    if isinstance(command, cmd.PlaceOrder | cmd.CancelOrder):
-        return _untimely(event, command.valid_until_ms, time_ms)
+    if isinstance(event, ev.OrderAccepted | ev.BlockAccepted):
+        place = order_id(market.shard, offset, event.index)
+        if event.order != place:
+            return f"order {event.order} does not come from this place of the log, {place} would"
+    if isinstance(command, _BY_MEMBERS) and (market.version > 1 or not new):
+        return _untimely(event, command.valid_until_ms, market.time_ms)
     return ""
 
 
 def _common(event: Event, command: Command) -> list[str]:
-    """Fields that event and command share; both mean the same by them, but for what is moved of an amount asked."""
+    """Fields that event and command share; both mean the same by them, with few exceptions."""
     names = [name for name in command.__struct_fields__ if name in event.__struct_fields__]
     if isinstance(event, ev.Swept):
-        names.remove("amount")
-    if isinstance(command, cmd.CancelOrder) and isinstance(event, ev.CancelAccepted) and command.order == 0:
+        names.remove("amount")  # what is moved of an amount asked
+    if isinstance(command, cmd.CancelOrder | cmd.AmendOrder) and command.order == 0 and "order" in names:
         names.remove("order")  # asked for by the client's own id
+    if isinstance(command, cmd.SetState) and command.state == State.OPEN and "state" in names:
+        names.remove("state")  # a halt's reopening begins in another state; `moments` knows which
     return names
 
 

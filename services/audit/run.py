@@ -40,7 +40,8 @@ from services.audit.copies import check_copy
 from services.audit.database import NOWHERE, Connection, Cursor, Entry
 from services.audit.entries import Records, check_deliveries, check_events
 from services.audit.expected import DELIVERY, Line, lines_of
-from services.audit.log_model import Contradiction, ShardModel
+from services.audit.log_model import ShardModel
+from services.audit.market import Contradiction
 from services.audit.report import NAMES, Findings
 from services.audit.sums import check_sums
 from services.matching import snapshot as engine_bytes
@@ -146,7 +147,9 @@ class ShardAudit:
 
     def _stop(self, name: str, breach: str) -> None:
         self._found.expect(name, False, f"shard {self._shard}: {breach}")
-        self._found.stopped.append(f"shard {self._shard} after seq {self._model.seq}: nothing after it was looked at")
+        self._found.stopped.append(
+            f"shard {self._shard} after seq {self._model.market.seq}: nothing after it was looked at"
+        )
 
     async def _run(self, commands: Log, events: Log, quarantine: QuarantineReader, snapshots: Path | None) -> None:
         await quarantine.refresh()
@@ -170,7 +173,7 @@ class ShardAudit:
             self._model.finish()
             await self._check_tail(said, end)
         self._check_copy()
-        settled, there = self._cursor.seq, self._model.seq
+        settled, there = self._cursor.seq, self._model.market.seq
         self._found.expect(
             "S1", settled <= there, f"shard {self._shard}: settled up to seq {settled}, events end at {there}"
         )
@@ -192,7 +195,7 @@ class ShardAudit:
             body, record = heard
             fits = own.body == record.value and _without_epoch(own.headers) == _without_epoch(record.headers)
             self._found.expect("D1", fits, f"shard {self._shard}, seq {body.seq}: this build says something else")
-            self._model.apply(body, frame if body.last else None)
+            self._model.apply(body, frame)
             if body.seq <= self._cursor.seq:
                 self._note(body, frame)
             if body.seq == self._cursor.seq:
@@ -220,14 +223,14 @@ class ShardAudit:
         await check_events(self._db, self._found, self._shard, self._due)
         paid = await check_deliveries(self._db, self._found, self._shard, self._model, self._records)
         await check_copy(self._db, self._found, self._model, self._shard, paid)
-        if self._replica.seq == self._model.seq:
+        if self._replica.seq == self._model.market.seq:
             self._check_engine()  # else the cursor stands within an output of several parts; the end is compared too
 
     def _check_engine(self) -> None:
         """M4, M7, C5, B5, B6: the engine has what the log says."""
         self._check_money()
         engine, model, shard = self._replica.engine, self._model, self._shard
-        ours = sorted((o.order, o.account, o.contract, o.side, o.leaves, o.price) for o in model.open_orders())
+        ours = model.open_rows()
         theirs = sorted(engine.open_orders())
         self._found.expect(
             "B6", ours == theirs, f"shard {shard}: the engine's orders are {theirs[:5]}, of log {ours[:5]}"
@@ -243,14 +246,16 @@ class ShardAudit:
     def _check_money(self) -> None:
         engine, model, found = self._replica.engine, self._model, self._found
         for name, what, of_engine, of_log in (
-            ("M7", "balance", engine.balances(), model.cash.__getitem__),
-            ("M4", "hold", engine.holds(), model.holds),
-            ("C5", "collateral", engine.collaterals(), model.collateral),
+            ("M7", "balance", engine.balances(), model.market.cash.__getitem__),
+            ("M4", "hold", engine.holds(), model.means.holds),
+            ("C5", "collateral", engine.collaterals(), model.means.collateral),
         ):
             for account, there in of_engine.items():
                 due = of_log(account)
                 if there or due:
-                    breach = f"shard {self._shard}, seq {model.seq}: {what} {there} of account {account}, log {due}"
+                    breach = (
+                        f"shard {self._shard}, seq {model.market.seq}: {what} {there} of account {account}, log {due}"
+                    )
                     found.expect(name, there == due, breach)
 
     async def _check_tail(self, said: AsyncIterator[tuple[EventsRecord, Record]], end: int) -> None:

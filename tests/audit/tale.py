@@ -18,7 +18,8 @@ from schemas.commands import Command, Fees, Ground, Role, Side, Tif
 from schemas.events import Credited, Event, Filled
 from schemas.ids import contract_of, order_id
 from schemas.units import MS_PER_HOUR
-from services.audit.log_model import Contradiction, ShardModel
+from services.audit.log_model import ShardModel
+from services.audit.market import Contradiction
 from services.audit.report import Findings
 from services.matching.engine import Engine
 

@@ -55,6 +55,8 @@ class _Poll(Struct):
     digest: bytes = b""
     """Of the content that was read last; the same bytes under a new time stamp are no news."""
     error: str = ""
+    half_written: bool = False
+    """It has changed, and nobody knows yet to what."""
     said_ms: Millis = 0
     """When its last PollDone was published; 0: none yet."""
     counts: str = ""
@@ -134,8 +136,7 @@ class Supply:
     async def _follow(self, watch: _Watch) -> None:
         while True:
             await self._look(watch)
-            beats = [poll.said_ms + HEARTBEAT_MS for poll in self._healthy(watch)]
-            wake_ms = min(watch.due_ms, *beats, watch.due_ms)
+            wake_ms = min([watch.due_ms, *(poll.said_ms + HEARTBEAT_MS for poll in self._healthy(watch))])
             await self._clock.sleep_ms(max(wake_ms - self._clock.now_ms(), 1))
 
     async def _look(self, watch: _Watch) -> None:
@@ -168,25 +169,26 @@ class Supply:
 
     async def _take(self, watch: _Watch, finding: Finding, now_ms: Millis) -> None:
         """What is to be done about one catalogue."""
+        poll = watch.polls.setdefault(finding.name, _Poll())
+        poll.half_written = isinstance(finding, BeingWritten)
         match finding:
             case BeingWritten():
-                return
+                # Not confirmed either: what is written to for ever grows stale.
+                pass
             case Unread():
-                poll = watch.polls.setdefault(finding.name, _Poll())
                 poll.digest = b""
                 self._mark(finding.name, poll, finding.why)
             case Same():
-                await self._confirm(watch, finding.name)
+                await self._confirm(poll, finding.name)
             case Document():
                 digest = hashlib.blake2b(finding.data, digest_size=16).digest()
-                if watch.polls.setdefault(finding.name, _Poll()).digest == digest:
-                    await self._confirm(watch, finding.name)
-                    return
-                watch.polls[finding.name].digest = digest
-                await self._read(watch, finding, now_ms)
+                if poll.digest == digest:
+                    await self._confirm(poll, finding.name)
+                else:
+                    poll.digest = digest
+                    await self._read(watch.settings, poll, finding, now_ms)
 
-    async def _read(self, watch: _Watch, document: Document, now_ms: Millis) -> None:
-        poll, settings = watch.polls[document.name], watch.settings
+    async def _read(self, settings: SourceSettings, poll: _Poll, document: Document, now_ms: Millis) -> None:
         source = Source(
             name=document.name, catalogue=document.catalogue, label=document.label, as_of_ms=document.as_of_ms,
             connector=settings.connector, recorded=settings.recorded,
@@ -206,9 +208,8 @@ class Supply:
         self._mark(document.name, poll, "")
         self._show(poll, catalogue, polled.changes)
 
-    async def _confirm(self, watch: _Watch, name: str) -> None:
+    async def _confirm(self, poll: _Poll, name: str) -> None:
         """It was looked at and holds what it held: what could not be read then cannot be read now."""
-        poll = watch.polls.setdefault(name, _Poll())
         now_ms = self._clock.now_ms()
         if not poll.error and poll.said_ms and now_ms - poll.said_ms >= HEARTBEAT_MS:
             await self._say(poll, name, now_ms, looked=True)
@@ -228,13 +229,16 @@ class Supply:
     @staticmethod
     def _healthy(watch: _Watch) -> list[_Poll]:
         """Catalogues of which nothing speaks against what was read last."""
-        return [] if watch.error else [poll for poll in watch.polls.values() if poll.said_ms and not poll.error]
+        if watch.error:
+            return []
+        return [poll for poll in watch.polls.values() if poll.said_ms and not poll.error and not poll.half_written]
 
     async def _withdraw(self, watch: _Watch, there: set[str], now_ms: Millis) -> None:
         """Catalogues that the folder has no more."""
         if watch.settings.folder is None:
             return
-        known = {source for source in self.board.sources() if source.startswith(f"{watch.settings.name}{PART}")}
+        listed = self.board.sources() | set(self.board.polls)
+        known = {source for source in listed if source.startswith(f"{watch.settings.name}{PART}")}
         vanished = (known | set(watch.polls)) - there
         if not vanished:
             return

@@ -190,6 +190,18 @@ async def test_a_file_is_not_read_while_it_is_written(bench: Bench) -> None:
     assert "OfferGone" in kinds(await bench.look())
 
 
+async def test_a_file_that_is_written_to_for_ever_grows_stale(bench: Bench) -> None:
+    bench.write(GOOD)
+    await bench.start()
+    await bench.look()
+    bench.file.write_bytes(table(GOOD | {"Price": "1.99"}))
+    for _ in range(5):
+        bench.clock.ahead_ms += HEARTBEAT_MS
+        stamp = (bench.clock.now_ms() + 200) * 1_000_000
+        os.utime(bench.file, ns=(stamp, stamp))
+        assert await bench.look() == []
+
+
 async def test_an_unchanged_source_says_now_and_then_that_it_is_looked_at(bench: Bench) -> None:
     bench.write(GOOD)
     await bench.start()

@@ -46,8 +46,7 @@ class UrlPlace:
         except TimeoutError as error:
             raise Away(f"no whole answer within {self._settings.timeout_ms} ms") from error
         except _FAILURES as error:
-            # Its own text may quote the address with a secret in its query.
-            raise Away(f"{type(error).__name__}, asking {self._url.host}") from error
+            raise Away(f"{type(error).__name__}, asking {self._url.host}{_why(error)}") from error
 
     async def _fetch(self, now_ms: Millis) -> Finding:
         url = self._url
@@ -98,6 +97,14 @@ class UrlPlace:
             name=self._settings.name, catalogue=self._settings.catalogue, label=label,
             as_of_ms=_changed_ms(answer, now_ms), data=bytes(data),
         )  # fmt: skip
+
+
+def _why(error: Exception) -> str:
+    """What the network said. Other errors may quote the address, with a secret in its query: of these the kind has to do."""
+    if not isinstance(error, (httpx.TransportError, httpx.DecodingError, OSError)) or not str(error):
+        return ""
+    text = str(error)[:120]
+    return f": {text if text.isprintable() else ascii(text)}"
 
 
 def _changed_ms(answer: httpx.Response, now_ms: Millis) -> Millis:

@@ -192,7 +192,7 @@ async def test_an_answer_that_trickles_has_an_end(server: Server) -> None:
 )
 async def test_what_is_not_a_whole_answer_is_away_and_quotes_no_secret(server: Server, answer: bytes) -> None:
     server.answers.append(answer)
-    with pytest.raises(Away, match=r", asking 127\.0\.0\.1$") as away:
+    with pytest.raises(Away, match=r", asking 127\.0\.0\.1") as away:
         await place(server, "/?key=s3cret").look(NOW_MS)
     assert "s3cret" not in str(away.value)
 
@@ -200,5 +200,5 @@ async def test_what_is_not_a_whole_answer_is_away_and_quotes_no_secret(server: S
 async def test_nobody_at_the_address_is_away() -> None:
     async with serving() as gone:
         pass
-    with pytest.raises(Away, match=r"ConnectError, asking 127\.0\.0\.1"):
+    with pytest.raises(Away, match=r"ConnectError, asking 127\.0\.0\.1: All connection attempts failed"):
         await place(gone).look(NOW_MS)

@@ -23,7 +23,7 @@ from services.matching.orders import (
     refusal_of_member,
     refuse,
 )
-from services.matching.state import Account, Contract, Listed, Refusal, Shard, hold_of_block
+from services.matching.state import NEED_MAX, Account, Contract, Listed, Refusal, Shard, hold_of_block
 from services.matching.trading import fill, take
 
 BLOCK_HOURS_MAX: Final = 168
@@ -161,7 +161,7 @@ def _refusal_of_bounds(shard: Shard, block: Block, account: Account) -> Refusal 
 def _refusal_of_means(block: Block, account: Account, listed: Listed) -> Refusal | None:
     if block.side == BUY:
         need = hold_of_block(listed, block.price, block.qty, block.hours)
-        return (Code.INSUFFICIENT_FUNDS, need, account.available) if need > account.available else None
+        return (Code.INSUFFICIENT_FUNDS, min(need, NEED_MAX), account.available) if need > account.available else None
     least = QTY_MAX
     for contract in block.contracts:
         position = contract.register.positions.get(block.account)

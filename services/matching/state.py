@@ -23,6 +23,8 @@ from services.matching.titles import Position, Register
 
 VALIDITY_MS_MAX: Final = 600_000
 CLIENT_ID_MS: Final = 900_000
+NEED_MAX: Final = 2**63 - 1
+"""No larger number is said in a refusal, so that every reader can store it."""
 _DUE_MIN: Final = 1_000
 """Fewer moments than this are not looked through for those that mean nothing any more."""
 

@@ -17,6 +17,7 @@ through the bytes of the log, and through a second engine loaded from a snapshot
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
@@ -37,6 +38,27 @@ __all__ = ["CLASS", "HOUR_NOW", "OPERATOR", "T0_MS", "VALID_MS", "Market", "Tabl
 
 FEES = Fees()
 """Buyers nothing, sellers 50 bp."""
+
+
+def check_blocks(events: list[Event]) -> None:
+    """B8: what a block says that it has, it has in each of its hours; and for as much as it says."""
+    traded: Counter[tuple[int, int]] = Counter()
+    paid: Counter[int] = Counter()
+    for fill in events:
+        if isinstance(fill, ev.Filled):
+            for order in (fill.maker_order, fill.taker_order):
+                traded[order, fill.contract] += fill.qty
+                paid[order] += fill.qty * fill.price
+    said: dict[int, list[ev.BlockFilled]] = {}
+    for event in events:
+        if isinstance(event, ev.BlockFilled):
+            said.setdefault(event.order, []).append(event)
+    for order, parts in said.items():
+        first, hours = contract_of(parts[0].class_no, parts[0].first_hour), parts[0].hours
+        in_each = {traded.pop((order, contract), 0) for contract in range(first, first + hours)}
+        assert in_each == {sum(part.qty for part in parts)}, f"B8: block {order} has {in_each} in its hours"
+        assert paid[order] == sum(part.average_price_num for part in parts), f"B8: block {order} paid {paid[order]}"
+        assert not any(number == order for number, _ in traded), f"B8: block {order} traded in other hours"
 
 
 class Market:
@@ -167,6 +189,7 @@ class Market:
             )
             assert dump(twin) == dump(self.engine), "D2: a loaded engine comes to another state"
         self.engine.check()
+        check_blocks(events)
         for sealed in seal(0, self._seq, self._chain, self._offset, self.engine.time_ms, frame, events):
             self._seq, self._chain = sealed.seq, sealed.chain
             record = decode_record(sealed.body)

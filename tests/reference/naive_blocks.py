@@ -150,7 +150,7 @@ def _cannot_afford(shard: Shard, block: Block) -> Refusal | None:
     if block.side == Side.SELL:
         return insufficient_backing(block.qty, min(shard.free(block.account, contract) for contract in block.contracts))
     hold, available = shard.hold(block), shard.available(block.account)
-    return Refusal(Code.INSUFFICIENT_FUNDS, hold, available) if hold > available else None
+    return Refusal(Code.INSUFFICIENT_FUNDS, min(hold, 2**63 - 1), available) if hold > available else None
 
 
 def _cannot_fill(shard: Shard, body: PlaceBlock, block: Block) -> Refusal | None:

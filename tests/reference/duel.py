@@ -16,11 +16,13 @@ import msgspec
 
 from schemas.events import Event
 from services.matching.engine import Engine
+from tests.reference.memory import Setting
 from tests.reference.naive_engine import NaiveEngine
 from tests.reference.script import Record, play
 from tests.reference.shrink import Flow, shrink
 from tests.reference.trace import compare, tell
 
+USUAL = Setting()
 VIEWS = ("balances", "holds", "collaterals", "escrows", "positions", "open_orders", "resting_count")
 
 
@@ -44,9 +46,10 @@ class Disagreement(Exception):
 class Duel:
     """One shard, twice."""
 
-    def __init__(self) -> None:
+    def __init__(self, retries_max: int = USUAL.retries_max) -> None:
         self.engine = Engine()
         self.naive = NaiveEngine()
+        self.engine.retries_max = self.naive.retries_max = retries_max
         self.records: list[Record] = []
 
     def play(self, record: Record) -> list[Event]:
@@ -89,12 +92,12 @@ def _view(engine: Engine | NaiveEngine, name: str) -> Any:
 
 
 def disagreement(
-    flow: Flow, shard: int = 0, rate: int = 1, listen: Callable[[Record, list[Event]], None] = lambda *_: None
+    flow: Flow, setting: Setting = USUAL, listen: Callable[[Record, list[Event]], None] = lambda *_: None
 ) -> Disagreement | None:
     """What the engines differ about in a flow, if anything. `listen` hears what they agree about."""
-    duel = Duel()
+    duel = Duel(setting.retries_max)
     try:
-        for record in play(flow, shard, rate):
+        for record in play(flow, setting):
             listen(record, duel.play(record))
         duel.check()
     except Disagreement as found:
@@ -102,12 +105,12 @@ def disagreement(
     return None
 
 
-def smallest_disagreement(flow: Flow, shard: int = 0, rate: int = 1) -> Disagreement:
+def smallest_disagreement(flow: Flow, setting: Setting = USUAL) -> Disagreement:
     """The shortest trace that a flow, of which they disagree, can be cut down to."""
-    found = disagreement(flow, shard, rate)
+    found = disagreement(flow, setting)
     assert found is not None
     opening = 2
-    flow = shrink(flow[: len(found.records) - opening], lambda flow: disagreement(flow, shard, rate) is not None)
-    found = disagreement(flow, shard, rate)
+    flow = shrink(flow[: len(found.records) - opening], lambda flow: disagreement(flow, setting) is not None)
+    found = disagreement(flow, setting)
     assert found is not None
     return found

@@ -5,7 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from schemas.commands import Fees, Flag, PlaceOrder, SetBacking, SetClass, Tif
+from msgspec.structs import replace
+
+from schemas.commands import (
+    AmendOrder,
+    Fees,
+    Flag,
+    PlaceBlock,
+    PlaceOrder,
+    PlaceRange,
+    PutQuotes,
+    SetBacking,
+    SetClass,
+    Tif,
+)
 from schemas.units import BP, MS_PER_HOUR, Millis
 from tests.reference.world import cap_of
 
@@ -27,8 +40,13 @@ PLACE_FAULTS: dict[str, Callable[[PlaceOrder, Millis, SetClass], dict[str, Any]]
     "tif 0": lambda *_: {"tif": 0},
     "tif 5": lambda *_: {"tif": 5},
     "gtd": lambda _, time_ms, __: {"tif": Tif.GTD, "expires_ms": time_ms + 1_000},
+    "gtd now": lambda _, time_ms, __: {"tif": Tif.GTD, "expires_ms": time_ms},
+    "gtd without a moment": lambda *_: {"tif": Tif.GTD},
+    "gtd for ever": lambda *_: {"tif": Tif.GTD, "expires_ms": 2**63 - 1},
     "expires": lambda _, time_ms, __: {"expires_ms": time_ms + 1_000},
     "running": lambda body, *_: {"flags": body.flags | Flag.RUNNING},
+    "running at once": lambda body, *_: {"flags": body.flags | Flag.RUNNING, "tif": Tif.IOC},
+    "post-only gtd": lambda _, time_ms, __: {"flags": Flag.POST_ONLY, "tif": Tif.GTD, "expires_ms": time_ms + 60_000},
     "negative flags": lambda *_: {"flags": -1},
     "flag 8": lambda body, *_: {"flags": body.flags | 8},
     "flags odd": lambda *_: {"flags": Flag.RUNNING | 8},
@@ -55,6 +73,102 @@ PLACE_FAULTS: dict[str, Callable[[PlaceOrder, Millis, SetClass], dict[str, Any]]
     "umlaut in client id": lambda *_: {"client_id": "ü"},
     "contract -1": lambda *_: {"contract": -1},
     "contract huge": lambda *_: {"contract": 2**63},
+}
+_WHO_AND_WHEN: dict[str, Callable[[Any, Millis, SetClass], dict[str, Any]]] = {
+    "late": lambda _, time_ms, __: {"valid_until_ms": time_ms - 1},
+    "early": lambda _, time_ms, __: {"valid_until_ms": time_ms + 600_001},
+    "stranger": lambda *_: {"account": 99},
+}
+_TERMS: dict[str, Callable[[Any, Millis, SetClass], dict[str, Any]]] = {
+    "side 0": lambda *_: {"side": 0},
+    "side 3": lambda *_: {"side": 3},
+    "tif 5": lambda *_: {"tif": 5},
+    "gtd": lambda _, time_ms, __: {"tif": Tif.GTD, "expires_ms": time_ms + 1_000},
+    "expired": lambda _, time_ms, __: {"tif": Tif.GTD, "expires_ms": time_ms},
+    "expires": lambda _, time_ms, __: {"tif": Tif.GTC, "expires_ms": time_ms + 1_000},
+    "flag 8": lambda *_: {"flags": 8},
+    "qty 0": lambda *_: {"qty": 0},
+    "qty odd": lambda body, *_: {"qty": body.qty + 1},
+    "qty huge": lambda *_: {"qty": 1_000_008},
+    "price 0": lambda *_: {"price": 0},
+    "price odd": lambda body, *_: {"price": body.price + 1},
+    "at the floor": lambda _, __, rules: {"price": _floor(rules)},
+    "below the floor": lambda _, __, rules: {"price": _floor(rules) - rules.tick},
+    "at the cap": lambda _, __, rules: {"price": _cap(rules)},
+    "above the cap": lambda _, __, rules: {"price": _cap(rules) + rules.tick},
+    "space in client id": lambda *_: {"client_id": "a b"},
+}
+RANGE_FAULTS: dict[str, Callable[[PlaceRange, Millis, SetClass], dict[str, Any]]] = {
+    **_WHO_AND_WHEN,
+    **_TERMS,
+    "no hours": lambda *_: {"hours": ()},
+    "hour twice": lambda body, *_: {"hours": (body.hours[0], body.hours[0])},
+    "hours falling": lambda body, *_: {"hours": (body.hours[0] + 1, body.hours[0])},
+    "1025 hours": lambda body, *_: {"hours": tuple(range(body.hours[0], body.hours[0] + 1025))},
+    "hour 0": lambda body, *_: {"hours": (0, *body.hours)},
+    "hour -1": lambda body, *_: {"hours": (-1, *body.hours)},
+    "hour huge": lambda body, *_: {"hours": (*body.hours, 2**24)},
+    "last hour ever": lambda body, *_: {"hours": (*body.hours, 2**24 - 1)},
+    "fleeting post-only": lambda *_: {"flags": Flag.POST_ONLY, "tif": Tif.IOC},
+    "running bid": lambda *_: {"flags": Flag.RUNNING, "side": 1},
+}
+BLOCK_FAULTS: dict[str, Callable[[PlaceBlock, Millis, SetClass], dict[str, Any]]] = {
+    **_WHO_AND_WHEN,
+    **_TERMS,
+    "no hours": lambda *_: {"hours": 0},
+    "hours -1": lambda *_: {"hours": -1},
+    "168 hours": lambda *_: {"hours": 168},
+    "169 hours": lambda *_: {"hours": 169},
+    "hour 0": lambda *_: {"first_hour": 0},
+    "beyond the last hour": lambda *_: {"first_hour": 2**24 - 1, "hours": 2},
+    "last hour ever": lambda *_: {"first_hour": 2**24 - 1, "hours": 1},
+    "post-only": lambda *_: {"flags": Flag.POST_ONLY},
+    "min 0": lambda *_: {"qty_min": 0},
+    "min -1": lambda body, *_: {"qty_min": -body.qty},
+    "min odd": lambda body, *_: {"qty": 16, "qty_min": body.qty_min + 1},
+    "min above": lambda body, *_: {"qty_min": body.qty * 2},
+    "part of all or nothing": lambda body, __, rules: {"tif": Tif.FOK, "qty": 2 * body.qty, "qty_min": rules.lot},
+    "negative flags": lambda *_: {"flags": -1},
+}
+AMEND_FAULTS: dict[str, Callable[[AmendOrder, Millis, SetClass], dict[str, Any]]] = {
+    **_WHO_AND_WHEN,
+    "order -1": lambda *_: {"order": -1},
+    "nothing": lambda *_: {"order": 0, "client_id": ""},
+    **{name: _TERMS[name] for name in ("qty 0", "qty odd", "qty huge", "price 0", "price odd")},
+    **{name: _TERMS[name] for name in ("at the floor", "below the floor", "at the cap", "above the cap")},
+    "qty most": lambda *_: {"qty": 1_000_000},
+}
+
+
+def _each_quote(**values: Callable[[Any], Any]) -> Callable[[PutQuotes, Millis, SetClass], dict[str, Any]]:
+    """The same change in every hour."""
+    return lambda body, *_: {
+        "quotes": tuple(replace(its, **{name: of(its) for name, of in values.items()}) for its in body.quotes)
+    }
+
+
+QUOTES_FAULTS: dict[str, Callable[[PutQuotes, Millis, SetClass], dict[str, Any]]] = {
+    **_WHO_AND_WHEN,
+    "no hours": lambda *_: {"quotes": ()},
+    "hour twice": lambda body, *_: {"quotes": (body.quotes[0], body.quotes[0])},
+    "513 hours": lambda body, *_: {"quotes": tuple(replace(body.quotes[0], hour=hour) for hour in range(7, 520))},
+    "hour 0": _each_quote(hour=lambda _: 0),
+    "hour huge": _each_quote(hour=lambda _: 2**24),
+    "budget": lambda *_: {"budget_qty": 1},
+    "budget of money": lambda *_: {"budget_notional": 1},
+    "protected": lambda *_: {"protect_qty": 1},
+    "window": lambda *_: {"protect_window_ms": 1},
+    "bid -1": _each_quote(bid_qty=lambda _: -8),
+    "bid odd": _each_quote(bid_qty=lambda its: its.bid_qty + 1),
+    "ask huge": _each_quote(ask_qty=lambda _: 1_000_008),
+    "ask most": _each_quote(ask_qty=lambda _: 1_000_000),
+    "bid most": _each_quote(bid_qty=lambda _: 1_000_000),
+    "price odd": _each_quote(ask=lambda its: its.ask + 1),
+    "price 0": _each_quote(bid=lambda _: 0),
+    "no price without a size": _each_quote(bid=lambda _: -7, bid_qty=lambda _: 0),
+    "crossed": _each_quote(bid=lambda its: its.ask),
+    "below the floor": _each_quote(bid=lambda its: its.bid // 4 // 50 * 50 or 1),
+    "above the cap": _each_quote(ask=lambda its: its.ask * 4),
 }
 BACKING_FAULTS: dict[str, Callable[[SetBacking], dict[str, Any]]] = {
     "no hours": lambda _: {"hours": ()},

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tests.reference import naive_matching
 from tests.reference.duel import Disagreement, disagreement, smallest_disagreement
 from tests.reference.flow import MOODS, STEPS_MS, FrameIntent, Mood, draw_intent
+from tests.reference.memory import Setting
 
 EXAMPLES = 300
 _menus: dict[int, st.SearchStrategy] = {}
@@ -30,6 +31,13 @@ def _frames(mood: Mood) -> st.SearchStrategy:
     return st.builds(FrameIntent, st.sampled_from(STEPS_MS), st.lists(_intents(mood), min_size=1, max_size=6))
 
 
+_settings = st.builds(
+    Setting,
+    shard=st.sampled_from([0, 255]),
+    rate=st.sampled_from([1, 60]),
+    version=st.sampled_from([2, 2, 2, 1]),
+    retries_max=st.sampled_from([64, 1]),
+)
 _flows = st.sampled_from(MOODS).flatmap(lambda mood: st.lists(_frames(mood), min_size=1, max_size=10))
 
 
@@ -40,10 +48,10 @@ _flows = st.sampled_from(MOODS).flatmap(lambda mood: st.lists(_frames(mood), min
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
-@given(flow=_flows, rate=st.sampled_from([1, 60]))
-def the_engines_agree(flow, rate):
-    if disagreement(flow, rate=rate) is not None:
-        raise smallest_disagreement(flow, rate=rate)
+@given(flow=_flows, setting=_settings)
+def the_engines_agree(flow, setting):
+    if disagreement(flow, setting) is not None:
+        raise smallest_disagreement(flow, setting)
 
 
 def test_the_engines_agree_whatever_is_asked_of_them(seed: int) -> None:

@@ -11,8 +11,8 @@ import pytest
 from schemas.commands import Side
 from schemas.units import bid_hold
 from tests.reference import naive_matching, naive_orders, naive_settlement, naive_shard, naive_time, naive_titles
+from tests.reference.days import day_of
 from tests.reference.duel import Disagreement, disagreement, smallest_disagreement
-from tests.reference.flow import random_day
 from tests.reference.naive_shard import Order, Shard
 from tests.reference.naive_titles import Title, Titles
 
@@ -125,7 +125,7 @@ def first_disagreement() -> Disagreement:
     """Of the random days that are the same for ever."""
     for number in itertools.count():
         assert number < DAYS_MAX, "no day shows the bug"
-        flow = list(random_day(f"fixed {number}", 48))
-        if disagreement(flow) is not None:
-            return smallest_disagreement(flow)
+        flow, setting = day_of("fixed", number)
+        if disagreement(flow, setting) is not None:
+            return smallest_disagreement(flow, setting)
     raise AssertionError

@@ -29,6 +29,8 @@ MEMBERS = {
     5: Member("moe", 5, Role.MARKET_MAKER, 1_540),  # exactly 70 promises in TINY
     6: Member("bob", 6, Role.MEMBER, 20_000_000),
     7: Member("pia", 7, Role.MEMBER, 35),  # exactly a bid for three GPUs of TINY at its list price
+    8: Member("ora", 8, Role.MEMBER, 4_000_000),  # may correct cash, together with
+    9: Member("otto", 9, Role.MEMBER, 7_000),
 }
 CLASSES = {
     # Prices of a few µUSD and high fees: every division leaves a remainder.
@@ -40,12 +42,14 @@ CLASSES = {
     ),
     # Prices as they are; its gate closes when the hour begins, and its first hour is left out.
     3: SetClass(
-        0, 3, "REAL.US", 1, 5_000, 2_000_000, Fees(5, 10, 0, 50), horizon_hours=3, gate_ms=0,
+        0, 3, "REAL.US", 1, 5_000, 2_000_000, Fees(5, 10, 0, 50), horizon_hours=3, gate_ms=0, cover_ms=5_400_000,
         running_close_ms=MS_PER_HOUR - 1, first_hour=T0_MS // MS_PER_HOUR + 2,
     ),
 }  # fmt: skip
-NEW_CLASS = SetClass(0, 4, "NEW", 1, 1, 7, Fees(), horizon_hours=1, gate_ms=1)
-"""Listed later, if at all."""
+NEW_CLASS = SetClass(0, 4, "NEW", 1, 1, 7, Fees(), horizon_hours=1, gate_ms=1, cover_ms=2 * MS_PER_HOUR)
+"""Listed later, if at all; each of its hours when it is too late to promise."""
+OPENING_HOURS = {1: 3, 2: 2, 3: 2}
+"""Of each class: how many hours are backed at the opening."""
 OPENING_BACKING = (
     # account, class, ground, lots
     (1, 1, Ground.DECLARED, 15),
@@ -55,7 +59,7 @@ OPENING_BACKING = (
     (4, 1, Ground.DECLARED, 4),
     (5, 1, Ground.PROMISED, 30),
 )
-"""What stands behind asks in the first two hours of a class."""
+"""What stands behind asks in the first hours of a class."""
 
 
 def rules_of(class_no: int) -> SetClass:
@@ -73,6 +77,6 @@ def name_of(account: int) -> str:
     return MEMBERS[account].name if account in MEMBERS else f"account {account}"
 
 
-def start_of(shard: int, rate: int) -> cmd.StartShard:
+def start_of(shard: int, version: int, rate: int) -> cmd.StartShard:
     """The shard's first command; time runs faster in a sandbox only."""
-    return cmd.StartShard(shard, 1, T0_MS, rate, rate > 1)
+    return cmd.StartShard(shard, version, T0_MS, rate, rate > 1)

@@ -108,6 +108,9 @@ class Client:
             handler(message)
         elif kind == "error":
             self.errors.append(message)
+            if message["code"] == "unknown_contract":  # its hour has ended while we were away
+                self.books.pop(message["channel"], None)
+                self.seqs.pop(message["channel"], None)
         else:
             self.other.append(message)
         return message

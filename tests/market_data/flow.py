@@ -13,6 +13,8 @@ import itertools
 import random
 from collections.abc import Iterator
 
+from msgspec.structs import replace
+
 from schemas import commands as cmd
 from schemas import events as ev
 from schemas.codec import EventsRecord
@@ -40,6 +42,11 @@ CLASSES = {
 }  # fmt: skip
 
 
+def _of_shard(rules: cmd.SetClass, shard: int) -> cmd.SetClass:
+    class_id = f"{rules.class_id}.S{shard}" if shard else rules.class_id
+    return replace(rules, class_no=rules.class_no + 2 * shard, class_id=class_id)
+
+
 class Flow:
     """One shard, its members, and its log."""
 
@@ -47,6 +54,8 @@ class Flow:
         self.chance = random.Random(f"{seed}/orders")
         self._cuts = random.Random(f"{seed}/parts")
         self.shard = shard
+        self.classes = {no + 2 * shard: _of_shard(rules, shard) for no, rules in CLASSES.items()}
+        """Class numbers and ids are the exchange's, not a shard's."""
         self.parts = parts
         self.engine = Engine()
         self.stamp_ms = T0_MS
@@ -108,17 +117,14 @@ class Flow:
     # --- Members -----------------------------------------------------------------------------------------------
 
     def _opening(self) -> list[Command]:
-        commands: list[Command] = [
-            cmd.SetClass(self._next(), *[getattr(rules, name) for name in rules.__struct_fields__[1:]])
-            for rules in CLASSES.values()
-        ]
+        commands: list[Command] = [replace(rules, outbox=self._next()) for rules in self.classes.values()]
         for account, role in ROLES.items():
             commands += [
                 cmd.SetAccount(self._next(), account, OWNERS[account], role, 0),
                 cmd.Credit(self._next(), account, 2_000_000 if account != 7 else 3_000),
             ]
         commands += [cmd.SetAccount(self._next(), number, number, 0, 0) for number in OPERATORS]
-        commands += [self._backing(account, class_no) for account in (1, 3, 4, 5) for class_no in CLASSES]
+        commands += [self._backing(account, class_no) for account in (1, 3, 4, 5) for class_no in self.classes]
         return commands
 
     def _next(self) -> int:
@@ -134,13 +140,13 @@ class Flow:
         return self.chance.choice([1, 3, 4, 5] * 3 + [*ROLES] if side == Side.SELL else [*ROLES])
 
     def _class_no(self) -> int:
-        return self.chance.choice([1, 1, 1, 2])
+        return self.chance.choice([1, 1, 1, 2]) + 2 * self.shard
 
     def _hour(self) -> int:
         return self.engine.time_ms // MS_PER_HOUR + self.chance.choice([0, 1, 1, 1, 2, 2, 3])
 
     def _price(self, class_no: int, side: int) -> int:
-        rules = CLASSES[class_no]
+        rules = self.classes[class_no]
         return rules.list_price + self.chance.choice([-4, -3, -2, -1, 0, 0, 1, 2, 3, 4, 15]) * rules.tick * (
             1 if side == Side.SELL else -1
         )
@@ -161,7 +167,7 @@ class Flow:
     def _place(self) -> Command:
         class_no, side = self._class_no(), self.chance.choice([Side.BUY, Side.SELL])
         tif, flags, expires_ms = self._kind()
-        qty = self.chance.randint(1, 5) * CLASSES[class_no].lot
+        qty = self.chance.randint(1, 5) * self.classes[class_no].lot
         return cmd.PlaceOrder(
             self._account(side), contract_of(class_no, self._hour()), side, qty, self._price(class_no, side), tif, flags,
             self._client_id(), self._valid_ms(), expires_ms,
@@ -172,7 +178,7 @@ class Flow:
         tif, flags, expires_ms = self._kind()
         first = self._hour()
         hours = tuple(range(first, first + self.chance.randint(1, 4)))
-        qty = self.chance.randint(1, 3) * CLASSES[class_no].lot
+        qty = self.chance.randint(1, 3) * self.classes[class_no].lot
         return cmd.PlaceRange(
             self._account(side), class_no, hours, side, qty, self._price(class_no, side), tif, flags, self._client_id(),
             self._valid_ms(), expires_ms,
@@ -181,7 +187,7 @@ class Flow:
     def _block(self) -> Command:
         class_no, side = self._class_no(), self.chance.choice([Side.BUY, Side.SELL])
         tif = self.chance.choice([Tif.GTC, Tif.GTC, Tif.GTC, Tif.GTD, Tif.IOC, Tif.FOK])
-        lots, lot = self.chance.randint(1, 4), CLASSES[class_no].lot
+        lots, lot = self.chance.randint(1, 4), self.classes[class_no].lot
         qty_min = lots if tif == Tif.FOK else self.chance.randint(1, lots)
         first = self.engine.time_ms // MS_PER_HOUR + self.chance.choice([1, 2, 2, 3])
         return cmd.PlaceBlock(
@@ -192,7 +198,7 @@ class Flow:
 
     def _quotes(self) -> Command:
         class_no, account = self._class_no(), self.chance.choice([3, 5, 5, 6])
-        rules, first = CLASSES[class_no], self._hour()
+        rules, first = self.classes[class_no], self._hour()
         quotes = []
         for hour in range(first, first + self.chance.randint(1, 4)):
             middle = rules.list_price + self.chance.randint(-2, 2) * rules.tick
@@ -213,12 +219,12 @@ class Flow:
     def _amend(self) -> Command:
         account, order, client_id = self._of_order()
         class_no, side = self._class_no(), self.chance.choice([Side.BUY, Side.SELL])
-        qty = self.chance.randint(1, 5) * CLASSES[class_no].lot
+        qty = self.chance.randint(1, 5) * self.classes[class_no].lot
         return cmd.AmendOrder(account, order, client_id, qty, self._price(class_no, side), self._valid_ms())
 
     def _mass(self) -> Command:
         side = self.chance.choice([0, Side.BUY, Side.SELL])
-        return cmd.MassCancel(self._account(), self.chance.choice([0, 1]), 0, side, self._valid_ms())
+        return cmd.MassCancel(self._account(), self.chance.choice([0, 1 + 2 * self.shard]), 0, side, self._valid_ms())
 
     def _after(self) -> Command:
         return cmd.CancelAllAfter(self._account(), self.chance.choice([0, 1_000, 60_000]), self._valid_ms())
@@ -233,7 +239,7 @@ class Flow:
 
     def _reference(self) -> Command:
         class_no = self._class_no()
-        rules = CLASSES[class_no]
+        rules = self.classes[class_no]
         price = rules.list_price + self.chance.randint(-30, 30) * rules.tick
         return cmd.MoveReference(class_no, self.chance.choice([0, self._hour()]), price, "simulated")
 
@@ -241,7 +247,7 @@ class Flow:
         return self._backing(self.chance.choice([1, 3, 4, 5]), self._class_no())
 
     def _backing(self, account: int, class_no: int) -> Command:
-        rules = CLASSES[class_no]
+        rules = self.classes[class_no]
         promises = ROLES[account] == Role.MARKET_MAKER and self.chance.random() < 0.8
         ground = Ground.PROMISED if promises else Ground.DECLARED
         if self.chance.random() < 0.2 and self.drawn:
@@ -264,7 +270,7 @@ class Flow:
 
     def symbol(self, contract: int) -> str:
         class_no, hour = contract >> 24, contract & 0xFFFFFF
-        return format_symbol(CLASSES[class_no].class_id, hour)
+        return format_symbol(self.classes[class_no].class_id, hour)
 
     def levels(self) -> dict[str, tuple[dict[int, int], dict[int, int]]]:
         """Symbol → totals per price of bids and of asks, of every contract that is there."""

@@ -10,7 +10,7 @@ from schemas.events import Filled
 from schemas.units import parse_usd
 from services.market_data.hub import Hub
 from tests.market_data.client import Book, Client
-from tests.market_data.flow import CLASSES, Flow
+from tests.market_data.flow import Flow
 from tests.market_data.outlets import Pipe, op
 
 FEED_KEY = bytes(range(32))
@@ -56,7 +56,7 @@ class Watcher:
     def _follow_new_hours(self) -> None:
         wanted = [f"book:{symbol}" for symbol in self.flow.levels()]
         if self.flow.engine.classes:
-            for rules in CLASSES.values():
+            for rules in self.flow.classes.values():
                 wanted += [f"{kind}:{rules.class_id}" for kind in ("trades", "grid", "blocks")]
             wanted.append("corrections")
         new = [name for name in wanted if name not in self.session.channels]

@@ -18,6 +18,8 @@ from services.supply.sources import SourceSettings
 SETTLE_MS: Final = 200
 """A file is read when it has not been written to for so long."""
 FILES_MAX: Final = 500
+ENTRIES_MAX: Final = 5_000
+"""Of a folder, whatever they are: each is looked at."""
 TREE_FILE: Final = "vms.csv"
 """What a cloud's own folder holds in SkyPilot's tree: <cloud>/vms.csv."""
 
@@ -111,7 +113,9 @@ class FolderPlace:
     def _files(self) -> dict[str, Path]:
         """Name → file. Raises OSError."""
         found: dict[str, Path] = {}
-        for path in self._folder.iterdir():
+        for count, path in enumerate(self._folder.iterdir()):
+            if count >= ENTRIES_MAX:
+                raise OSError(f"more than {ENTRIES_MAX} entries in one folder")
             if path.name.startswith("."):
                 continue
             if path.suffix in self._suffixes and not path.is_dir():

@@ -100,7 +100,8 @@ def within(value: Decimal, column: str) -> Decimal:
     """A number that may be a price or a size. Raises ValueError."""
     if not value.is_finite() or not 0 <= value <= NUMBER_MAX:
         raise ValueError(f"{column} {str(value)[:40]!r} is out of range")
-    return value
+    # What is next to nothing is nothing: nobody divides by it.
+    return value if value >= _NOISE else Decimal(0)
 
 
 def price(value: Decimal | None) -> Decimal | None:

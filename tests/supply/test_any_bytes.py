@@ -25,7 +25,8 @@ GOOD_BYTES = {
     "vast": answer(MACHINE, MACHINE | {"id": 7}),
 }
 NASTY = st.sampled_from(
-    ["", "0", "-1", "NaN", "Infinity", "1e300", "1e-400", "4,29", "1_0", "٣", "\0", "\x1b[2J", "\u202e", "\ud800", '"', "'",
+    ["", "0", "-1", "NaN", "Infinity", "1e300", "1e-400", "1e-999999",
+      "4,29", "1_0", "٣", "\0", "\x1b[2J", "\u202e", "\ud800", '"', "'",
      "a" * 300,
      "{", "{'Gpus': {[]}}", "[" * 3_000, "\n", "\r", ",", "|", "9" * 5_000, "true", "null", "None", "H100", "8"]
 )  # fmt: skip
@@ -91,15 +92,20 @@ def test_a_row_of_gpuhunt_with_anything_in_its_fields(changes: list[tuple[str, s
     check(written(HUNT | dict(changes), HUNT), "gpuhunt")
 
 
+RAW = st.sampled_from(["1e-999999", "1e999999", "-0", "0.1" + "3" * 400, "9" * 400, "1e400", "-1e-400"]).map(
+    "@{}@".format
+)
+"""Numbers that JSON can hold and Python's writer does not write."""
 VALUES = (
-    st.none() | st.booleans() | st.integers() | st.floats() | NASTY | st.text(max_size=12) | st.just([]) | st.just({"a": [1]})
+    st.none() | st.booleans() | st.integers() | st.floats() | NASTY | st.text(max_size=12) | st.just([]) | st.just({"a": [1]}) | RAW
 )  # fmt: skip
 
 
 @settings(max_examples=300)
 @given(changes=st.dictionaries(st.sampled_from(sorted(MACHINE)), VALUES, min_size=1, max_size=3))
 def test_an_offer_of_vast_with_anything_in_its_fields(changes: dict[str, Any]) -> None:
-    check(json.dumps({"offers": [MACHINE | changes, MACHINE]}).encode(), "vast")
+    text = json.dumps({"offers": [MACHINE | changes, MACHINE]})
+    check(text.replace('"@', "").replace('@"', "").encode(), "vast")
 
 
 @settings(max_examples=100)

@@ -132,6 +132,9 @@ async def test_a_folder_that_cannot_be_read_tells_of_no_file(tmp_path: Path, mon
     write(tmp_path / "b.csv")
     with pytest.raises(Away, match="2 catalogues in one folder, allowed are 1"):
         await folder_place(tmp_path).look(NOW_MS)
+    monkeypatch.setattr(files, "ENTRIES_MAX", 1)
+    with pytest.raises(Away, match="more than 1 entries"):
+        await folder_place(tmp_path).look(NOW_MS)
 
 
 def test_what_an_operating_system_says_can_be_shown() -> None:

@@ -131,6 +131,8 @@ def test_a_verified_data_centre_machine_meets_a_data_centre_class() -> None:
         ({"id": None}, "broken_row"),
         ({"verified": False}, "broken_row"),
         ({"hosting_type": 1}, "broken_row"),
+        ({"cpu_cores": "1e-999999"}, "RTX4090.24.EU.COMM 400000"),
+        ({"dph_total": "1e-999999", "min_bid": None}, "no_price"),
     ],
     ids=str,
 )

@@ -105,7 +105,7 @@ class MarketData:
 
     async def catch_up(self) -> None:
         """Raises Halt."""
-        self._status.set(role="recovering", seq=0)
+        self._status.set(role="recovering")
         for shard, reader in enumerate(self._events):
             end = await reader.begin()
             while reader.next_offset < end:
@@ -115,6 +115,7 @@ class MarketData:
             await self._read_offers()
         self.ready = True
         self._status.set(role="open")
+        self._tell(self._clock.now_ms())
 
     # --- Step 2 ------------------------------------------------------------------------------------------------
 
@@ -176,13 +177,15 @@ class MarketData:
         """For ever."""
         while True:
             await self._clock.sleep_ms(HEARTBEAT_MS)
-            hub, now_ms = self.hub, self._clock.now_ms()
-            hub.tick(now_ms)
-            seqs = {f"seq_{market.shard}": market.seq for market in hub.markets}
-            behind = max(now_ms - read_ms for read_ms in self.read_ms)
-            self._status.set(
-                readers=len(hub.sessions), channels=len(hub.public.channels.warm), read_ago_ms=behind, **seqs
-            )
+            now_ms = self._clock.now_ms()
+            self.hub.tick(now_ms)
+            self._tell(now_ms)
+
+    def _tell(self, now_ms: Millis) -> None:
+        hub = self.hub
+        seqs = {f"seq_{market.shard}": market.seq for market in hub.markets}
+        behind = max(now_ms - read_ms for read_ms in self.read_ms)
+        self._status.set(readers=len(hub.sessions), channels=len(hub.public.channels.warm), read_ago_ms=behind, **seqs)
 
     # --- Step 4 ------------------------------------------------------------------------------------------------
 

@@ -20,7 +20,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from schemas.commands import Command
-from schemas.events import Event, Filled, TitleEnded
+from schemas.events import CashCorrected, Event, Filled, TitleEnded
 from schemas.ids import FRAME_COMMANDS_MAX
 
 FRAME_FORMAT: Final = 1
@@ -213,6 +213,8 @@ def accounts_of(events: Iterable[Event]) -> list[int]:
             accounts[event.buyer] = accounts[event.seller] = None
         elif type(event) is TitleEnded:
             accounts[event.obligor] = accounts[event.holder] = None
+        elif type(event) is CashCorrected:
+            accounts[event.payer] = accounts[event.payee] = None
         else:
             account = getattr(event, "account", 0)
             if account > 0:  # an account that a rejected body invented may be any number

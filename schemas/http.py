@@ -18,6 +18,10 @@ LIFE_S_MAX = 100 * 366 * 86_400
 """Of a key that expires."""
 
 AccountRole = Literal["member", "provider", "market_maker"]
+SideName = Literal["buy", "sell"]
+TifName = Literal["gtc", "gtd", "ioc", "fok"]
+SelfTrade = Literal["cancel_newest", "cancel_oldest"]
+OrderState = Literal["open", "filled", "cancelled"]
 MarketState = Literal["open", "post_only", "cancel_only", "halted"]
 PayoutReport = Literal["sent", "paid", "returned"]
 
@@ -51,52 +55,62 @@ class Problem(_Answer, frozen=True):
 
 
 class OrderRequest(_Request, frozen=True):
-    """POST /v1/orders."""
+    """POST /v1/orders, and /v1/orders/preview."""
 
     contract: str
-    side: Literal["buy", "sell"]
+    side: SideName
     qty: Whole
     price: str
     """USD per GPU-hour."""
-    tif: Literal["gtc", "gtd", "ioc", "fok"] = "gtc"
+    tif: TifName = "gtc"
+    expires: str = ""
+    """With `gtd`: when what is left is cancelled, market time."""
     post_only: bool = False
-    self_trade: Literal["cancel_newest", "cancel_oldest"] = "cancel_newest"
+    running: bool = False
+    """An ask that stays in the book through gate closure, as far as it is backed as `ready` then."""
+    self_trade: SelfTrade = "cancel_newest"
     client_order_id: str = ""
     """The account's own, 1-36 printable ASCII. Repeating a request with it is harmless."""
     valid_for_ms: Whole = 30_000
     """How long the order may be on its way before it is refused; at most 600000."""
 
 
-class FillAnswer(_Answer, frozen=True):
+class FillAnswer(_Answer, frozen=True, kw_only=True):
     """One trade, from the account's side."""
 
     trade: str
     """`shard-number`."""
     contract: str
     order_id: str
-    side: Literal["buy", "sell"]
+    """Empty: the exchange bought in what the account had promised and not covered."""
+    block_id: str = ""
+    """Of a block's trade: the block. It has one fill or more in each hour."""
+    side: SideName
     role: Literal["maker", "taker"]
     qty: int
     price: str
     minutes: int
+    """60, or what was left of a running hour."""
     notional: str
     fee: str
     counterparty: Literal["desk", "member"]
     at: str
 
 
-class OrderAnswer(_Answer, frozen=True):
+class OrderAnswer(_Answer, frozen=True, kw_only=True):
     """An order as it stands."""
 
     order_id: str
     client_order_id: str
     contract: str
-    side: Literal["buy", "sell"]
+    side: SideName
     qty: int
     price: str
-    tif: Literal["gtc", "gtd", "ioc", "fok"]
+    tif: TifName
+    expires: str = ""
     post_only: bool
-    state: Literal["open", "filled", "cancelled"]
+    running: bool = False
+    state: OrderState
     reason: str
     """Why it was cancelled: `asked`, `ioc`, `gate_closed`, ...; empty otherwise."""
     leaves: int
@@ -110,12 +124,222 @@ class OrderAnswer(_Answer, frozen=True):
 
 
 class CancelAnswer(_Answer, frozen=True):
-    """DELETE /v1/orders/..."""
+    """DELETE /v1/orders/... and /v1/blocks/..."""
 
     order_id: str
     contract: str
+    """Of a block or a range: its first hour."""
     cancelled: int
     """GPUs that were still open."""
+    orders: int = 1
+    """Of a range: how many of its hours were still open."""
+
+
+class AmendRequest(_Request, frozen=True):
+    """PATCH /v1/orders/...: the open quantity and the price that the order is to have."""
+
+    qty: Whole
+    """Open quantity from here on, whatever was filled before."""
+    price: str
+    valid_for_ms: Whole = 30_000
+
+
+class AmendAnswer(_Answer, frozen=True):
+    """The order as amended. Less at the same price keeps its place in the queue; otherwise it may have traded at once."""
+
+    order_id: str
+    qty: int
+    price: str
+    kept_place: bool
+    state: OrderState
+    leaves: int
+    fills: tuple[FillAnswer, ...] = ()
+
+
+class MassCancelAnswer(_Answer, frozen=True):
+    """DELETE /v1/orders."""
+
+    cancelled: int
+    """Orders and blocks."""
+
+
+class CancelAllAfterRequest(_Request, frozen=True):
+    """PUT /v1/cancel-all-after: a dead man's switch. 0: off; else 1 to 86400."""
+
+    after_seconds: Whole
+
+
+class CancelAllAfterAnswer(_Answer, frozen=True):
+    """Everything of the account is cancelled then, unless it is renewed before. Empty: never."""
+
+    at: str
+    """Market time, of the shard that comes first."""
+
+
+class RefusalAnswer(_Answer, frozen=True):
+    """Why a part of something was refused, as a problem says it."""
+
+    code: str
+    title: str
+    detail: str
+    retryable: bool = False
+    need: str | int | None = None
+    have: str | int | None = None
+
+
+class RangeRequest(_Request, frozen=True, kw_only=True):
+    """POST /v1/ranges, and /v1/ranges/preview: the same order in many hours, each judged by itself."""
+
+    class_id: str = msgspec.field(name="class")
+    hours: tuple[str, ...] = ()
+    """Rising, 1 to 1024. Or `from` and `count`."""
+    from_hour: str = msgspec.field(name="from", default="")
+    count: Whole = 0
+    side: SideName
+    qty: Whole
+    """In each hour."""
+    price: str
+    tif: TifName = "gtc"
+    expires: str = ""
+    post_only: bool = False
+    running: bool = False
+    self_trade: SelfTrade = "cancel_newest"
+    client_order_id: str = ""
+    """Of the range; its orders are known by it."""
+    valid_for_ms: Whole = 30_000
+
+
+class LegAnswer(_Answer, frozen=True):
+    """One hour of a range: an order, or why there is none. Neither: it was refused when the range was first sent."""
+
+    contract: str
+    order: OrderAnswer | None = None
+    refusal: RefusalAnswer | None = None
+
+
+class RangeAnswer(_Answer, frozen=True, kw_only=True):
+    """One outcome per hour."""
+
+    client_order_id: str
+    class_id: str = msgspec.field(name="class")
+    repeated: bool = False
+    legs: tuple[LegAnswer, ...]
+
+
+class BlockRequest(_Request, frozen=True, kw_only=True):
+    """POST /v1/blocks, and /v1/blocks/preview: contiguous hours, one limit on the average price, all hours or none."""
+
+    class_id: str = msgspec.field(name="class")
+    from_hour: str = msgspec.field(name="from")
+    hours: Whole
+    """1 to 168."""
+    side: SideName
+    qty: Whole
+    """In each hour."""
+    min_qty: Whole = 0
+    """The least that it may trade at once; 0: all of it."""
+    price: str
+    """Limit on the average over the hours, USD per GPU-hour."""
+    tif: TifName = "gtc"
+    expires: str = ""
+    client_order_id: str = ""
+    valid_for_ms: Whole = 30_000
+
+
+class BlockHour(_Answer, frozen=True):
+    """What a block has traded in one of its hours."""
+
+    contract: str
+    qty: int
+    average: str
+    notional: str
+    fee: str
+
+
+class BlockAnswer(_Answer, frozen=True, kw_only=True):
+    """A block as it stands."""
+
+    block_id: str
+    client_order_id: str
+    class_id: str = msgspec.field(name="class")
+    from_hour: str = msgspec.field(name="from")
+    hours: int
+    side: SideName
+    qty: int
+    min_qty: int
+    price: str
+    tif: TifName
+    expires: str
+    state: OrderState
+    reason: str
+    leaves: int
+    filled: int
+    """In each hour."""
+    cancelled: int
+    accepted_at: str
+    repeated: bool = False
+    average: str = ""
+    """What it has paid or got per GPU-hour so far, rounded to a µUSD; empty: nothing has traded."""
+    by_hour: tuple[BlockHour, ...] = ()
+    """GET /v1/blocks/{id} only."""
+    handovers: int | None = None
+    """GET /v1/blocks/{id} only, of what was bought and is still held: how many times, from one of its hours to the next, at
+    least one machine must be handed over, as whoever owes it changes."""
+    fills: tuple[FillAnswer, ...] = ()
+    """Of this answer's own moment."""
+
+
+class QuoteRequest(_Request, frozen=True):
+    """One hour of a quote. Sizes are open quantity; 0 takes the side away."""
+
+    hour: str
+    bid: str = ""
+    bid_qty: Whole = 0
+    ask: str = ""
+    ask_qty: Whole = 0
+
+
+class QuotesRequest(_Request, frozen=True):
+    """PUT /v1/quotes/{class}: hours rising, 1 to 512; hours that are not named stay as they are."""
+
+    quotes: tuple[QuoteRequest, ...]
+    number: Whole | None = None
+    """Higher than the last of the account and class: a stale command changes nothing. Left out: the door takes the time."""
+    valid_for_ms: Whole = 30_000
+
+
+class QuoteOutcomeAnswer(_Answer, frozen=True):
+    """What is open in one hour now, or why there is no quote in it any more. Empty and 0: nothing on that side."""
+
+    contract: str
+    hour: str
+    bid_order: str = ""
+    bid: str = ""
+    bid_qty: int = 0
+    ask_order: str = ""
+    ask: str = ""
+    ask_qty: int = 0
+    refusal: RefusalAnswer | None = None
+
+
+class QuotesAnswer(_Answer, frozen=True):
+    """One outcome per hour."""
+
+    class_id: str = msgspec.field(name="class")
+    number: int
+    """The last that is used up: go on above it."""
+    outcomes: tuple[QuoteOutcomeAnswer, ...]
+
+
+class QuotedAnswer(_Answer, frozen=True):
+    """GET /v1/quotes: the last command of the account in a class. What of it is open, the private feed says."""
+
+    class_id: str = msgspec.field(name="class")
+    number: int
+    hours: int
+    """That had a quote after it."""
+    refused: int
+    updated_at: str
 
 
 # --- Market -----------------------------------------------------------------------------------------------
@@ -157,6 +381,8 @@ class ClassAnswer(_Answer, frozen=True):
     lot: int
     tick: str
     list_price: str
+    reference: str
+    """What the collar is made of; an hour may have one of its own."""
     collar_low: str
     collar_high: str
     buyer_maker_bp: int
@@ -165,6 +391,8 @@ class ClassAnswer(_Answer, frozen=True):
     seller_taker_bp: int
     horizon_hours: int
     gate_minutes: int
+    cover_minutes: int
+    """Before the hour, as the gate: promises not covered are bought in then."""
     state: MarketState
     specification: str = ""
 
@@ -182,6 +410,8 @@ class ContractAnswer(_Answer, frozen=True):
     bid_qty: int
     ask: str
     ask_qty: int
+    collar_low: str = ""
+    collar_high: str = ""
 
 
 class LevelAnswer(_Answer, frozen=True):
@@ -276,10 +506,12 @@ class TradingAnswer(_Answer, frozen=True):
     shard: int
     balance: str
     holds: str
-    """For open bids."""
+    """For open bids and buy blocks. Quotes are not settled one by one: what their bids hold, the private feed says."""
     collateral: str
-    """For promises."""
+    """For promises and machines promised as ready."""
     available: str
+    quoted: bool = False
+    """The account has quotes here, so `holds` may be more and `available` less."""
 
 
 class BalanceAnswer(_Answer, frozen=True):
@@ -308,6 +540,8 @@ class PositionAnswer(_Answer, frozen=True):
     """Of what is held; comes back if it is not delivered."""
     proceeds: str
     """Of what is owed; comes when it is delivered."""
+    running: int = 0
+    """Of `held`: bought in the running hour, for the rest of it; it is not resold."""
 
 
 class LineAnswer(_Answer, frozen=True):
@@ -357,11 +591,11 @@ class CapacityRequest(_Request, frozen=True):
     class_id: str = msgspec.field(name="class")
     from_hour: str = msgspec.field(name="from")
     hours: Whole
-    ground: Literal["declared", "promised"]
+    ground: Literal["declared", "promised", "ready"]
     qty: Whole
     version: Whole
     collateral_price: str = "0"
-    """`promised`: at least the collar's upper bound."""
+    """`promised`, and a market maker's `ready`: at least the collar's upper bound."""
 
 
 class CapacityAnswer(_Answer, frozen=True):
@@ -492,6 +726,55 @@ class DeliveryAnswer(_Answer, frozen=True):
     contract: str
     record_id: str
     simulated: bool
+
+
+class ProcureRequest(_Request, frozen=True):
+    """POST /v1/admin/procure: machines bought for an account, whose wallet pays. Simulated: no cloud is asked."""
+
+    account: Whole
+    class_id: str = msgspec.field(name="class")
+    from_hour: str = msgspec.field(name="from")
+    hours: Whole
+    qty: Whole
+    """In each hour, on top of what is declared there."""
+    cost: str
+    """For all of it, USD."""
+    provider: str = "simulated-cloud"
+
+
+class CorrectionRequest(_Request, frozen=True):
+    """POST /v1/admin/corrections/approval: a clear error put right in cash, as the first of two operators wants it."""
+
+    trade: str
+    """`shard-number`, as fills and trades have it."""
+    payer: Whole
+    payee: Whole
+    amount: str
+    reason: Annotated[str, Meta(min_length=1, max_length=200)]
+    """Public."""
+
+
+class ApprovalAnswer(_Answer, frozen=True):
+    """To be handed to the second operator, who sends it with the very same correction."""
+
+    approval: str
+    operator: int
+    expires_at: str
+
+
+class ApprovedCorrectionRequest(CorrectionRequest, frozen=True, kw_only=True):
+    """POST /v1/admin/corrections, by the second operator."""
+
+    approval: Annotated[str, Meta(max_length=1_000)]
+
+
+class CorrectionAnswer(_Answer, frozen=True):
+    """A correction in cash. Trades themselves are final."""
+
+    trade: str
+    amount: str
+    reason: str
+    at: str
 
 
 class PayoutRequest(_Request, frozen=True):

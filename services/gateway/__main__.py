@@ -21,11 +21,14 @@ from granian.log import LogLevels
 from granian.server.embed import Server
 
 from schemas.codec import WRITER_GATEWAY_MIN
-from services.gateway.app import Gateway, build
+from services.gateway.app import build
 from services.gateway.asks import Asks
+from services.gateway.blocks import Blocks
+from services.gateway.corrections import Corrections
 from services.gateway.database import Database
 from services.gateway.door import Door
 from services.gateway.errors import ApiError
+from services.gateway.funding import Funding
 from services.gateway.idle import Idle
 from services.gateway.keyring import Keyring
 from services.gateway.limits import Limits
@@ -33,8 +36,13 @@ from services.gateway.market import MarketData
 from services.gateway.offers import Offers
 from services.gateway.orders import Orders
 from services.gateway.progress import Progress
+from services.gateway.quotes import Quotes
+from services.gateway.ranges import Ranges
 from services.gateway.reads import Classes, Reads
+from services.gateway.shards import Shards
+from services.gateway.telling import Telling
 from services.gateway.times import MarketClock
+from services.gateway.wiring import Gateway
 from services.runtime.errors import Halt
 from services.runtime.kafka import Cluster
 from services.runtime.postgres import open_pool
@@ -102,7 +110,8 @@ async def _wire(service: Service, cluster: Cluster) -> tuple[Gateway, list[Calla
     # Inside the cluster: no proxy of the environment's.
     client = httpx.AsyncClient(trust_env=False)
     market_data = MarketData(settings.market, settings.master_key, database, client)
-    orders = Orders(doors, classes, reads, progress, asks, service.clock, market)
+    shards, funding = Shards(doors, progress, service.clock, market), Funding(asks)
+    trade = (shards, classes, reads, progress, funding, Telling(classes, reads))
     for door in doors:
         await door.start()
     await keyring.load()
@@ -116,19 +125,23 @@ async def _wire(service: Service, cluster: Cluster) -> tuple[Gateway, list[Calla
         while True:
             await service.wait_for("postgres", progress.refresh, errors=(ApiError,))
             for door in doors:
-                tell = service.status.wait if orders.is_behind(door.shard) else service.status.go_on
+                tell = service.status.wait if shards.is_behind(door.shard) else service.status.go_on
                 tell(f"shard {door.shard}")
             lag_ms = max(progress.lag_ms(door.shard) for door in doors)
             service.status.set(settlement_lag_ms=lag_ms, keys=len(keyring.keys), seq=max(door.seq for door in doors))
             await asyncio.sleep(_REFRESH_S)
 
     gateway = Gateway(
-        doors=doors,
+        shards=shards,
         classes=classes,
         reads=reads,
         progress=progress,
         asks=asks,
-        orders=orders,
+        orders=Orders(*trade),
+        ranges=Ranges(*trade),
+        blocks=Blocks(*trade),
+        quotes=Quotes(shards, classes, funding),
+        corrections=Corrections(shards, reads, progress, service.clock, settings.master_key),
         keyring=keyring,
         limits=limits,
         offers=offers,

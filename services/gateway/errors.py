@@ -25,7 +25,7 @@ class Row(NamedTuple):
     advice: str
     numbers: str = ""
     """Sentence of the engine's or settlement's numbers, with {need} and {have}; which of them it names the answer has as well."""
-    unit: Literal["plain", "usd", "hour"] = "plain"
+    unit: Literal["plain", "usd", "hour", "time"] = "plain"
     retryable: bool = False
 
 
@@ -42,12 +42,29 @@ CODES: Final[dict[str, Row]] = {
         unit="hour",
     ),
     "wrong_phase": Row(
-        422, "The gate of this hour is closed", "choose a later hour", numbers="the hour from {need}", unit="hour"
+        422,
+        "This hour does not take it any more",
+        "choose a later hour: from gate closure on only what is ready in the running hour is sold",
+        numbers="the hour from {need}",
+        unit="hour",
     ),
     "halted": Row(422, "Trading is halted or cancel-only", "wait until it opens; cancels are accepted", retryable=True),
     "wrong_side": Row(422, "The side is not buy or sell", "say buy or sell"),
-    "wrong_tif": Row(422, "This time in force does not fit here", "use gtc, ioc or fok; only gtc while post-only"),
-    "wrong_flags": Row(422, "These options do not fit together", "post_only goes with gtc only"),
+    "wrong_tif": Row(
+        422,
+        "This time in force does not fit here",
+        "use gtc or gtd while post-only, ioc or fok for a bid in the running hour, and expires with gtd only",
+    ),
+    "wrong_flags": Row(
+        422, "These options do not fit together", "post_only goes with gtc and gtd, running with an ask of these two"
+    ),
+    "wrong_expiry": Row(
+        422,
+        "It would end before it begins",
+        "name a moment that is still to come",
+        numbers="the market's time is {need}",
+        unit="time",
+    ),
     "wrong_qty": Row(
         422,
         "The quantity is not tradable",
@@ -103,7 +120,7 @@ CODES: Final[dict[str, Row]] = {
         numbers="version {have} is in force",
     ),
     "wrong_role": Row(403, "The account's role does not permit this", "ask an operator for the role"),
-    "wrong_ground": Row(422, "There is no such ground", "use declared or promised"),
+    "wrong_ground": Row(422, "There is no such ground", "use declared, promised or ready"),
     "wrong_collateral": Row(
         422,
         "The collateral price does not fit",
@@ -113,12 +130,42 @@ CODES: Final[dict[str, Row]] = {
     ),
     "wrong_class": Row(422, "The class contradicts itself or the one listed", "list a new version as a new class"),
     "wrong_amount": Row(422, "The amount is not usable", "use a positive amount"),
-    "wrong_owner": Row(422, "An account's owner never changes", "open another account"),
+    "wrong_owner": Row(
+        422,
+        "The owners do not fit",
+        "an account's owner never changes; a correction needs operators of two owners, and two accounts",
+    ),
     "wrong_state": Row(422, "It cannot go to this state", "look at the state it has"),
     "wrong_version": Row(
         422, "This engine version is not possible", "use a version that the build knows, never a lower one"
     ),
-    "wrong_hours": Row(422, "The hours do not fit", "use 1 to 1024 rising hours"),
+    "wrong_hours": Row(
+        422,
+        "The hours do not fit",
+        "use rising hours: a range and backing 1 to 1024, a block 1 to 168, quotes 1 to 512",
+    ),
+    "wrong_reference": Row(
+        422,
+        "The reference moves too far",
+        "stay within half and double of the one in force, and a tenth and ten times of the list price",
+        numbers="its bound is {need}",
+        unit="usd",
+    ),
+    "too_soon": Row(
+        422,
+        "The reference has just moved",
+        "wait a minute between two moves",
+        numbers="it may move again at {need}",
+        unit="time",
+        retryable=True,
+    ),
+    "stale_number": Row(
+        409,
+        "Quotes of this number or a later one are in force",
+        "use a higher number, or leave it out",
+        numbers="the last number was {have}",
+    ),
+    "unknown_trade": Row(404, "There is no such trade", "GET /v1/trades?contract=... lists trades"),
     "malformed": Row(400, "The request does not decode", "docs/api.md shows the bodies"),
     # Settlement.
     "request_reused": Row(409, "This Idempotency-Key stands for another request", "use a new key"),
@@ -131,6 +178,11 @@ CODES: Final[dict[str, Row]] = {
     "wrong_name": Row(422, "The name is not usable", "use 1 to 100 characters"),
     "wrong_provider": Row(422, "The provider or its reference is not usable", "use 1 to 100 characters"),
     # The door itself.
+    "wrong_approval": Row(
+        422,
+        "The approval is not one of this correction",
+        "approve it again: an approval is for one correction, word for word, and good for ten minutes",
+    ),
     "wrong_contract": Row(400, "This is not a contract", "they look like H100.SXM.80.US.20261122T14-USD"),
     "wrong_order_id": Row(400, "This is not an order id", "they look like 0-1842-3-0"),
     "wrong_decimal": Row(400, "This is not a decimal amount", "write it like 2.49"),
@@ -193,6 +245,8 @@ class ApiError(Exception):
                 return format_usd(number)
             case "hour":
                 return f"{datetime.fromtimestamp(number * 3600, UTC):%Y-%m-%dT%H:%MZ}"
+            case "time":
+                return f"{datetime.fromtimestamp(number / 1000, UTC):%Y-%m-%dT%H:%M:%SZ}"
             case "plain":
                 return number
 

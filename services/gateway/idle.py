@@ -1,8 +1,8 @@
 """Trading balance that nothing needs goes back to the wallet, where it can be withdrawn or used in another shard.
 
-Idle: no open order of the account in the shard, nothing promised there, and no movement of the balance for 15 minutes of
-market time. The engine judges what is really free (`Sweep`), so a bid that comes at the same moment loses nothing but time: it
-fetches its money again (docs/decisions/004-try-first.md).
+Idle: no open order, block or quote of the account in the shard, nothing promised there, and no movement of the balance for 15
+minutes of market time. The engine judges what is really free (`Sweep`), so a bid that comes at the same moment loses nothing but
+time: it fetches its money again (docs/decisions/004-try-first.md).
 
 Every gateway looks; the request's id is made of the balance's last movement, so that all of them ask once.
 """
@@ -35,9 +35,12 @@ _SQL: Final = f"""
     ) last
     WHERE b.kind = 5 AND b.asset = 0 AND b.amount > 0 AND last.time_ms <= $1
     AND NOT EXISTS (SELECT FROM settlement.orders o WHERE o.account = b.ref AND o.shard = b.shard AND o.state = 'open')
+    AND NOT EXISTS (SELECT FROM settlement.blocks o WHERE o.account = b.ref AND o.shard = b.shard AND o.state = 'open')
+    AND NOT EXISTS (SELECT FROM settlement.quotes q WHERE q.account = b.ref AND q.shard = b.shard AND q.hours > 0)
     AND NOT EXISTS (
         SELECT FROM settlement.backing k JOIN settlement.contracts c USING (contract)
-        WHERE k.account = b.ref AND c.shard = b.shard AND k.ground = {int(Ground.PROMISED)} AND (k.qty > 0 OR k.owed > 0)
+        WHERE k.account = b.ref AND c.shard = b.shard AND k.ground IN ({int(Ground.PROMISED)}, {int(Ground.READY)})
+        AND (k.qty > 0 OR k.owed > 0)
     )
     LIMIT {_ROWS_MAX}
 """  # noqa: S608 # numbers of ours

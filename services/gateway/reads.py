@@ -5,22 +5,24 @@ Read-only. A caller's reads wait until settlement has passed what concerns him (
 
 from __future__ import annotations
 
+import itertools
 import tomllib
 from collections import defaultdict
-from typing import Any, Final, Literal
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, Literal, NamedTuple
 
 from schemas import http
 from schemas.commands import Flag, Ground, Side
 from schemas.events import Reason
 from schemas.ids import class_no_of, contract_of, format_order, format_symbol, hour_of, parse_symbol
-from schemas.units import BP, MS_PER_MINUTE, bid_hold, format_usd, promise_collateral
+from schemas.units import MS_PER_MINUTE, Gpus, Hour, Micros, bid_hold, format_usd, promise_collateral
 from services.gateway.database import Database, Row
 from services.gateway.errors import ApiError
-from services.gateway.times import iso, iso_hour
+from services.gateway.times import iso, iso_hour, iso_or_none
 
 ROWS_MAX: Final = 500
 _KINDS: Final = {2: "wallet", 3: "payout", 4: "transit", 5: "trading", 8: "collateral"}
-_SIDES: Final[dict[int, Literal["buy", "sell"]]] = {int(Side.BUY): "buy", int(Side.SELL): "sell"}
+SIDES: Final[dict[int, Literal["buy", "sell"]]] = {int(Side.BUY): "buy", int(Side.SELL): "sell"}
 TIFS: Final[dict[int, Literal["gtc", "gtd", "ioc", "fok"]]] = {1: "gtc", 2: "gtd", 3: "ioc", 4: "fok"}
 STATES: Final[dict[int, Literal["open", "post_only", "cancel_only", "halted"]]] = {
     1: "open",
@@ -31,6 +33,29 @@ STATES: Final[dict[int, Literal["open", "post_only", "cancel_only", "halted"]]] 
 ROLES: Final[dict[int, Literal["member", "provider", "market_maker"]]] = {0: "member", 1: "provider", 2: "market_maker"}
 GROUNDS: Final[dict[int, Literal["declared", "promised", "ready"]]] = {1: "declared", 2: "promised", 3: "ready"}
 """Names at the edge; a test holds them against the enums."""
+
+_KNOWN_SQL: Final = (
+    "SELECT order_id, is_block FROM ("
+    "SELECT order_id, accepted_ms, false AS is_block FROM settlement.orders WHERE account = $1 AND client_id = $2"
+    " UNION ALL SELECT order_id, accepted_ms, true FROM settlement.blocks WHERE account = $1 AND client_id = $2"
+    ") known ORDER BY accepted_ms DESC, order_id LIMIT 1"
+)
+_FILLS_SQL: Final = (
+    "SELECT f.*, b.desk AS buyer_desk, s.desk AS seller_desk, t.order_id AS taker_block, m.order_id AS maker_block"
+    " FROM settlement.fills f"
+    " JOIN settlement.accounts b ON b.account = f.buyer JOIN settlement.accounts s ON s.account = f.seller"
+    " LEFT JOIN settlement.blocks t ON t.order_id = f.taker_order"
+    " LEFT JOIN settlement.blocks m ON m.order_id = f.maker_order"
+)
+_MONEY_SQL: Final = (
+    "SELECT kind, shard, amount FROM settlement.balances WHERE ref = $1 AND asset = 0 AND kind IN (2, 3, 4, 5, 8)"
+)
+_BIDS_SQL: Final = (
+    "SELECT shard, (contract >> 24)::int AS class_no, 1 AS hours, price, leaves, maker_bp, taker_bp FROM settlement.orders"
+    " WHERE account = $1 AND state = 'open' AND side = $2"
+    " UNION ALL SELECT shard, class_no, hours, price, leaves, maker_bp, taker_bp FROM settlement.blocks"
+    " WHERE account = $1 AND state = 'open' AND side = $2"
+)
 
 
 class Classes:
@@ -85,17 +110,39 @@ def class_answer(row: Row, *, specification: bool = False) -> http.ClassAnswer:
         lot=row["lot"],
         tick=format_usd(row["tick"]),
         list_price=format_usd(row["list_price"]),
-        collar_low=format_usd(-(-row["list_price"] * row["collar_low_bp"] // BP)),
-        collar_high=format_usd(row["list_price"] * row["collar_high_bp"] // BP),
+        reference=format_usd(row["reference"]),
+        collar_low=format_usd(row["collar_low"]),
+        collar_high=format_usd(row["collar_high"]),
         buyer_maker_bp=row["buyer_maker"],
         buyer_taker_bp=row["buyer_taker"],
         seller_maker_bp=row["seller_maker"],
         seller_taker_bp=row["seller_taker"],
         horizon_hours=row["horizon_hours"],
         gate_minutes=row["gate_ms"] // MS_PER_MINUTE,
+        cover_minutes=row["cover_ms"] // MS_PER_MINUTE,
         state=STATES[row["state"]],
         specification=row["specification"] if specification else "",
     )
+
+
+class Known(NamedTuple):
+    """What a client order id stands for: a row of `orders`, of a range its first, or one of `blocks`."""
+
+    row: Row
+    is_block: bool
+
+
+class Trading(NamedTuple):
+    """A trading balance, µUSD. Holds of quotes are not in it."""
+
+    balance: Micros = 0
+    holds: Micros = 0
+    collateral: Micros = 0
+
+    @property
+    def available(self) -> Micros:
+        """What new bids may use."""
+        return self.balance - self.holds - self.collateral
 
 
 class Reads:
@@ -112,9 +159,10 @@ class Reads:
     async def contracts(self, row: Row) -> list[http.ContractAnswer]:
         """Hours of a class that have not ended, with the best of each book."""
         rows = await self._database.fetch(
-            "SELECT c.contract, c.phase, c.state, o.side, o.price, sum(o.leaves) AS qty FROM settlement.contracts c"
+            "SELECT c.contract, c.phase, c.state, c.reference, c.collar_low, c.collar_high, o.side, o.price,"
+            " sum(o.leaves) AS qty FROM settlement.contracts c"
             " LEFT JOIN settlement.orders o ON o.contract = c.contract AND o.state = 'open'"
-            " WHERE c.class_no = $1 AND c.phase <> 'ended' GROUP BY c.contract, c.phase, c.state, o.side, o.price"
+            " WHERE c.class_no = $1 AND c.phase <> 'ended' GROUP BY c.contract, o.side, o.price"
             " ORDER BY c.contract",
             row["class_no"],
         )
@@ -126,10 +174,12 @@ class Reads:
             side, sign = ("bid", 1) if line["side"] == Side.BUY else ("ask", -1)
             if best[side] is None or line["price"] * sign > best[side]["price"] * sign:
                 best[side] = line
-        return [self._contract(row["class_id"], row["state"], contract, best) for contract, best in books.items()]
+        return [self._contract(row, contract, best) for contract, best in books.items()]
 
-    def _contract(self, class_id: str, class_state: int, contract: int, best: dict[str, Any]) -> http.ContractAnswer:
+    def _contract(self, of_class: Row, contract: int, best: dict[str, Any]) -> http.ContractAnswer:
         line, bid, ask = best["row"], best["bid"], best["ask"]
+        class_id, class_state = of_class["class_id"], of_class["state"]
+        collar = line if line["reference"] else of_class
         return http.ContractAnswer(
             contract=format_symbol(class_id, hour_of(contract)),
             class_id=class_id,
@@ -140,6 +190,8 @@ class Reads:
             bid_qty=int(bid["qty"]) if bid else 0,
             ask=format_usd(ask["price"]) if ask else "",
             ask_qty=int(ask["qty"]) if ask else 0,
+            collar_low=format_usd(collar["collar_low"]),
+            collar_high=format_usd(collar["collar_high"]),
         )
 
     async def book(self, symbol: str, contract: int, shard: int, depth: int) -> http.BookAnswer:
@@ -176,7 +228,7 @@ class Reads:
                 contract=symbol,
                 price=format_usd(r["price"]),
                 qty=r["qty"],
-                maker_side=_SIDES[3 - r["taker_side"]],
+                maker_side=SIDES[3 - r["taker_side"]],
                 at=iso(r["time_ms"]),
             )
             for r in rows
@@ -202,14 +254,35 @@ class Reads:
             "SELECT * FROM settlement.orders WHERE order_id = $1 AND account = $2", order, account
         )
 
-    async def order_by_client_id(self, account: int, client_id: str) -> Row | None:
-        """The newest with this client id."""
-        return await self._database.fetchrow(
-            "SELECT * FROM settlement.orders WHERE account = $1 AND client_id = $2 ORDER BY accepted_ms DESC, order_id DESC"
-            " LIMIT 1",
+    async def known(self, account: int, client_id: str) -> Known | None:
+        """The newest of the account's with this client id. One query for the many that are new."""
+        if not client_id:
+            return None
+        found = await self._database.fetchrow(_KNOWN_SQL, account, client_id)
+        if found is None:
+            return None
+        is_block = found["is_block"]
+        row = await (self.block if is_block else self.order)(account, found["order_id"])
+        assert row is not None, f"{found['order_id']} is there and cannot be read"
+        return Known(row, is_block)
+
+    async def legs(self, account: int, client_id: str) -> list[Row]:
+        """All orders of one client id: of a range one per accepted hour."""
+        return await self._database.fetch(
+            "SELECT * FROM settlement.orders WHERE account = $1 AND client_id = $2 ORDER BY order_id",
             account,
             client_id,
         )
+
+    async def open_hours(self, class_no: int, hours: Iterable[Hour]) -> dict[str, int]:
+        """How many of the hours are in which phase."""
+        rows = await self._database.fetch(
+            "SELECT phase, count(*) AS hours FROM settlement.contracts WHERE class_no = $1 AND hour = ANY($2::int[])"
+            " GROUP BY phase",
+            class_no,
+            list(hours),
+        )
+        return {row["phase"]: row["hours"] for row in rows}
 
     async def order_answer(self, row: Row, *, repeated: bool = False) -> http.OrderAnswer:
         """A row of `orders`."""
@@ -217,11 +290,13 @@ class Reads:
             order_id=format_order(row["order_id"]),
             client_order_id=row["client_id"],
             contract=await self._classes.symbol(row["contract"]),
-            side=_SIDES[row["side"]],
+            side=SIDES[row["side"]],
             qty=row["qty"],
             price=format_usd(row["price"]),
             tif=TIFS[row["tif"]],
+            expires=iso_or_none(row["expires_ms"]),
             post_only=bool(row["flags"] & Flag.POST_ONLY),
+            running=bool(row["flags"] & Flag.RUNNING),
             state=row["state"],
             reason=reason_name(row["reason"]),
             leaves=row["leaves"],
@@ -234,9 +309,7 @@ class Reads:
     async def fills(self, account: int, limit: int) -> list[http.FillAnswer]:
         """The account's, newest first."""
         rows = await self._database.fetch(
-            "SELECT f.*, b.desk AS buyer_desk, s.desk AS seller_desk FROM settlement.fills f"
-            " JOIN settlement.accounts b ON b.account = f.buyer JOIN settlement.accounts s ON s.account = f.seller"
-            " WHERE f.buyer = $1 OR f.seller = $1 ORDER BY f.time_ms DESC, f.trade DESC LIMIT $2",
+            f"{_FILLS_SQL} WHERE f.buyer = $1 OR f.seller = $1 ORDER BY f.time_ms DESC, f.trade DESC LIMIT $2",
             account,
             min(limit, ROWS_MAX),
         )
@@ -245,10 +318,13 @@ class Reads:
     async def _fill(self, account: int, row: Row) -> http.FillAnswer:
         buying = row["buyer"] == account
         taking = (row["taker_side"] == Side.BUY) == buying
+        order = row["taker_order"] if taking else row["maker_order"]
+        block = row["taker_block" if taking else "maker_block"] is not None
         return http.FillAnswer(
             trade=f"{row['shard']}-{row['trade']}",
             contract=await self._classes.symbol(row["contract"]),
-            order_id=format_order(row["taker_order"] if taking else row["maker_order"]),
+            order_id=format_order(order) if order else "",
+            block_id=format_order(order) if block else "",
             side="buy" if buying else "sell",
             role="taker" if taking else "maker",
             qty=row["qty"],
@@ -259,6 +335,110 @@ class Reads:
             counterparty="desk" if row["seller_desk" if buying else "buyer_desk"] else "member",
             at=iso(row["time_ms"]),
         )
+
+    # --- Blocks, quotes, corrections -------------------------------------------------------------------
+
+    async def blocks(self, account: int, state: str, limit: int) -> list[http.BlockAnswer]:
+        """The account's, newest first. `state` empty: all."""
+        rows = await self._database.fetch(
+            "SELECT * FROM settlement.blocks WHERE account = $1 AND ($2 = '' OR state = $2)"
+            " ORDER BY accepted_ms DESC, order_id DESC LIMIT $3",
+            account,
+            state,
+            min(limit, ROWS_MAX),
+        )
+        return [await self.block_answer(row) for row in rows]
+
+    async def block(self, account: int, order: int) -> Row | None:
+        """One of the account's, by id."""
+        return await self._database.fetchrow(
+            "SELECT * FROM settlement.blocks WHERE order_id = $1 AND account = $2", order, account
+        )
+
+    async def block_answer(self, row: Row, *, repeated: bool = False, whole: bool = False) -> http.BlockAnswer:
+        """A row of `blocks`. `whole`: with what it has traded by hour, and what that means for machines."""
+        of_class = await self._classes.number(row["class_no"])
+        contracts = [contract_of(row["class_no"], row["first_hour"] + hour) for hour in range(row["hours"])]
+        fills = await self._block_fills(row, contracts) if row["filled"] else []
+        cash = sum(fill["cash"] for fill in fills)
+        return http.BlockAnswer(
+            block_id=format_order(row["order_id"]),
+            client_order_id=row["client_id"],
+            class_id=of_class["class_id"],
+            from_hour=iso_hour(row["first_hour"]),
+            hours=row["hours"],
+            side=SIDES[row["side"]],
+            qty=row["qty"],
+            min_qty=row["qty_min"],
+            price=format_usd(row["price"]),
+            tif=TIFS[row["tif"]],
+            expires=iso_or_none(row["expires_ms"]),
+            state=row["state"],
+            reason=reason_name(row["reason"]),
+            leaves=row["leaves"],
+            filled=row["filled"],
+            cancelled=row["cancelled"],
+            accepted_at=iso(row["accepted_ms"]),
+            repeated=repeated,
+            average=average(cash, row["filled"] * row["hours"]),
+            by_hour=tuple(_block_hour(of_class["class_id"], fill) for fill in fills) if whole else (),
+            handovers=await self._handovers(row, contracts) if whole and fills and row["side"] == Side.BUY else None,
+        )
+
+    async def _block_fills(self, row: Row, contracts: list[int]) -> list[Row]:
+        fee = "buyer_fee" if row["side"] == Side.BUY else "seller_fee"
+        return await self._database.fetch(
+            f"SELECT contract, sum(qty)::bigint AS qty, sum(price * qty)::bigint AS cash, sum({fee})::bigint AS fee"  # noqa: S608 # one of two columns
+            " FROM settlement.fills WHERE (buyer = $1 OR seller = $1) AND contract = ANY($2::bigint[])"
+            " AND (taker_order = $3 OR maker_order = $3) GROUP BY contract ORDER BY contract",
+            row["account"],
+            contracts,
+            row["order_id"],
+        )
+
+    async def _handovers(self, row: Row, contracts: list[int]) -> int:
+        titles = await self._database.fetch(
+            "SELECT contract, obligor, sum(qty)::bigint AS qty FROM settlement.titles WHERE contract = ANY($2::bigint[])"
+            " AND holder = $1 AND ground <> $3 GROUP BY contract, obligor",
+            row["account"],
+            contracts,
+            Ground.READY,
+        )
+        held: dict[int, dict[int, Gpus]] = {contract: {} for contract in contracts}
+        for title in titles:
+            held[title["contract"]][title["obligor"]] = title["qty"]
+        return handovers(list(held.values()), row["filled"])
+
+    async def quotes(self, account: int) -> list[http.QuotedAnswer]:
+        """The last command of the account in each class."""
+        rows = await self._database.fetch(
+            "SELECT * FROM settlement.quotes WHERE account = $1 ORDER BY class_no", account
+        )
+        return [
+            http.QuotedAnswer(
+                class_id=(await self._classes.number(row["class_no"]))["class_id"],
+                number=row["number"],
+                hours=row["hours"],
+                refused=row["refused"],
+                updated_at=iso(row["updated_ms"]),
+            )
+            for row in rows
+        ]
+
+    async def corrections(self, limit: int) -> list[http.CorrectionAnswer]:
+        """Of all, newest first, without names."""
+        rows = await self._database.fetch(
+            "SELECT * FROM settlement.corrections ORDER BY time_ms DESC, shard, seq DESC, index DESC LIMIT $1",
+            min(limit, ROWS_MAX),
+        )
+        return [_correction(row) for row in rows]
+
+    async def correction(self, shard: int, trade: int, reason: str) -> http.CorrectionAnswer | None:
+        """The one with these very words."""
+        row = await self._database.fetchrow(
+            "SELECT * FROM settlement.corrections WHERE shard = $1 AND trade = $2 AND reason = $3", shard, trade, reason
+        )
+        return None if row is None else _correction(row)
 
     async def is_desk(self, account: int) -> bool:
         """Whether the account is the aggregator's own."""
@@ -281,43 +461,61 @@ class Reads:
     async def balance(self, account: int, shards: int) -> http.BalanceAnswer:
         """At one moment of settlement."""
         async with self._database.snapshot() as db:
-            rows = await db.fetch(
-                "SELECT kind, shard, amount FROM settlement.balances WHERE ref = $1 AND asset = 0 AND kind IN (2, 3, 4, 5, 8)",
-                account,
+            rows = await db.fetch(_MONEY_SQL, account)
+            trading = await self._trading(db, account, rows)
+            quoted = await db.fetch(
+                "SELECT DISTINCT shard FROM settlement.quotes WHERE account = $1 AND hours > 0", account
             )
-            bids = await db.fetch(
-                "SELECT shard, contract, price, leaves, maker_bp, taker_bp FROM settlement.orders"
-                " WHERE account = $1 AND state = 'open' AND side = $2",
-                account,
-                Side.BUY,
-            )
-            promises = await db.fetch(
-                "SELECT contract, qty, owed, collateral_price FROM settlement.backing WHERE account = $1 AND ground = $2",
-                account,
-                Ground.PROMISED,
-            )
-        total: defaultdict[tuple[str, int], int] = defaultdict(int)
+        total: defaultdict[str, int] = defaultdict(int)
         for row in rows:
-            total[_KINDS[row["kind"]], row["shard"] if row["kind"] == 5 else 0] += row["amount"]
-        holds: defaultdict[int, int] = defaultdict(int)
+            total[_KINDS[row["kind"]]] += row["amount"]
+        with_quotes = {row["shard"] for row in quoted}
+        return http.BalanceAnswer(
+            account=account,
+            wallet=format_usd(total["wallet"]),
+            in_transit=format_usd(total["transit"]),
+            payouts=format_usd(total["payout"]),
+            waiting_collateral=format_usd(total["collateral"]),
+            trading=tuple(
+                _trading(shard, trading.get(shard, Trading()), quoted=shard in with_quotes) for shard in range(shards)
+            ),
+        )
+
+    async def trading(self, account: int, shard: int) -> Trading:
+        """The account's trading balance in one shard, as it is settled."""
+        async with self._database.snapshot() as db:
+            trading = await self._trading(db, account, await db.fetch(_MONEY_SQL, account))
+        return trading.get(shard, Trading())
+
+    async def wallet(self, account: int) -> Micros:
+        """Money at rest."""
+        rows = await self._database.fetch(_MONEY_SQL, account)
+        return sum(row["amount"] for row in rows if _KINDS[row["kind"]] == "wallet")
+
+    async def _trading(self, db: Any, account: int, money: Sequence[Row]) -> dict[int, Trading]:  # noqa: ANN401 # a connection
+        bids = await db.fetch(_BIDS_SQL, account, Side.BUY)
+        promises = await db.fetch(
+            "SELECT contract, qty, owed, collateral_price FROM settlement.backing WHERE account = $1 AND ground = ANY($2::int[])",
+            account,
+            [Ground.PROMISED, Ground.READY],
+        )
+        found: defaultdict[int, Trading] = defaultdict(Trading)
+        for row in money:
+            if _KINDS[row["kind"]] == "trading":
+                shard = found[row["shard"]]
+                found[row["shard"]] = shard._replace(balance=shard.balance + row["amount"])
         for bid in bids:
-            lot = (await self._classes.number(class_no_of(bid["contract"])))["lot"]
-            holds[bid["shard"]] += bid_hold(bid["price"], bid["leaves"], lot, max(bid["maker_bp"], bid["taker_bp"]))
-        collateral: defaultdict[int, int] = defaultdict(int)
+            lot = (await self._classes.number(bid["class_no"]))["lot"]
+            hold = bid_hold(bid["price"], bid["leaves"] * bid["hours"], lot, max(bid["maker_bp"], bid["taker_bp"]))
+            shard = found[bid["shard"]]
+            found[bid["shard"]] = shard._replace(holds=shard.holds + hold)
         for promise in promises:
             row = await self._classes.number(class_no_of(promise["contract"]))
             unit = promise_collateral(promise["collateral_price"], row["buyer_taker"])
-            collateral[row["shard"]] += max(promise["qty"], promise["owed"]) * unit
-        return http.BalanceAnswer(
-            account=account,
-            wallet=format_usd(total["wallet", 0]),
-            in_transit=format_usd(total["transit", 0]),
-            payouts=format_usd(total["payout", 0]),
-            waiting_collateral=format_usd(total["collateral", 0]),
-            trading=tuple(
-                _trading(shard, total["trading", shard], holds[shard], collateral[shard]) for shard in range(shards)
-            ),
-        )
+            shard = found[row["shard"]]
+            collateral = shard.collateral + max(promise["qty"], promise["owed"]) * unit
+            found[row["shard"]] = shard._replace(collateral=collateral)
+        return dict(found)
 
     async def positions(self, account: int) -> list[http.PositionAnswer]:
         """Hours held and owed that are not settled, by contract."""
@@ -325,6 +523,7 @@ class Reads:
             # Titles are kept for ever. The array has them looked up by contract: a plain join reads them all.
             "SELECT t.contract, c.phase,"
             " sum(CASE WHEN holder = $1 THEN qty ELSE 0 END) AS held, sum(CASE WHEN obligor = $1 THEN qty ELSE 0 END) AS owed,"
+            " sum(CASE WHEN holder = $1 AND ground = $2 THEN qty ELSE 0 END) AS running,"
             " sum(CASE WHEN holder = $1 THEN cost ELSE 0 END) AS cost,"
             " sum(CASE WHEN obligor = $1 THEN proceeds ELSE 0 END) AS proceeds"
             " FROM settlement.titles t JOIN settlement.contracts c USING (contract)"
@@ -333,6 +532,7 @@ class Reads:
             " GROUP BY t.contract, c.phase"
             " ORDER BY (t.contract & 16777215), t.contract",
             account,
+            Ground.READY,
         )
         return [
             http.PositionAnswer(
@@ -343,6 +543,7 @@ class Reads:
                 owed=int(row["owed"]),
                 cost=format_usd(int(row["cost"])),
                 proceeds=format_usd(int(row["proceeds"])),
+                running=int(row["running"]),
             )
             for row in rows
         ]
@@ -404,16 +605,50 @@ class Reads:
         ]
 
 
+def average(cash: Micros, gpu_hours: int) -> str:
+    """USD per GPU-hour, rounded to the nearest µUSD; nothing traded: empty."""
+    return format_usd((2 * cash + gpu_hours) // (2 * gpu_hours)) if gpu_hours else ""
+
+
+def handovers(held: Sequence[Mapping[int, Gpus]], qty: Gpus) -> int:
+    """How often, from hour to hour, one or more of `qty` machines must change as who owes them does. `held`: obligor → GPUs."""
+    changes = 0
+    for before, after in itertools.pairwise(held):
+        stay = sum(min(gpus, after.get(obligor, 0)) for obligor, gpus in before.items())
+        changes += stay < min(qty, sum(before.values()), sum(after.values()))
+    return changes
+
+
+def _block_hour(class_id: str, fill: Row) -> http.BlockHour:
+    return http.BlockHour(
+        contract=format_symbol(class_id, hour_of(fill["contract"])),
+        qty=fill["qty"],
+        average=average(fill["cash"], fill["qty"]),
+        notional=format_usd(fill["cash"]),
+        fee=format_usd(fill["fee"]),
+    )
+
+
+def _correction(row: Row) -> http.CorrectionAnswer:
+    return http.CorrectionAnswer(
+        trade=f"{row['shard']}-{row['trade']}",
+        amount=format_usd(row["amount"]),
+        reason=row["reason"],
+        at=iso(row["time_ms"]),
+    )
+
+
 def reason_name(reason: int) -> str:
     """`Reason` → its name at the edge; 0: none."""
     return Reason(reason).name.lower() if reason else ""
 
 
-def _trading(shard: int, balance: int, holds: int, collateral: int) -> http.TradingAnswer:
+def _trading(shard: int, money: Trading, *, quoted: bool) -> http.TradingAnswer:
     return http.TradingAnswer(
         shard=shard,
-        balance=format_usd(balance),
-        holds=format_usd(holds),
-        collateral=format_usd(collateral),
-        available=format_usd(balance - holds - collateral),
+        balance=format_usd(money.balance),
+        holds=format_usd(money.holds),
+        collateral=format_usd(money.collateral),
+        available=format_usd(money.available),
+        quoted=quoted,
     )

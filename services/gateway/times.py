@@ -13,6 +13,11 @@ def iso(time_ms: Millis) -> str:
     return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def iso_or_none(time_ms: Millis) -> str:
+    """The same; 0: empty."""
+    return iso(time_ms) if time_ms else ""
+
+
 def iso_hour(hour: Hour) -> str:
     """Begin of an hour."""
     return datetime.fromtimestamp(hour * 3600, UTC).isoformat(timespec="minutes").replace("+00:00", "Z")

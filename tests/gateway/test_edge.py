@@ -10,11 +10,12 @@ import httpx
 import pytest
 
 from schemas.keys import KeyIssued
-from services.gateway.app import Gateway, build
+from services.gateway.app import build
 from services.gateway.auth import Key, sign
 from services.gateway.keyring import Keyring
 from services.gateway.limits import Limits
 from services.gateway.times import MarketClock
+from services.gateway.wiring import Gateway
 
 
 class Clock:
@@ -40,7 +41,9 @@ class Door:
         keyring = Keyring(nothing, b"")
         keyring.keys.update(self.keys)
         gateway = Gateway(
-            doors=[], classes=nothing, reads=nothing, progress=nothing, asks=nothing, orders=nothing, keyring=keyring,
+            shards=nothing, classes=nothing, reads=nothing, progress=nothing, asks=nothing,
+            orders=nothing, ranges=nothing, blocks=nothing, quotes=nothing, corrections=nothing,
+            keyring=keyring,
             limits=Limits(rate_per_s=2, burst=2), offers=nothing, market_data=nothing, market=MarketClock(0, 1, sandbox=False),
             clock=self.clock, master_key=b"",
         )  # fmt: skip

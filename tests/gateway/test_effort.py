@@ -4,14 +4,17 @@ from unittest.mock import Mock
 
 from litestar.routes import HTTPRoute
 
-from services.gateway.app import Gateway, build
+from services.gateway.app import build
+from services.gateway.wiring import Gateway
 
 
 def test_no_request_starts_a_task_of_its_own() -> None:
     """Litestar resolves what a handler needs in batches, and starts tasks for a batch of two: 256 µs an order instead of 143."""
     nothing = Mock()
     wired = Gateway(
-        doors=[], classes=nothing, reads=nothing, progress=nothing, asks=nothing, orders=nothing, keyring=nothing,
+        shards=nothing, classes=nothing, reads=nothing, progress=nothing, asks=nothing,
+            orders=nothing, ranges=nothing, blocks=nothing, quotes=nothing, corrections=nothing,
+            keyring=nothing,
         limits=nothing, offers=nothing, market_data=nothing, market=nothing, clock=nothing, master_key=b"",
     )  # fmt: skip
     batches = [

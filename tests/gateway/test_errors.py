@@ -35,7 +35,7 @@ def test_every_refusal_of_settlement_has_an_answer() -> None:
 def test_every_code_that_the_door_raises_is_in_the_table() -> None:
     """And none stands there that nobody says: of the door's own codes each is raised somewhere."""
     raised = set[str]()
-    for file in sorted((ROOT / "services/gateway").glob("*.py")):
+    for file in sorted((ROOT / "services/gateway").rglob("*.py")):
         raised |= _literals(file, {"ApiError"})
     raised |= {"not_found", "method_not_allowed", "too_large"}  # by status, from the HTTP library
     assert sorted(raised - set(CODES)) == []
@@ -87,7 +87,7 @@ def test_only_what_may_have_happened_is_unknown_and_only_what_may_succeed_is_ret
     retryable = [code for code, row in CODES.items() if row.retryable]
     assert sorted(unknown) == ["internal", "outcome_unknown"]
     assert sorted(retryable) == [
-        "halted", "not_ready", "not_settled_yet", "outcome_unknown", "overloaded", "rate_limited", "too_late",
+        "halted", "not_ready", "not_settled_yet", "outcome_unknown", "overloaded", "rate_limited", "too_late", "too_soon",
         "unknown_request",
     ]  # fmt: skip
 

@@ -50,7 +50,7 @@ def test_a_cancelled_order_is_not_placed_again(exchange: Exchange, ana: Member) 
     hour = exchange.fresh_hour()
     first = ana.placed(hour, "buy", 2, "3.00", client_order_id="mine")
     assert ana.ask("DELETE", f"/v1/orders/{first['order_id']}").json() == {
-        "order_id": first["order_id"], "contract": hour, "cancelled": 2,
+        "order_id": first["order_id"], "contract": hour, "cancelled": 2, "orders": 1,
     }  # fmt: skip
     again = ana.placed(hour, "buy", 2, "3.00", client_order_id="mine")
     assert identity(again) == identity(first)

@@ -160,7 +160,8 @@ def test_without_its_database_the_door_says_so_and_lets_cancels_pass(exchange: E
         ):
             assert retryable(answer, 503) in {"not_ready", "not_settled_yet"}
         for path, placed in ((f"/v1/orders/{order['order_id']}", order), ("/v1/orders/client/by-name", by_name)):
-            assert ana.ask("DELETE", path).json() == {"order_id": placed["order_id"], "contract": hour, "cancelled": 1}
+            gone = {"order_id": placed["order_id"], "contract": hour, "cancelled": 1, "orders": 1}
+            assert ana.ask("DELETE", path).json() == gone
     finally:
         exchange.postgres.start()
     exchange.until(lambda: exchange.answers(ana, "/v1/orders"), "settlement is back")

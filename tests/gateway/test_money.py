@@ -47,7 +47,7 @@ def test_a_bid_fetches_exactly_what_it_lacks(exchange: Exchange) -> None:
         ("credited", "trading", "2.000002"),
     ]
     assert ana.get("/v1/balance")["trading"][0] == {
-        "shard": 0, "balance": "6.000002", "holds": "6.000002", "collateral": "0.00", "available": "0.00",
+        "shard": 0, "balance": "6.000002", "holds": "6.000002", "collateral": "0.00", "available": "0.00", "quoted": False,
     }  # fmt: skip
 
 

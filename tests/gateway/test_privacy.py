@@ -161,7 +161,7 @@ def test_each_route_needs_the_scope_that_is_documented(
     """With every scope but that one it is refused, before anything is done."""
     body = BODIES.get((method, path))
     for other, member in one_scope.items():
-        answer = member.ask(method, re.sub(r"\{[^}]*\}", "1", path), body)
+        answer = member.ask(method, re.sub(r"\{[^}]*\}", "1", path) + QUERIES.get((method, path), ""), body)
         lacks = answer.status_code == 403 and answer.json()["code"] == "missing_scope"
         may = other == scope or (other == "operator" and path == "/v1/keys/{id}")
         assert lacks is not may, (other, answer.text)
@@ -177,6 +177,12 @@ def one_scope(neighbours: Neighbours) -> dict[str, Member]:
 
 BODIES: dict[tuple[str, str], object] = {
     ("POST", "/v1/orders"): {"contract": "none", "side": "buy", "qty": 1, "price": "1"},
+    ("PATCH", "/v1/orders/{id}"): {"qty": 1, "price": "none"},
+    ("PATCH", "/v1/orders/client/{client_id}"): {"qty": 1, "price": "none"},
+    ("PUT", "/v1/cancel-all-after"): {"after_seconds": -1},
+    ("POST", "/v1/ranges"): {"class": "none", "side": "buy", "qty": 1, "price": "1"},
+    ("POST", "/v1/blocks"): {"class": "none", "from": "", "hours": 1, "side": "buy", "qty": 1, "price": "1"},
+    ("PUT", "/v1/quotes/{class}"): {"quotes": []},
     ("POST", "/v1/transfers"): {"direction": "to_trading", "amount": "0", "shard": 0},
     ("POST", "/v1/withdrawals"): {"amount": "0", "destination": "simulated:ana"},
     ("PUT", "/v1/capacity"): {"class": "none", "from": "", "hours": 1, "ground": "declared", "qty": 1, "version": 1},
@@ -186,11 +192,23 @@ BODIES: dict[tuple[str, str], object] = {
     ("POST", "/v1/admin/deposits"): {"account": 0, "amount": "0", "provider": "", "provider_ref": ""},
     ("POST", "/v1/admin/states"): {"class": "none", "state": "open", "reason": ""},
     ("POST", "/v1/admin/deliveries"): {"contract": "none", "simulated": True},
+    ("POST", "/v1/admin/procure"): {"account": 0, "class": "none", "from": "", "hours": 1, "qty": 1, "cost": "1"},
+    ("POST", "/v1/admin/corrections/approval"): {"trade": "", "payer": 0, "payee": 0, "amount": "1", "reason": "none"},
+    ("POST", "/v1/admin/corrections"): {
+        "trade": "",
+        "payer": 0,
+        "payee": 0,
+        "amount": "1",
+        "reason": "none",
+        "approval": "",
+    },
     ("POST", "/v1/admin/keys"): {"account": 999_999, "scopes": ["read"]},
     ("POST", "/v1/admin/payouts/{n}"): {"state": "sent", "provider": ""},
     ("PATCH", "/v1/admin/accounts/{n}"): {"role": "member"},
 }
 """Bodies that decode, and ask for nothing that could be done."""
+QUERIES = {("DELETE", "/v1/orders"): "?class=none"}
+"""The same of queries."""
 
 
 # --- Logs ----------------------------------------------------------------------------------------------------

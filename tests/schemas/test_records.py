@@ -163,6 +163,11 @@ def test_a_record_concerns_accounts_in_the_order_in_which_they_are_named_once_ea
     assert accounts_of([ev.DeadManFired(1003), FILL, title, ev.CollateralMoved(7, 1005, 3)]) == [1003, 1001, 1005, 1002]
 
 
+def test_a_correction_concerns_who_pays_and_who_is_paid() -> None:
+    """Their reads wait for it; its operators move no money of their own."""
+    assert accounts_of([ev.CashCorrected(0, 1001, 1002, 1003, 1004, 5, 1, "a clear error")]) == [1003, 1004]
+
+
 def test_events_of_nobody_concern_nobody() -> None:
     """Also a rejection whose body named no account, or one that no account can have."""
     events = [

@@ -20,7 +20,7 @@ from schemas.codec import WRITER_OPERATOR, WRITER_SHELL, BrokenFrame, decode_fra
 from schemas.commands import StartShard
 from services.gateway import __main__ as gateway_main
 from services.gateway import door
-from services.gateway.app import Gateway
+from services.gateway.wiring import Gateway
 from services.matching import __main__ as matching_main
 from services.matching import mirror, tools
 from services.matching.follower import SnapshotPlan
@@ -279,7 +279,7 @@ class Exchange:
             pending = status.values.get("pending", 0)
             assert int(pending) <= mirror.PENDING_MAX + 64 * mirror.READ_MAX, f"L2: {name} keeps {pending} records"
         for name, (_, gateway) in self.open_gateways.items():
-            for of_shard in gateway.doors:
+            for of_shard in gateway.shards.doors:
                 assert len(of_shard._queue) <= door.QUEUE_MAX, f"L2: {len(of_shard._queue)} commands wait at {name}"
                 assert len(of_shard._pending) <= 4 * len(self.clients), f"L2: {len(of_shard._pending)} frames of {name}"
 

@@ -18,9 +18,9 @@ from schemas.commands import Role, State
 from schemas.events import StateSet
 from schemas.ids import format_symbol, parse_order
 from schemas.units import MS_PER_HOUR, format_usd
-from services.gateway.app import Gateway
 from services.gateway.auth import Caller
 from services.gateway.errors import ApiError
+from services.gateway.wiring import Gateway
 from tests.simulation.world import Process, Signal, Wait
 
 if TYPE_CHECKING:

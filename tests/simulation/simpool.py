@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from schemas.commands import Ground
-from services.gateway import idle
+from services.gateway import idle, reads
 from tests.simulation.simstore import COLUMNS, SimDatabase, Tuple
 from tests.simulation.world import Wait
 
@@ -50,11 +50,20 @@ def _order(db: SimDatabase, order: int, account: int) -> list[Row]:
     return [row] if row is not None and row["account"] == account else []
 
 
-def _order_by_client_id(db: SimDatabase, account: int, client_id: str) -> list[Row]:
-    place, owner = COLUMNS["orders"].index("client_id"), COLUMNS["orders"].index("account")
-    found = [row for row in db.tables["orders"].values() if row[place] == client_id and row[owner] == account]
-    named = [dict(zip(COLUMNS["orders"], row, strict=True)) for row in found]
-    return sorted(named, key=lambda row: (row["accepted_ms"], row["order_id"]), reverse=True)[:1]
+def _block(db: SimDatabase, order: int, account: int) -> list[Row]:
+    row = db.row("blocks", order)
+    return [row] if row is not None and row["account"] == account else []
+
+
+def _known(db: SimDatabase, account: int, client_id: str) -> list[Row]:
+    """What a client order id stands for."""
+    found = []
+    for table in ("orders", "blocks"):
+        place, owner = COLUMNS[table].index("client_id"), COLUMNS[table].index("account")
+        rows = [row for row in db.tables[table].values() if row[place] == client_id and row[owner] == account]
+        named = (dict(zip(COLUMNS[table], row, strict=True)) for row in rows)
+        found += [{**row, "is_block": table == "blocks"} for row in named]
+    return sorted(found, key=lambda row: (-row["accepted_ms"], row["order_id"]))[:1]
 
 
 def _desk(db: SimDatabase, account: int) -> list[Row]:
@@ -68,13 +77,14 @@ def _request(db: SimDatabase, request_id: str) -> list[Row]:
 
 
 def _idle(db: SimDatabase, before_ms: int) -> list[Row]:
-    """Trading balances without an open order, a promise, or a movement since."""
-    busy = {(row["account"], row["shard"]) for row in db.rows("orders") if row["state"] == "open"}
+    """Trading balances without an open order, block or quote, a promise, or a movement since."""
+    open_ones = [row for table in ("orders", "blocks") for row in db.rows(table) if row["state"] == "open"]
+    busy = {(row["account"], row["shard"]) for row in (*open_ones, *(row for row in db.rows("quotes") if row["hours"]))}
     shard_of = {row["contract"]: row["shard"] for row in db.rows("contracts")}
     busy |= {
         (row["account"], shard_of.get(row["contract"]))
         for row in db.rows("backing")
-        if row["ground"] == Ground.PROMISED and (row["qty"] or row["owed"])
+        if row["ground"] in (Ground.PROMISED, Ground.READY) and (row["qty"] or row["owed"])
     }
     last: dict[tuple[int, int], Tuple] = {}
     for source, shard, seq, index, _, kind, _, ref, _, _ in db.postings:
@@ -94,8 +104,8 @@ _ANSWERS: Final[Mapping[str, Callable[..., list[Row]]]] = {
     "SELECT partition, seq, time_ms FROM settlement.cursors WHERE topic = 'events'": _cursors,
     "SELECT * FROM settlement.classes WHERE listed ORDER BY class_id": _classes,
     "SELECT * FROM settlement.orders WHERE order_id = $1 AND account = $2": _order,
-    "SELECT * FROM settlement.orders WHERE account = $1 AND client_id = $2 ORDER BY accepted_ms DESC, order_id DESC"
-    " LIMIT 1": _order_by_client_id,
+    "SELECT * FROM settlement.blocks WHERE order_id = $1 AND account = $2": _block,
+    reads._KNOWN_SQL: _known,
     "SELECT desk FROM settlement.accounts WHERE account = $1": _desk,
     idle._SQL: _idle,
     "SELECT request_id, digest, state, code, need, have, outcome FROM settlement.requests WHERE request_id = $1": _request,

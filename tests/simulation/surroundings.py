@@ -19,13 +19,13 @@ from typing import TYPE_CHECKING, Any, cast
 
 import services.gateway.__main__ as gateway_main
 import services.gateway.asks as gateway_asks
-import services.gateway.orders as gateway_orders
+import services.gateway.funding as gateway_funding
 import services.gateway.progress as gateway_progress
 import services.matching.__main__ as matching_main
 import services.matching.tools as matching_tools
 import services.settlement.__main__ as settlement_main
 from schemas.commands import StartShard
-from services.gateway.app import Gateway
+from services.gateway.wiring import Gateway
 from services.runtime.topics import Found
 from tests.simulation.simlog import SimCluster
 from tests.simulation.simpool import SimPool
@@ -184,7 +184,7 @@ REPLACED: list[tuple[Any, dict[str, Any]]] = [
             "secrets": SimSecrets,
         },
     ),
-    (gateway_orders, {"secrets": SimSecrets}),
+    (gateway_funding, {"secrets": SimSecrets}),
     (gateway_asks, {"time": SimTime}),
     (gateway_progress, {"time": SimTime}),
 ]

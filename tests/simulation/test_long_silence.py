@@ -14,7 +14,7 @@ from schemas.events import OrderAccepted
 from schemas.ids import format_symbol
 from schemas.units import MS_PER_HOUR
 from services.gateway import app
-from services.gateway.app import Gateway
+from services.gateway.wiring import Gateway
 from tests.simulation.exchange import Exchange
 from tests.simulation.members import Line, caller, is_open
 from tests.simulation.surroundings import surroundings

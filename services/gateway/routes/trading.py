@@ -1,0 +1,238 @@
+"""Orders, ranges, blocks, quotes."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Literal
+
+from litestar import delete, get, patch, post, put
+from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
+
+from schemas import http
+from schemas.ids import is_client_id
+from services.gateway.edge import JsonRequest, last_part
+from services.gateway.errors import ApiError
+from services.gateway.times import parse_hour
+from services.gateway.values import order_number, side_of
+from services.gateway.wiring import Known, Limit, Wired, member
+
+
+@post("/v1/orders")
+async def post_order(gateway: Wired, caller: Known, data: JSONBody[http.OrderRequest]) -> http.OrderAnswer:
+    """Place an order; answered when its event is in the log."""
+    member(caller, "trade")
+    return await gateway.orders.place(caller, data)
+
+
+@get("/v1/orders")
+async def get_orders(
+    gateway: Wired,
+    caller: Known,
+    contract: FromQuery[str] = "",
+    limit: Limit = 100,
+    order_state: Annotated[Literal["open", "filled", "cancelled", ""], QueryParameter(name="state")] = "",
+) -> list[http.OrderAnswer]:
+    """The account's orders, newest first."""
+    account = member(caller, "read")
+    number = (await gateway.classes.contract(contract))[1] if contract else 0
+    await gateway.progress.wait_for(account)
+    return await gateway.reads.orders(account, order_state, number, limit)
+
+
+@get("/v1/orders/{order_id:str}")
+async def get_order(gateway: Wired, caller: Known, order_id: FromPath[str]) -> http.OrderAnswer:
+    """One order."""
+    account = member(caller, "read")
+    await gateway.progress.wait_for(account)
+    row = await gateway.reads.order(account, order_number(order_id))
+    if row is None:
+        raise ApiError("unknown_order", "no order of this account has this id")
+    return await gateway.reads.order_answer(row)
+
+
+@get("/v1/orders/client/{client_id:path}")
+async def get_order_by_client_id(gateway: Wired, caller: Known, request: JsonRequest) -> http.OrderAnswer:
+    """The newest order with this client order id."""
+    account = member(caller, "read")
+    client_id = last_part(request, "/v1/orders/client/")
+    if not is_client_id(client_id):
+        raise ApiError("wrong_client_id")
+    await gateway.progress.wait_for(account)
+    known = await gateway.reads.known(account, client_id)
+    if known is None or known.is_block:
+        raise ApiError("unknown_order", "no order of this account has this client order id")
+    return await gateway.reads.order_answer(known.row)
+
+
+@delete("/v1/orders/{order_id:str}", status_code=200)
+async def delete_order(gateway: Wired, caller: Known, order_id: FromPath[str]) -> http.CancelAnswer:
+    """Cancel by order id."""
+    member(caller, "trade")
+    return await gateway.orders.cancel(caller, order_number(order_id))
+
+
+@delete("/v1/orders/client/{client_id:path}", status_code=200)
+async def delete_order_by_client_id(gateway: Wired, caller: Known, request: JsonRequest) -> http.CancelAnswer:
+    """Cancel what a client order id stands for: an order, a block, or all hours of a range."""
+    member(caller, "trade")
+    return await gateway.orders.cancel_client_id(caller, last_part(request, "/v1/orders/client/"))
+
+
+@patch("/v1/orders/{order_id:str}")
+async def patch_order(
+    gateway: Wired, caller: Known, order_id: FromPath[str], data: JSONBody[http.AmendRequest]
+) -> http.AmendAnswer:
+    """New open quantity and price."""
+    member(caller, "trade")
+    return await gateway.orders.amend(caller, order_number(order_id), data)
+
+
+@patch("/v1/orders/client/{client_id:path}")
+async def patch_order_by_client_id(
+    gateway: Wired, caller: Known, request: JsonRequest, data: JSONBody[http.AmendRequest]
+) -> http.AmendAnswer:
+    """The same by client order id."""
+    member(caller, "trade")
+    return await gateway.orders.amend_client_id(caller, last_part(request, "/v1/orders/client/"), data)
+
+
+@delete("/v1/orders", status_code=200)
+async def delete_orders(
+    gateway: Wired,
+    caller: Known,
+    class_id: Annotated[str, QueryParameter(name="class")] = "",
+    hour: FromQuery[str] = "",
+    side: FromQuery[Literal["buy", "sell", ""]] = "",
+) -> http.MassCancelAnswer:
+    """Cancel every order and block of the account that matches."""
+    member(caller, "trade")
+    of_class = await gateway.classes.get(class_id) if class_id else None
+    command = gateway.orders.mass_cancel(
+        caller,
+        of_class["class_no"] if of_class else 0,
+        parse_hour(hour) if hour else 0,
+        side_of(side) if side else 0,
+    )
+    shards = [of_class["shard"]] if of_class else [door.shard for door in gateway.shards.doors]
+    return await gateway.orders.cancel_all(shards, command)
+
+
+@put("/v1/cancel-all-after")
+async def put_cancel_all_after(
+    gateway: Wired, caller: Known, data: JSONBody[http.CancelAllAfterRequest]
+) -> http.CancelAllAfterAnswer:
+    """A dead man's switch: everything of the account is cancelled unless it is renewed in time."""
+    member(caller, "trade")
+    return await gateway.orders.cancel_all_after(caller, data.after_seconds)
+
+
+# --- Ranges, blocks, quotes ---------------------------------------------------------------------------------
+
+
+@post("/v1/ranges")
+async def post_range(gateway: Wired, caller: Known, data: JSONBody[http.RangeRequest]) -> http.RangeAnswer:
+    """Place the same order in many hours; one outcome each."""
+    member(caller, "trade")
+    return await gateway.ranges.place(caller, data)
+
+
+@get("/v1/ranges/{client_id:path}")
+async def get_range(gateway: Wired, caller: Known, request: JsonRequest) -> http.RangeAnswer:
+    """Hours of a range that were accepted, by its client order id."""
+    account = member(caller, "read")
+    client_id = last_part(request, "/v1/ranges/")
+    if not is_client_id(client_id):
+        raise ApiError("wrong_client_id")
+    await gateway.progress.wait_for(account)
+    return await gateway.ranges.get(account, client_id)
+
+
+@post("/v1/blocks")
+async def post_block(gateway: Wired, caller: Known, data: JSONBody[http.BlockRequest]) -> http.BlockAnswer:
+    """Place a block: contiguous hours, all or none."""
+    member(caller, "trade")
+    return await gateway.blocks.place(caller, data)
+
+
+@get("/v1/blocks")
+async def get_blocks(
+    gateway: Wired,
+    caller: Known,
+    limit: Limit = 100,
+    block_state: Annotated[Literal["open", "filled", "cancelled", ""], QueryParameter(name="state")] = "",
+) -> list[http.BlockAnswer]:
+    """The account's blocks, newest first."""
+    account = member(caller, "read")
+    await gateway.progress.wait_for(account)
+    return await gateway.reads.blocks(account, block_state, limit)
+
+
+@get("/v1/blocks/{block_id:str}")
+async def get_block(gateway: Wired, caller: Known, block_id: FromPath[str]) -> http.BlockAnswer:
+    """One block, with what it has traded by hour, and its hand-overs."""
+    account = member(caller, "read")
+    await gateway.progress.wait_for(account)
+    row = await gateway.reads.block(account, order_number(block_id))
+    if row is None:
+        raise ApiError("unknown_order", "no block of this account has this id")
+    return await gateway.reads.block_answer(row, whole=True)
+
+
+@get("/v1/blocks/client/{client_id:path}")
+async def get_block_by_client_id(gateway: Wired, caller: Known, request: JsonRequest) -> http.BlockAnswer:
+    """The same by client order id."""
+    account = member(caller, "read")
+    client_id = last_part(request, "/v1/blocks/client/")
+    if not is_client_id(client_id):
+        raise ApiError("wrong_client_id")
+    await gateway.progress.wait_for(account)
+    known = await gateway.reads.known(account, client_id)
+    if known is None or not known.is_block:
+        raise ApiError("unknown_order", "no block of this account has this client order id")
+    return await gateway.reads.block_answer(known.row, whole=True)
+
+
+@delete("/v1/blocks/{block_id:str}", status_code=200)
+async def delete_block(gateway: Wired, caller: Known, block_id: FromPath[str]) -> http.CancelAnswer:
+    """Cancel a block; the same as DELETE /v1/orders/{id}."""
+    member(caller, "trade")
+    return await gateway.orders.cancel(caller, order_number(block_id))
+
+
+@put("/v1/quotes/{class_id:str}")
+async def put_quotes(
+    gateway: Wired, caller: Known, class_id: FromPath[str], data: JSONBody[http.QuotesRequest]
+) -> http.QuotesAnswer:
+    """Quote both sides in many hours; one outcome each."""
+    member(caller, "trade")
+    return await gateway.quotes.put(caller, class_id, data)
+
+
+@get("/v1/quotes")
+async def get_quotes(gateway: Wired, caller: Known) -> list[http.QuotedAnswer]:
+    """The last quotes command of the account in each class."""
+    account = member(caller, "read")
+    await gateway.progress.wait_for(account)
+    return await gateway.reads.quotes(account)
+
+
+ROUTES: Final = [
+    post_order,
+    get_orders,
+    get_order,
+    get_order_by_client_id,
+    delete_order,
+    delete_order_by_client_id,
+    patch_order,
+    patch_order_by_client_id,
+    delete_orders,
+    put_cancel_all_after,
+    post_range,
+    get_range,
+    post_block,
+    get_blocks,
+    get_block,
+    get_block_by_client_id,
+    delete_block,
+    put_quotes,
+    get_quotes,
+]

@@ -1,0 +1,130 @@
+"""What handlers are given: the wired gateway, and the caller, who is known before anything else of a request is looked at."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final
+
+from litestar import Request, Response
+from litestar.di import NamedDependency
+from litestar.params import HeaderParameter, PathParameter, QueryParameter
+
+from schemas import http
+from schemas.requests import Request as SettlementRequest
+from schemas.units import format_usd
+from services.gateway.asks import Asks, Outcome, refusal_of, refuse
+from services.gateway.auth import Caller, authenticate
+from services.gateway.auth import Request as Judged
+from services.gateway.blocks import Blocks
+from services.gateway.corrections import Corrections
+from services.gateway.edge import JsonRequest
+from services.gateway.errors import ApiError
+from services.gateway.keyring import Keyring
+from services.gateway.limits import Limits
+from services.gateway.market import MarketData
+from services.gateway.offers import Offers
+from services.gateway.orders import Orders
+from services.gateway.progress import Progress
+from services.gateway.quotes import Quotes
+from services.gateway.ranges import Ranges
+from services.gateway.reads import Classes, Reads
+from services.gateway.shards import Shards
+from services.gateway.times import MarketClock
+from services.runtime.log import Clock
+
+_MONEY: Final = ("amount", "balance", "cost")
+"""Of the outcomes of requests: µUSD inside, decimal strings at the edge."""
+_INT64_MAX: Final = 2**63 - 1
+
+
+class Gateway:
+    """Everything a handler may call, wired once in `__main__`."""
+
+    def __init__(
+        self,
+        *,
+        shards: Shards,
+        classes: Classes,
+        reads: Reads,
+        progress: Progress,
+        asks: Asks,
+        orders: Orders,
+        ranges: Ranges,
+        blocks: Blocks,
+        quotes: Quotes,
+        corrections: Corrections,
+        keyring: Keyring,
+        limits: Limits,
+        offers: Offers,
+        market_data: MarketData,
+        market: MarketClock,
+        clock: Clock,
+        master_key: bytes,
+    ) -> None:
+        self.shards = shards
+        self.classes = classes
+        self.reads = reads
+        self.progress = progress
+        self.asks = asks
+        self.orders = orders
+        self.ranges = ranges
+        self.blocks = blocks
+        self.quotes = quotes
+        self.corrections = corrections
+        self.keyring = keyring
+        self.limits = limits
+        self.offers = offers
+        self.market_data = market_data
+        self.market = market
+        self.clock = clock
+        self.master_key = master_key
+
+    async def admit(self, request: Request[Any, Any, Any]) -> None:
+        """Before anything else of a request is looked at: whoever asks privately is known. Raises ApiError."""
+        assert isinstance(request, JsonRequest), "the application's request class"
+        handler = request.route_handler
+        if "caller" in handler.parsed_fn_signature.parameters:
+            request.state.caller = await self._caller(request)
+        if handler.parsed_data_field is not None and not await request.body():
+            raise ApiError("malformed", "a body is missing")
+
+    async def _caller(self, request: JsonRequest) -> Caller:
+        address = request.client.host if request.client else ""
+        judged = Judged(request.method, request.target, await request.body(), request.headers, address)
+        now_ms = self.clock.now_ms()
+        caller = authenticate(self.keyring.keys, judged, now_ms)
+        verdict = request.state.verdict = self.limits.take(caller.key_id, now_ms)
+        if verdict.wait_ms:
+            raise ApiError("rate_limited", f"wait {verdict.wait_ms} ms")
+        return caller
+
+    async def settle(self, request: SettlementRequest) -> Response[http.RequestAnswer]:
+        """A request that is not an order: 200 when its outcome is known, 202 before. Raises ApiError."""
+        outcome = refuse(await self.asks.ask(request))
+        return Response(self.answer(outcome), status_code=202 if outcome.state == "pending" else 200)
+
+    def answer(self, outcome: Outcome) -> http.RequestAnswer:
+        """A request as it stands; of a refused one its code and sentence."""
+        shown = {name: format_usd(v) if name in _MONEY else v for name, v in outcome.outcome.items()}
+        if "payout" in shown and self.market.sandbox:
+            shown["simulated"] = True  # no money moves
+        if outcome.state == "refused":
+            refusal = refusal_of(outcome)
+            shown = {"code": refusal.code, "detail": str(refusal), **refusal.numbers()}
+        return http.RequestAnswer(request_id=outcome.request_id, state=outcome.state, outcome=shown)  # type: ignore[arg-type]  # the table's CHECK has the same words
+
+
+def member(caller: Caller, scope: str) -> int:
+    """The caller's account. Raises ApiError."""
+    caller.require(scope)
+    if caller.account == 0:
+        raise ApiError("unknown_account", "this key belongs to an operator without an account")
+    return caller.account
+
+
+Wired = NamedDependency[Gateway]
+Known = NamedDependency[Caller]
+IdempotencyKey = Annotated[str, HeaderParameter(name="Idempotency-Key")]
+Number = Annotated[int, PathParameter(ge=1, le=_INT64_MAX)]
+"""In a path."""
+Limit = Annotated[int, QueryParameter(ge=1, le=500)]
+"""Of a list."""

@@ -1,7 +1,8 @@
 """Immediate blocks of 24 hours against books 20 levels deep, per second of processor time. Target: at least 5,000.
 
-Every hour's book has 20 prices with two asks of 4 GPUs at each. A buyer sends fill-or-kill blocks of 4 and 8 GPUs in
-turn in all 24 hours: 24 and 48 fills, each of which moves a title. After each block the sellers put back what it took, untimed, so that the next one finds the same depth.
+Every hour's book has 20 prices with two asks of 4 GPUs at each. A buyer sends fill-or-kill blocks of 4 and 8 GPUs in turn in all
+24 hours: 24 and 48 fills, each of which moves a title. After each block the sellers put back what it took, untimed, so that the
+next one finds the same depth.
 
 Timed: the calls of `apply` with one block each, and the events they return. The garbage collector is off. Afterwards: every
 block filled in all its hours or was refused, no limit was passed, and the engine's own invariants hold.

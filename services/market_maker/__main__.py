@@ -5,6 +5,7 @@
 HOURBOOK_KAFKA     it reads topic `offers`, nothing else
 HOURBOOK_GATEWAY   the public API
 HOURBOOK_KEY       file with a member's key, as POST /v1/keys answers it
+HOURBOOK_RUN       folder for what must outlive a restart, and for the status's address
 HOURBOOK_DESK_LIMITS   other limits than the packaged ones
 Exits: 0 stopped, 1 fault, 65 halted, 78 settings.
 """
@@ -15,6 +16,7 @@ import asyncio
 import os
 import sys
 from pathlib import Path
+from typing import Final
 
 from services.market_maker.client import BadKey, GatewayClient, Key, read_key
 from services.market_maker.desk import Desk
@@ -24,17 +26,22 @@ from services.runtime.kafka import Cluster
 from services.runtime.supervise import Service, run
 from services.runtime.topics import check_topics
 
+DAY_FILE: Final = "desk-day.json"
+"""In HOURBOOK_RUN: what the desk was worth when the day began."""
+
 
 async def serve(service: Service) -> None:
     """Opens log and client; follows the one, trades over the other."""
     settings = service.settings
     url, key, limits = read_settings()
+    if settings.run is None:
+        raise BadSettings("HOURBOOK_RUN is not set: the desk keeps there what it was worth when the day began")
     rate, name = limits.requests_per_second, f"{service.clock.now_ms():x}"
     async with (
         Cluster(settings.kafka, prefix=settings.topic_prefix) as cluster,
-        GatewayClient(url, key, service.clock, rate, name) as exchange,
+        GatewayClient(url, key, service.clock, rate, limits.order_valid_ms, name) as exchange,
     ):
-        desk = Desk(exchange, limits, service.clock, service.status)
+        desk = Desk(exchange, limits, service.clock, service.status, settings.run / DAY_FILE)
 
         async def follow() -> None:
             await service.wait_for("kafka", cluster.ping)

@@ -12,6 +12,7 @@ import base64
 import binascii
 import hashlib
 import hmac
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Self, TypeVar
@@ -20,32 +21,24 @@ import httpx
 import msgspec
 from msgspec import Struct
 
-from schemas.http import (
-    CapacityAnswer,
-    CapacityRequest,
-    ClassAnswer,
-    ContractAnswer,
-    NewKeyAnswer,
-    OrderAnswer,
-    OrderRequest,
-    Problem,
-    TransferRequest,
-)
+from schemas import feeds, http
 from schemas.ids import parse_symbol
-from schemas.units import Gpus, Hour, Micros, Millis, Price, format_usd, parse_usd
+from schemas.units import MS_PER_MINUTE, Gpus, Hour, Micros, Millis, Price, format_usd, parse_usd
 from services.market_maker.exchange import (
     Accepted,
     Backing,
-    Contract,
+    BookHour,
     GatewayAway,
+    Ground,
     ListedClass,
     OpenOrder,
     Outcome,
+    Position,
     Refused,
     Unknown,
 )
 from services.market_maker.pace import Pace
-from services.market_maker.quoting import Terms
+from services.market_maker.quoting import HourQuote, Terms
 from services.runtime.log import Clock
 
 ANSWER_S_MAX: Final = 8.0
@@ -77,7 +70,7 @@ class Key(Struct, frozen=True):
 def read_key(path: Path) -> Key:
     """The file holds the answer of POST /v1/keys. Raises BadKey."""
     try:
-        answer = msgspec.json.decode(path.read_bytes(), type=NewKeyAnswer)
+        answer = msgspec.json.decode(path.read_bytes(), type=http.NewKeyAnswer)
         return Key(answer.key.key_id, base64.b64decode(answer.secret, validate=True))
     except (OSError, msgspec.DecodeError, binascii.Error) as error:
         # Of a file with a secret in it nothing is repeated but its name.
@@ -94,13 +87,17 @@ class GatewayClient:
     """One account's connection. Used as `async with`."""
 
     def __init__(
-        self, url: str, key: Key, clock: Clock, requests_per_second: int, run: str,
+        self, url: str, key: Key, clock: Clock, requests_per_second: int, valid_ms: Millis, run: str,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:  # fmt: skip
-        """`run` makes Idempotency-Keys differ from those of earlier processes. `transport`: in place of sockets."""
+        """`valid_ms`: what has not reached the shard by then never will.
+
+        `run` makes Idempotency-Keys differ from those of earlier processes. `transport`: in place of sockets.
+        """
         self._key = key
         self._clock = clock
         self._pace = Pace(requests_per_second)
+        self._valid_ms = valid_ms
         self._run = run
         self._asked = 0
         timeout = httpx.Timeout(ANSWER_S_MAX, connect=CONNECT_S_MAX)
@@ -116,88 +113,107 @@ class GatewayClient:
 
     async def classes(self) -> list[ListedClass]:
         """Every listed class."""
-        answers = await self._read("/v1/classes", list[ClassAnswer])
+        answers = await self._read("/v1/classes", list[http.ClassAnswer])
         return [ListedClass(_terms(each), takes_orders=each.state not in NO_ORDERS) for each in answers]
 
-    async def contracts(self, class_id: str) -> list[Contract]:
-        """Its listed hours, in order."""
-        answers = await self._read(f"/v1/contracts?class={class_id}", list[ContractAnswer])
-        found = [
-            Contract(
-                each.contract, parse_symbol(each.contract)[1], each.phase == "forward", each.state not in NO_ORDERS
-            )
-            for each in answers
-        ]
-        return sorted(found, key=lambda contract: contract.hour)
+    async def grid(self, terms: Terms) -> list[BookHour]:
+        """Its hours that have not ended, rising."""
+        answer = await self._read(f"/v1/classes/{terms.class_id}/grid", feeds.Grid)
+        return sorted((_hour(terms, row) for row in answer.rows), key=lambda row: row.hour)
 
-    async def open_orders(self) -> list[OpenOrder]:
-        """The account's, oldest first."""
-        answers = await self._read(f"/v1/orders?state=open&limit={OPEN_ORDERS_MAX}", list[OrderAnswer])
-        if len(answers) == OPEN_ORDERS_MAX:
-            # A list that is cut looks like asks that are missing, and would be placed again and again.
-            raise GatewayAway(f"{OPEN_ORDERS_MAX} open orders or more: narrow the window, or ask in fewer classes")
-        found = [
-            OpenOrder(a.contract, a.order_id, a.client_order_id, a.side == "sell", parse_usd(a.price), a.leaves)
-            for a in answers
-        ]
-        return sorted(found, key=lambda order: [int(part) for part in order.order.split("-")])
+    async def positions(self) -> list[Position]:
+        """The account's, until they are settled."""
+        answers = await self._read("/v1/positions", list[http.PositionAnswer])
+        return [Position(a.contract, a.held, a.owed, parse_usd(a.proceeds)) for a in answers]
 
     async def backing(self) -> list[Backing]:
-        """The account's promises."""
-        answers = await self._read("/v1/capacity", list[CapacityAnswer])
+        """The account's promises, for later and for at once."""
+        answers = await self._read("/v1/capacity", list[http.CapacityAnswer])
         return [
-            Backing(a.contract, a.qty, a.owed, parse_usd(a.collateral_price), a.version)
+            Backing(a.contract, a.ground, a.qty, a.owed, parse_usd(a.collateral_price), a.version)
             for a in answers
-            if a.ground == "promised"
+            if a.ground != "declared"
         ]
 
-    async def find(self, client_id: str) -> Accepted | None:
-        """The order of this client id; None: there is none so far."""
-        answer = await self._send("GET", f"/v1/orders/client/{client_id}")
-        if isinstance(answer, _Answer) and answer.status == httpx.codes.NOT_FOUND:
-            return None
-        order = _decoded(answer, OrderAnswer)
-        return Accepted(order.order_id, order.leaves)
+    async def orders(self) -> list[OpenOrder]:
+        """The account's open orders that are no quotes, oldest first."""
+        answers = await self._read(f"/v1/orders?state=open&limit={OPEN_ORDERS_MAX}", list[http.OrderAnswer])
+        if len(answers) == OPEN_ORDERS_MAX:
+            # A list that is cut looks like asks that are missing, and would be placed again and again.
+            raise GatewayAway(f"{OPEN_ORDERS_MAX} open orders or more: they are not the desk's alone")
+        found = [OpenOrder(a.contract, a.order_id, parse_usd(a.price), a.leaves) for a in answers if a.side == "sell"]
+        return sorted(found, key=lambda order: [int(part) for part in order.order.split("-")])
+
+    async def money(self) -> Micros:
+        """All that is the account's, wherever it waits; what titles owe it is not money yet."""
+        answer = await self._read("/v1/balance", http.BalanceAnswer)
+        amounts = (answer.wallet, answer.in_transit, answer.payouts, answer.waiting_collateral)
+        return sum(parse_usd(amount) for amount in (*amounts, *(each.balance for each in answer.trading)))
 
     async def _read(self, path: str, kind: type[T]) -> T:
         return _decoded(await self._send("GET", path), kind)
 
     # --- What changes something ---------------------------------------------------------------------------------------
 
-    async def place(self, symbol: str, qty: Gpus, price: Price, client_id: str, valid_ms: Millis) -> Outcome:
-        """A GTC ask."""
-        request = OrderRequest(
-            contract=symbol, side="sell", qty=qty, price=format_usd(price), client_order_id=client_id,
-            valid_for_ms=valid_ms,
-        )  # fmt: skip
-        answer = await self._send("POST", "/v1/orders", request)
+    async def quote(self, class_id: str, number: int, quotes: Sequence[tuple[Hour, HourQuote]]) -> Outcome:
+        """Both sides of many hours, in place of the former ones."""
+        lines = tuple(
+            http.QuoteRequest(_iso_hour(hour), _price(q.bid), q.bid_qty, _price(q.ask), q.ask_qty) for hour, q in quotes
+        )
+        request = http.QuotesRequest(lines, number, self._valid_ms)
+        answer = await self._send("PUT", f"/v1/quotes/{class_id}", request)
         outcome = _outcome(answer)
         if not isinstance(outcome, Accepted):
             return outcome
         try:
-            order = _decoded(answer, OrderAnswer)
+            put = _decoded(answer, http.QuotesAnswer)
         except GatewayAway as error:
             return Unknown(str(error))
-        return Accepted(order.order_id, order.leaves)
-
-    async def cancel(self, order: str) -> Outcome:
-        """By its id."""
-        return _outcome(await self._send("DELETE", f"/v1/orders/{order}"))
+        refused = [(parse_symbol(each.contract)[1], each.refusal.code) for each in put.outcomes if each.refusal]
+        return Accepted(tuple(refused), put.number)
 
     async def back(
-        self, class_id: str, first_hour: Hour, hours: int, qty: Gpus, collateral_price: Price, version: int
+        self,
+        class_id: str,
+        first_hour: Hour,
+        hours: int,
+        ground: Ground,
+        qty: Gpus,
+        collateral_price: Price,
+        version: int,
     ) -> Outcome:
         """Promise so many GPUs in each of these hours: an absolute target."""
-        request = CapacityRequest(
-            class_id=class_id, from_hour=_iso_hour(first_hour), hours=hours, ground="promised", qty=qty,
+        request = http.CapacityRequest(
+            class_id=class_id, from_hour=_iso_hour(first_hour), hours=hours, ground=ground, qty=qty,
             version=version, collateral_price=format_usd(collateral_price),
         )  # fmt: skip
         return await self._settled("PUT", "/v1/capacity", request)
 
     async def fund(self, class_id: str, amount: Micros) -> Outcome:
         """Move money from the wallet to where the class trades."""
-        request = TransferRequest(direction="to_trading", amount=format_usd(amount), class_id=class_id)
+        request = http.TransferRequest(direction="to_trading", amount=format_usd(amount), class_id=class_id)
         return await self._settled("POST", "/v1/transfers", request)
+
+    async def place(self, symbol: str, qty: Gpus, price: Price, client_id: str) -> Outcome:
+        """A GTC ask."""
+        request = http.OrderRequest(
+            contract=symbol, side="sell", qty=qty, price=format_usd(price), client_order_id=client_id,
+            valid_for_ms=self._valid_ms,
+        )  # fmt: skip
+        return _outcome(await self._send("POST", "/v1/orders", request))
+
+    async def cancel(self, order: str) -> Outcome:
+        """By its id."""
+        return _outcome(await self._send("DELETE", f"/v1/orders/{order}"))
+
+    async def pull(self, class_id: str) -> Outcome:
+        """Cancel everything of the account in the class; empty: in all."""
+        return _outcome(await self._send("DELETE", f"/v1/orders?class={class_id}" if class_id else "/v1/orders"))
+
+    async def live_for(self, after_ms: Millis) -> Outcome:
+        """Set the dead man's switch anew."""
+        request = http.CancelAllAfterRequest(-(-after_ms // 1_000))
+        return _outcome(await self._send("PUT", "/v1/cancel-all-after", request))
 
     async def _settled(self, method: str, path: str, request: Struct) -> Outcome:
         """A request that settlement decides, repeated under one key while its outcome is open."""
@@ -246,7 +262,7 @@ def _outcome(answer: _Answer | Outcome) -> Outcome:
     if answer.status < httpx.codes.BAD_REQUEST:
         return Accepted()
     try:
-        problem = msgspec.json.decode(answer.body, type=Problem)
+        problem = msgspec.json.decode(answer.body, type=http.Problem)
     except msgspec.DecodeError:
         # Not from the exchange's own hand: what stands between us may have passed the request on.
         return Unknown(f"status {answer.status} without a problem document")
@@ -267,16 +283,39 @@ def _decoded(answer: _Answer | Outcome, kind: type[T]) -> T:
         raise GatewayAway(f"an answer that does not decode: {error}") from error
 
 
-def _terms(answer: ClassAnswer) -> Terms:
+def _terms(answer: http.ClassAnswer) -> Terms:
     return Terms(
         class_id=answer.class_id,
         lot=answer.lot,
         tick=parse_usd(answer.tick),
+        reference=parse_usd(answer.reference),
         low=parse_usd(answer.collar_low),
         high=parse_usd(answer.collar_high),
+        gate_ms=answer.gate_minutes * MS_PER_MINUTE,
+        cover_ms=answer.cover_minutes * MS_PER_MINUTE,
+        buyer_maker_bp=answer.buyer_maker_bp,
         buyer_taker_bp=answer.buyer_taker_bp,
         seller_bp=max(answer.seller_maker_bp, answer.seller_taker_bp),
     )
+
+
+def _hour(terms: Terms, row: feeds.GridRow) -> BookHour:
+    reference = parse_usd(row.reference) if row.reference else terms.reference
+    return BookHour(
+        hour=parse_symbol(row.contract)[1],
+        symbol=row.contract,
+        phase=row.phase,
+        takes_orders=row.state not in NO_ORDERS,
+        bid=parse_usd(row.bid) if row.bid else 0,
+        bid_qty=row.bid_qty,
+        ask=parse_usd(row.ask) if row.ask else 0,
+        ask_qty=row.ask_qty,
+        high=terms.high * reference // terms.reference,
+    )
+
+
+def _price(price: Price) -> str:
+    return format_usd(price) if price else ""
 
 
 def _number(value: str | int | None) -> int:

@@ -1,14 +1,13 @@
-"""The loop of the desk: read what stands, compare it with what should, and mend the difference.
+"""The loop of the desk: read what there is, decide what should stand, and ask for the difference.
 
-Two tasks. `follow` reads the topic `offers` and notes each change. `trade` reads everything of its own from the gateway (classes,
-contracts, open orders, backing), at the start and every `refresh_ms`, and plans after each reading, after each change of the
-catalogues, and when a source grows stale. Between two readings it keeps account of its own acknowledgements only.
+Two tasks. `follow` reads the topic `offers` and notes each change. `trade` reads everything of its own from the gateway, at
+the start and every `refresh_ms`, and quotes after each reading, after each change of the catalogues, and when a source grows
+stale. Quotes and promises are absolute and numbered, so whatever became of a request, the next one puts it right:
 
-What may happen at any time, and the answer:
-- the gateway does not answer: nothing is known to have changed; wait and read everything again;
-- an order's outcome is unknown: ask by its client id, send the very same order again while it is still wanted; its contract
-  waits meanwhile. Whatever came of it shows at the next reading, since plans start from what stands and not from what was sent;
-- the catalogue moves while a plan is carried out: what is left of the plan is dropped, and a new one made.
+- the gateway does not answer: nothing is known to have changed; wait and read everything again. The dead man's switch, set
+  at every reading, takes the quotes away when that lasts;
+- an outcome is unknown, or an hour was refused: nothing is taken to stand there, and the next round says it anew;
+- a limit is reached: what it forbids is pulled first, and said; then everything else goes on.
 """
 
 from __future__ import annotations
@@ -18,6 +17,7 @@ import contextlib
 import logging
 import secrets
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -26,23 +26,47 @@ from msgspec import Struct
 from schemas.codec import UNREADABLE
 from schemas.ids import parse_symbol
 from schemas.supply import OfferRecord
-from schemas.units import Gpus, Hour, Price, format_usd
-from services.market_maker.exchange import Accepted, Exchange, GatewayAway, Outcome, Refused, Unknown
+from schemas.units import Gpus, Hour, Micros, Millis, Price, format_usd
+from services.market_maker.exchange import (
+    Accepted,
+    Backing,
+    BookHour,
+    Exchange,
+    GatewayAway,
+    Ground,
+    OpenOrder,
+    Outcome,
+    Position,
+    Refused,
+)
 from services.market_maker.limits import Limits
-from services.market_maker.offers import Offers
-from services.market_maker.planning import Ask, HourState, Plan, Requote, SetBacking, plan
-from services.market_maker.quoting import NoQuote, Quote, Terms, quote, sizes
+from services.market_maker.offers import NoView, Offers, View
+from services.market_maker.planning import Anchors, Plan, Promise, Rules, plan
+from services.market_maker.quoting import HourQuote, Standing, Terms, half_spread_bp, running_ask, sizes
+from services.market_maker.risk import (
+    Day,
+    Exposure,
+    day_of,
+    dump_day,
+    equity,
+    load_day,
+    loss_reached,
+    open_promises,
+    promises_reached,
+)
 from services.runtime.errors import Halt
 from services.runtime.log import Clock, Log, LogError, OutOfRange
 from services.runtime.status import Status
 
-PASSES_MAX: Final = 4
-"""Plans in a row without a reading between them: backing, orders on it, and what a fill has changed meanwhile."""
+ROUNDS_MAX: Final = 3
+"""Of promises and quotes without a reading between them: the promises first, then what rests on them."""
 RETRY_MS: Final = 250
 FOLLOW_MS: Final = 500
 AWAY_MS_MAX: Final = 2_000
+RENEW_ALL_MS: Final = 60_000
+"""Quotes are said anew after so long, all of them, whatever is thought to stand: who cancelled them need not have told us."""
 STOP_MS_MAX: Final = 8_000
-"""For pulling asks at an orderly stop."""
+"""For pulling everything at an orderly stop."""
 
 _decoder = msgspec.msgpack.Decoder(OfferRecord)
 
@@ -51,31 +75,73 @@ class _Class(Struct):
     """A listed class and the desk's own things in its hours."""
 
     terms: Terms
-    hours: dict[Hour, HourState]
+    takes_orders: bool
+    hours: list[BookHour]
+    positions: dict[Hour, Position]
+    promises: dict[Hour, Backing]
+    ready: dict[Hour, Backing]
+    orders: dict[Hour, list[OpenOrder]]
     version: int
     """The highest version of its backing."""
 
+    def standing(self, stands: dict[Hour, HourQuote]) -> list[Standing]:
+        """The forward hours that take orders, without our own quotes."""
+        found = []
+        for row in self.hours:
+            if row.phase != "forward" or not row.takes_orders:
+                continue
+            own = stands.get(row.hour)
+            position, promise = self.positions.get(row.hour), self.promises.get(row.hour)
+            found.append(
+                Standing(
+                    hour=row.hour, high=row.high,
+                    bid=0 if own and own.bid == row.bid and own.bid_qty >= row.bid_qty else row.bid,
+                    ask=0 if own and own.ask == row.ask and own.ask_qty >= row.ask_qty else row.ask,
+                    held=position.held if position else 0, owed=position.owed if position else 0,
+                    exposed=promise.owed if promise else 0, promised=promise.qty if promise else 0,
+                    collateral_price=promise.collateral_price if promise else 0,
+                )
+            )  # fmt: skip
+        return found
+
 
 class Desk:
-    """One account's asks in every listed class."""
+    """One account's quotes in every listed class."""
 
-    def __init__(self, exchange: Exchange, limits: Limits, clock: Clock, status: Status) -> None:
+    def __init__(self, exchange: Exchange, limits: Limits, clock: Clock, status: Status, day_file: Path) -> None:
+        """`day_file`: where the day's beginning is kept over restarts."""
         self.offers = Offers(limits.stale_after_ms)
         self.classes: dict[str, _Class] = {}
-        self.quotes: dict[str, Quote | NoQuote] = {}
+        self.stands: dict[str, dict[Hour, HourQuote]] = {}
+        """Quotes as last acknowledged, by class."""
+        self.why: dict[str, str] = {}
+        """What each class rests on, or why it is not quoted."""
+        self.hit: list[str] = []
+        """Limits that are reached."""
         self._exchange = exchange
         self._limits = limits
         self._clock = clock
         self._status = status
+        self._day_file = day_file
+        self._anchors = Anchors(limits.jump_bp, limits.settle_ms)
+        self._marks: dict[str, Price] = {}
+        """Class -> the last price of replacement that was believed."""
+        self._money: Micros = 0
+        self._worth: Micros = 0
+        self._begin: Day | None = None
         self._changed = asyncio.Event()
-        """Set when the catalogues have moved since the last plan."""
+        """Set when the catalogues have moved since the last round."""
         self._caught_up = asyncio.Event()
         """Set when `follow` has read what was on the topic when it began."""
-        self._in_flight = asyncio.Semaphore(limits.in_flight_max)
-        self._orders = 0
+        self._lived_ms: Millis = 0
+        """When the dead man's switch was last set."""
+        self._renewed_ms: Millis = 0
+        self._number = 0
+        """Of the last quotes."""
+        self._placed = 0
         self._run = secrets.token_hex(6)
         """Makes client ids differ from those of every process before, also where a clock was set back."""
-        self._counts = {"placed": 0, "cancelled": 0, "refused": 0, "unknown": 0}
+        self._counts = {"quoted": 0, "promised": 0, "pulled": 0, "refused": 0, "unknown": 0}
         self._last_refusal = ""
         self._lines = logging.getLogger("hourbook.market_maker")
 
@@ -102,7 +168,7 @@ class Desk:
                 try:
                     self.offers.apply(_decoder.decode(record.value))
                 except UNREADABLE as error:
-                    # It may say that an offer is gone: asks that cannot be judged do not stay.
+                    # It may say that an offer is gone: quotes that cannot be judged do not stay.
                     raise Halt(f"{log.topic} offset {record.offset} is not an offer record: {error}") from error
                 offset = record.offset + 1
             if records:
@@ -113,203 +179,234 @@ class Desk:
     # --- The books ----------------------------------------------------------------------------------------------------
 
     async def trade(self) -> None:
-        """For ever; an orderly stop pulls the asks."""
+        """For ever; an orderly stop pulls everything."""
         try:
-            # Asks of the process before are judged by the catalogues, not by not having read them yet.
+            # Quotes of the process before are judged by the catalogues, not by not having read them yet.
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._caught_up.wait(), self._limits.stale_after_ms / 1_000)
             while True:
                 await self._away(self.read)
-                await self._mend_until(self._clock.now_ms() + self._limits.refresh_ms)
+                await self._quote_until(self._clock.now_ms() + self._limits.refresh_ms)
         except asyncio.CancelledError:
             await self._stop()
             raise
 
     async def read(self) -> None:
-        """Everything of its own, from the gateway. Raises GatewayAway."""
+        """Set the switch anew, and read everything from the gateway. Raises GatewayAway."""
+        await self._live()
         listed = await self._exchange.classes()
-        contracts = await asyncio.gather(*(self._exchange.contracts(each.terms.class_id) for each in listed))
-        # Backing before orders: a fill between the two then shows as too few asks, never as too many.
-        backing = {each.symbol: each for each in await self._exchange.backing()}
-        asks: dict[str, list[Ask]] = {}
-        for order in await self._exchange.open_orders():
-            if order.is_ask:
-                asks.setdefault(order.symbol, []).append(Ask(order.order, order.price, order.leaves))
-        self.classes = {}
-        for each, hours in zip(listed, contracts, strict=True):
-            known = {hour.symbol: backing[hour.symbol] for hour in hours if hour.symbol in backing}
-            states = {}
-            for hour in hours:
-                own = known.get(hour.symbol)
-                states[hour.hour] = HourState(
-                    hour=hour.hour, symbol=hour.symbol, forward=hour.forward,
-                    takes_orders=hour.takes_orders and each.takes_orders,
-                    asks=tuple(asks.get(hour.symbol, ())), backing=own.qty if own else 0,
-                    owed=own.owed if own else 0, collateral_price=own.collateral_price if own else 0,
-                )  # fmt: skip
-            version = max((own.version for own in known.values()), default=0)
-            self.classes[each.terms.class_id] = _Class(each.terms, states, version)
+        grids = await asyncio.gather(*(self._exchange.grid(each.terms) for each in listed))
+        # Backing before positions: a fill between the two then shows as too few asks, never as too many.
+        backing, positions = await self._exchange.backing(), await self._exchange.positions()
+        orders = await self._exchange.orders()
+        self.classes = {
+            each.terms.class_id: _Class(each.terms, each.takes_orders, hours, {}, {}, {}, {}, 0)
+            for each, hours in zip(listed, grids, strict=True)
+        }
+        for own in backing:
+            class_id, hour = parse_symbol(own.symbol)
+            if each_class := self.classes.get(class_id):
+                (each_class.ready if own.ground == "ready" else each_class.promises)[hour] = own
+                each_class.version = max(each_class.version, own.version)
+        for position in positions:
+            class_id, hour = parse_symbol(position.symbol)
+            if each_class := self.classes.get(class_id):
+                each_class.positions[hour] = position
+        for order in orders:
+            class_id, hour = parse_symbol(order.symbol)
+            if each_class := self.classes.get(class_id):
+                each_class.orders.setdefault(hour, []).append(order)
+        self._money = await self._exchange.money()
 
-    async def _mend_until(self, deadline_ms: int) -> None:
-        """Plan and act, now and whenever the catalogues move or a source grows stale."""
+    async def _live(self) -> None:
+        now_ms = self._clock.now_ms()
+        outcome = await self._exchange.live_for(self._limits.dead_man_ms)
+        if not isinstance(outcome, Accepted):
+            self._count(outcome, "quoted", "dead man's switch")
+            raise GatewayAway(f"the dead man's switch is not set: {outcome}")
+        if now_ms - self._lived_ms >= self._limits.dead_man_ms or now_ms - self._renewed_ms >= RENEW_ALL_MS:
+            # It may have fired, or somebody else has cancelled: nothing is taken to stand.
+            self.stands.clear()
+            self._renewed_ms = now_ms
+        self._lived_ms = now_ms
+
+    def _value(self) -> None:
+        """What the desk is worth now, against the day's beginning."""
+        now_ms = self._clock.now_ms()
+        exposures = [
+            Exposure(name, own.held, _owed(each.promises.get(hour)) + _owed(each.ready.get(hour)), own.proceeds)
+            for name, each in self.classes.items()
+            for hour, own in each.positions.items()
+        ]
+        self._worth = equity(self._money, exposures, self._marks, self._limits)
+        if self._begin is None and self._day_file.exists():
+            self._begin = load_day(self._day_file.read_bytes())
+        marked = all(name in self._marks for name, each in self.classes.items() if each.positions)
+        if (self._begin is None or self._begin.day != day_of(now_ms)) and marked:
+            self._begin = Day(day_of(now_ms), self._worth)
+            self._day_file.write_bytes(dump_day(self._begin))
+        lost = loss_reached(self._begin, self._worth, self._limits) if self._begin and marked else ""
+        sold = promises_reached(open_promises(exposures), self._limits)
+        hit = [why for why in (lost, sold) if why]
+        for why in hit:
+            if why.partition(":")[0] not in {known.partition(":")[0] for known in self.hit}:
+                self._lines.warning("limit reached", extra={"fields": {"limit": why}})
+        self.hit = hit
+
+    async def _quote_until(self, deadline_ms: Millis) -> None:
+        """Quote, now and whenever the catalogues move or a source grows stale."""
         while True:
             self._changed.clear()
-            await self.mend()
-            wait_ms = deadline_ms - self._clock.now_ms()
-            if wait_ms <= 0:
-                return
-            stale_at_ms = self.offers.stale_at_ms()
-            if stale_at_ms is not None and stale_at_ms > self._clock.now_ms():
-                wait_ms = min(wait_ms, stale_at_ms - self._clock.now_ms())
+            await self.quote()
+            now_ms = self._clock.now_ms()
+            moments = [self.offers.stale_at_ms(now_ms), self._anchors.settles_at_ms(), deadline_ms]
+            wait_ms = min(moment for moment in moments if moment is not None) - now_ms
             try:
-                await asyncio.wait_for(self._changed.wait(), wait_ms / 1_000)
+                await asyncio.wait_for(self._changed.wait(), max(wait_ms, 1) / 1_000)
             except TimeoutError:
                 # The deadline, or a source that has just grown stale: either way look again.
                 if self._clock.now_ms() >= deadline_ms:
                     return
 
-    async def mend(self) -> None:
-        """Plan and act until everything stands where it should, nothing gets better, or the catalogues have moved."""
-        self._quote()
-        for _ in range(PASSES_MAX):
-            plans = {name: self._plan(name) for name in self.classes}
-            if all(each.idle for each in plans.values()):
-                break
-            done = await asyncio.gather(*(self._back(b) for each in plans.values() for b in each.backing))
-            requotes = [requote for each in plans.values() for requote in each.requotes]
-            # Pulls first: an ask that rests on nothing costs more than one that is missing. Then the nearest hours.
-            requotes.sort(key=lambda requote: (requote.qty > 0, requote.hour, requote.symbol))
-            done += await asyncio.gather(*(self._requote(requote) for requote in requotes))
-            if self._changed.is_set() or not any(done):
-                break
-        self._tell()
+    async def quote(self) -> None:
+        """Pull what must go, then promise and quote until everything stands as it should or the catalogues have moved."""
+        views = {name: self._view(each) for name, each in self.classes.items()}
+        self._value()
+        lost = next((why for why in self.hit if why.startswith("loss")), "")
+        if lost:
+            views = {name: NoView(lost) for name in views}
+        await asyncio.gather(*(self._pull(name) for name, view in views.items() if isinstance(view, NoView)))
+        alive = {name: view for name, view in views.items() if isinstance(view, View)}
+        await asyncio.gather(*(self._quote_class(name, view) for name, view in alive.items()))
+        await asyncio.gather(*(self._ask_running(name, view) for name, view in alive.items()))
+        self._tell(views)
 
-    def _quote(self) -> None:
-        self.quotes = {name: each for name, each in self.quotes.items() if name in self.classes}
-        size = sizes([each.terms for each in self.classes.values()], self._limits)
-        now_ms = self._clock.now_ms()
-        for name, each in self.classes.items():
-            offer = self.offers.cheapest(name, now_ms)
-            result = quote(each.terms, offer, self._limits.margin_of(name), size[name])
-            if words(self.quotes.get(name)) != words(result):
-                self._lines.info("quote", extra={"fields": {"class": name, "asks": words(result)}})
-            self.quotes[name] = result
+    def _view(self, each: _Class) -> View | NoView:
+        """What the class rests on."""
+        name, now_ms = each.terms.class_id, self._clock.now_ms()
+        view = self._anchors.believe(name, self.offers.view(name, each.terms.lot, now_ms), now_ms)
+        if isinstance(view, View):
+            self._marks[name] = view.cheapest
+            if not each.takes_orders:
+                return NoView("the class is halted")
+        return view
 
-    def _plan(self, name: str) -> Plan:
+    async def _quote_class(self, name: str, view: View) -> None:
         each = self.classes[name]
-        hours = sorted(each.hours.values(), key=lambda state: state.hour)
-        return plan(each.terms, self.quotes[name], hours, self._limits.window_hours)
+        stands = self.stands.setdefault(name, {})
+        rules = Rules(
+            terms=each.terms, limits=self._limits, size=sizes(each.terms, view, self._limits, len(self.classes)),
+            promises=not any(why.startswith("open promises") for why in self.hit),
+        )  # fmt: skip
+        for _ in range(ROUNDS_MAX):
+            wanted = plan(rules, view, each.standing(stands), stands, self._clock.now_ms())
+            if wanted.idle or not await self._carry_out(each, stands, wanted) or self._changed.is_set():
+                return
 
-    # --- Acting -------------------------------------------------------------------------------------------------------
-
-    async def _back(self, wanted: SetBacking) -> bool:
-        """True: it stands."""
-        each = self.classes[wanted.class_id]
-        # A version of the clock's is above every earlier one of this account, whoever set it.
-        each.version = max(each.version + 1, self._clock.now_ms())
-        outcome = await self._send_backing(wanted, each.version)
-        if isinstance(outcome, Refused) and outcome.code == "insufficient_funds":
-            missing = outcome.need - outcome.have if outcome.need > outcome.have else self._increase(wanted)
-            outcome = await self._exchange.fund(wanted.class_id, missing)
-            if isinstance(outcome, Accepted):
-                outcome = await self._send_backing(wanted, each.version)
-        self._count(outcome, "backed", f"backing of {wanted.class_id}")
-        if not isinstance(outcome, Accepted):
+    async def _carry_out(self, each: _Class, stands: dict[Hour, HourQuote], wanted: Plan) -> bool:
+        """True: something stands better than before."""
+        promised = await asyncio.gather(*(self._promise(each, promise) for promise in wanted.promises))
+        if any(promised):
+            # What is asked rests on what is promised: decide anew.
+            return True
+        if not wanted.quotes:
             return False
-        for hour in range(wanted.first_hour, wanted.first_hour + wanted.hours):
-            each.hours[hour] = msgspec.structs.replace(
-                each.hours[hour], backing=wanted.qty, collateral_price=wanted.collateral_price
+        name = each.terms.class_id
+        # A number of the clock's is above every earlier one of this account, whoever put it.
+        self._number = max(self._number + 1, self._clock.now_ms())
+        outcome = await self._exchange.quote(name, self._number, wanted.quotes)
+        for hour, _ in wanted.quotes:
+            stands.pop(hour, None)
+        if not isinstance(outcome, Accepted):
+            self._count(outcome, "quoted", name)
+            return False
+        self._number = max(self._number, outcome.number)
+        refused = dict(outcome.refused)
+        stands.update((hour, quote) for hour, quote in wanted.quotes if hour not in refused)
+        self._counts["quoted"] += len(wanted.quotes) - len(refused)
+        self._counts["refused"] += len(refused)
+        if refused:
+            self._last_refusal = f"quotes of {name}: " + ", ".join(sorted(set(refused.values())))
+        return False
+
+    async def _promise(self, each: _Class, wanted: Promise) -> bool:
+        """True: it stands."""
+        hours = range(wanted.first_hour, wanted.first_hour + wanted.hours)
+        if not await self._back(each, wanted.first_hour, wanted.hours, "promised", wanted.qty, wanted.collateral_price):
+            return False
+        for hour in hours:
+            each.promises[hour] = Backing(
+                "", "promised", wanted.qty, _owed(each.promises.get(hour)), wanted.collateral_price, each.version
             )
         return True
 
-    async def _send_backing(self, wanted: SetBacking, version: int) -> Outcome:
-        return await self._exchange.back(
-            wanted.class_id, wanted.first_hour, wanted.hours, wanted.qty, wanted.collateral_price, version
-        )
+    async def _back(
+        self, each: _Class, first_hour: Hour, hours: int, ground: Ground, qty: Gpus, collateral_price: Price
+    ) -> bool:
+        name = each.terms.class_id
+        each.version = max(each.version + 1, self._clock.now_ms())
+        version = each.version
+        outcome = await self._exchange.back(name, first_hour, hours, ground, qty, collateral_price, version)
+        if isinstance(outcome, Refused) and outcome.code == "insufficient_funds" and outcome.need > outcome.have:
+            outcome = await self._exchange.fund(name, outcome.need - outcome.have)
+            if isinstance(outcome, Accepted):
+                outcome = await self._exchange.back(name, first_hour, hours, ground, qty, collateral_price, version)
+        self._count(outcome, "promised", name)
+        return isinstance(outcome, Accepted)
 
-    def _increase(self, wanted: SetBacking) -> int:
-        each = self.classes[wanted.class_id]
-        hours = range(wanted.first_hour, wanted.first_hour + wanted.hours)
-        return sum(max(0, wanted.qty - each.hours[hour].backing) * each.terms.collateral for hour in hours)
+    # --- The running hour, on demand ----------------------------------------------------------------------------------
 
-    async def _requote(self, wanted: Requote) -> bool:
-        """Cancel, and when all is gone place. True: something stands better than before."""
-        async with self._in_flight:
-            if self._changed.is_set() and wanted.qty:
-                return False
-            class_id, _ = parse_symbol(wanted.symbol)
-            hours = self.classes[class_id].hours
-            better = False
-            for order in wanted.cancels:
-                outcome = await self._exchange.cancel(order)
-                self._count(outcome, "cancelled", wanted.symbol)
-                # Not there any more: filled, or cancelled by its gate. The next reading tells.
-                if not isinstance(outcome, Accepted) and not (
-                    isinstance(outcome, Refused) and outcome.code == "unknown_order"
-                ):
-                    return better
-                better = True
-                state = hours[wanted.hour]
-                hours[wanted.hour] = msgspec.structs.replace(
-                    state, asks=tuple(ask for ask in state.asks if ask.order != order)
-                )
-            if wanted.qty and not self._changed.is_set():
-                better = await self._place(wanted.symbol, hours, wanted.hour, wanted.price, wanted.qty) or better
-            return better
+    async def _ask_running(self, name: str, view: View) -> None:
+        """One ask in the hour that runs, of capacity that the cloud has now; what was sold is not offered again."""
+        each, limits = self.classes[name], self._limits
+        row = next((row for row in each.hours if row.phase == "running" and row.takes_orders), None)
+        qty = limits.running_gpus // each.terms.lot * each.terms.lot
+        if row is None or not qty:
+            return
+        ready = each.ready.get(row.hour)
+        if ready is None or ready.qty != qty or ready.collateral_price < row.high:
+            price = limits.collateral_price(row.high)
+            if not await self._back(each, row.hour, 1, "ready", qty, price):
+                return
+            ready = each.ready[row.hour] = Backing(row.symbol, "ready", qty, _owed(ready), price, each.version)
+        price = running_ask(each.terms, view, limits, half_spread_bp(view, limits, limits.spread_of(name)), row.high)
+        left = qty - ready.owed
+        stale = [order for order in each.orders.get(row.hour, ()) if order.price != price]
+        outcomes = [await self._exchange.cancel(order.order) for order in stale]
+        if not all(isinstance(outcome, Accepted) for outcome in outcomes):
+            return  # the next reading tells
+        each.orders[row.hour] = kept = [order for order in each.orders.get(row.hour, ()) if order.price == price]
+        missing = left - sum(order.leaves for order in kept)
+        if price and missing > 0:
+            self._placed += 1
+            client_id = f"desk-{self._run}-{self._placed:x}"
+            outcome = await self._exchange.place(row.symbol, missing, price, client_id)
+            self._count(outcome, "quoted", row.symbol)
+            # Whatever came of it shows at the next reading; until then it counts as open.
+            kept.append(OpenOrder(row.symbol, "", price, missing))
 
-    async def _place(self, symbol: str, hours: dict[Hour, HourState], hour: Hour, price: Price, qty: Gpus) -> bool:
-        self._orders += 1
-        client_id = f"desk-{self._run}-{self._orders:x}"
-        outcome = await self._exchange.place(symbol, qty, price, client_id, self._limits.order_valid_ms)
-        if isinstance(outcome, Unknown):
-            self._count(outcome, "placed", symbol)
-            outcome = await self._resolve(symbol, qty, price, client_id)
-        self._count(outcome, "placed", symbol)
-        if not isinstance(outcome, Accepted):
-            return False
-        state = hours[hour]
-        asks = (*state.asks, Ask(outcome.order, price, outcome.leaves)) if outcome.leaves else state.asks
-        hours[hour] = msgspec.structs.replace(state, asks=asks, owed=state.owed + qty - outcome.leaves)
-        return True
+    # --- Pulling ------------------------------------------------------------------------------------------------------
 
-    async def _resolve(self, symbol: str, qty: Gpus, price: Price, client_id: str) -> Outcome:
-        """What became of an order whose outcome is unknown.
-
-        While it is wanted the very same order is sent again: the client id makes that harmless. When it is not, wait until it
-        can no longer reach the book; should it have, the next reading shows it and the next plan cancels it.
-        """
-        hopeless_ms = self._clock.now_ms() + 2 * self._limits.order_valid_ms
-        while self._clock.now_ms() < hopeless_ms:
-            await self._clock.sleep_ms(RETRY_MS)
-            try:
-                found = await self._exchange.find(client_id)
-            except GatewayAway:
-                continue
-            if found is not None:
-                return found
-            if not self._changed.is_set():
-                outcome = await self._exchange.place(symbol, qty, price, client_id, self._limits.order_valid_ms)
-                if not isinstance(outcome, Unknown):
-                    return outcome
-                hopeless_ms = self._clock.now_ms() + 2 * self._limits.order_valid_ms
-        return Refused("not_found")
+    async def _pull(self, name: str) -> None:
+        """Nothing of ours stays in the class."""
+        each = self.classes[name]
+        if self.stands.get(name) == {} and not any(each.orders.values()):
+            return
+        outcome = await self._exchange.pull(name)
+        self._count(outcome, "pulled", name)
+        if isinstance(outcome, Accepted):
+            self.stands[name] = {}
+            each.orders.clear()
 
     async def _stop(self) -> None:
-        """Pull every ask. What cannot be pulled in time stays, and is said."""
+        """Pull everything. What cannot be pulled in time is the dead man's switch's to take."""
         try:
             async with asyncio.timeout(STOP_MS_MAX / 1_000):
-                await self.read()
-                asks = [ask for each in self.classes.values() for state in each.hours.values() for ask in state.asks]
-                outcomes = await asyncio.gather(*(self._pull(ask.order) for ask in asks))
-        except (TimeoutError, GatewayAway) as error:
-            self._lines.error("stopped with asks in the book", extra={"fields": {"why": repr(error)}})
+                outcome = await self._exchange.pull("")
+        except TimeoutError as error:
+            self._lines.error("stopped with quotes in the book", extra={"fields": {"why": repr(error)}})
             return
-        left = sum(not isinstance(outcome, Accepted) for outcome in outcomes)
-        self._lines.info("asks pulled", extra={"fields": {"pulled": len(asks) - left, "left": left}})
-
-    async def _pull(self, order: str) -> Outcome:
-        async with self._in_flight:
-            return await self._exchange.cancel(order)
+        self._lines.info("quotes pulled", extra={"fields": {"outcome": str(outcome)}})
 
     # --- Telling ------------------------------------------------------------------------------------------------------
 
@@ -336,31 +433,42 @@ class Desk:
         self._last_refusal = f"{what} {where}: {why}"
         self._lines.warning("not done", extra={"fields": {"what": what, "where": where, "why": why}})
 
-    def _tell(self) -> None:
-        plans = [self._plan(name) for name in self.classes]
-        states = [state for each in self.classes.values() for state in each.hours.values()]
+    def _tell(self, views: dict[str, View | NoView]) -> None:
+        for name, view in views.items():
+            said = words(view)
+            if self.why.get(name) != said:
+                self._lines.info("view", extra={"fields": {"class": name, "rests on": said}})
+            self.why[name] = said
+        self.why = {name: said for name, said in self.why.items() if name in views}
+        quotes = [quote for stands in self.stands.values() for quote in stands.values()]
+        own = [position for each in self.classes.values() for position in each.positions.values()]
+        promises = [backing for each in self.classes.values() for backing in each.promises.values()]
         self._status.set(
             offers=len(self.offers),
             classes=len(self.classes),
-            quoted=sum(isinstance(each, Quote) for each in self.quotes.values()),
-            asks=sum(len(state.asks) for state in states),
-            asked_gpus=sum(ask.leaves for state in states for ask in state.asks),
-            owed_gpus=sum(state.owed for state in states),
-            hours_waiting=sum(each.waiting for each in plans),
+            quoted=sum(isinstance(view, View) for view in views.values()),
+            bids=sum(quote.bid_qty > 0 for quote in quotes),
+            asks=sum(quote.ask_qty > 0 for quote in quotes),
+            bid_gpus=sum(quote.bid_qty for quote in quotes),
+            ask_gpus=sum(quote.ask_qty for quote in quotes),
+            held_gpu_hours=sum(position.held for position in own),
+            open_promises=sum(backing.owed for backing in promises),
+            worth_micros=self._worth,
+            day_begin_micros=self._begin.equity if self._begin else 0,
+            limits_reached="; ".join(self.hit),
+            limits_reached_count=len(self.hit),
             last_refusal=self._last_refusal,
             **{f"requests_{what}": count for what, count in self._counts.items()},
-            **{f"quote {name}": words(each) for name, each in self.quotes.items()},
+            **{f"quote {name}": said for name, said in self.why.items()},
         )
 
 
-def words(result: Quote | NoQuote | None) -> str:
-    """A quote for people: what is asked, and on the strength of what; or why nothing is."""
-    if result is None:
-        return ""
-    if isinstance(result, NoQuote):
-        return f"none: {result.why}"
-    offer = result.offer
-    return (
-        f"{result.qty} at {format_usd(result.price)} on {offer.cloud} {offer.instance_type} in {offer.region} "
-        f"at {format_usd(offer.price)} ({offer.source})"
-    )
+def _owed(backing: Backing | None) -> Gpus:
+    return backing.owed if backing else 0
+
+
+def words(view: View | NoView) -> str:
+    """What a class rests on, for people; or why it is not quoted."""
+    if isinstance(view, NoView):
+        return f"none: {view.why}"
+    return f"{format_usd(view.cheapest)} of {view.clouds} clouds (median {format_usd(view.median)}): {view.where}"

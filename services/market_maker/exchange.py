@@ -5,12 +5,15 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Sequence
+from typing import Literal, Protocol
 
 from msgspec import Struct
 
 from schemas.units import Gpus, Hour, Micros, Millis, Price
-from services.market_maker.quoting import Terms
+from services.market_maker.quoting import HourQuote, Terms
+
+Ground = Literal["promised", "ready"]
 
 
 class GatewayAway(Exception):
@@ -24,41 +27,59 @@ class ListedClass(Struct, frozen=True):
     takes_orders: bool
 
 
-class Contract(Struct, frozen=True):
-    """One hour of a class."""
+class BookHour(Struct, frozen=True, kw_only=True):
+    """One hour of a class in its grid."""
 
-    symbol: str
     hour: Hour
-    forward: bool
+    symbol: str
+    phase: str
+    """`forward`, `running`, `closed`."""
     takes_orders: bool
+    bid: Price
+    """Best of all, ours included; 0: none."""
+    bid_qty: Gpus
+    ask: Price
+    ask_qty: Gpus
+    high: Price
+    """The collar's cap."""
 
 
-class OpenOrder(Struct, frozen=True):
-    """An open order of the desk's account."""
+class Position(Struct, frozen=True):
+    """What the account holds and owes in one contract."""
 
     symbol: str
-    order: str
-    client_id: str
-    is_ask: bool
-    price: Price
-    leaves: Gpus
+    held: Gpus
+    owed: Gpus
+    proceeds: Micros
 
 
 class Backing(Struct, frozen=True):
-    """The desk's promise in one contract."""
+    """The account's backing of one contract on one ground."""
 
     symbol: str
+    ground: Ground
     qty: Gpus
     owed: Gpus
     collateral_price: Price
     version: int
 
 
-class Accepted(Struct, frozen=True):
-    """It is in the log. `leaves`: of an order, what rests."""
+class OpenOrder(Struct, frozen=True):
+    """An open order that is no quote."""
 
-    order: str = ""
-    leaves: Gpus = 0
+    symbol: str
+    order: str
+    price: Price
+    leaves: Gpus
+
+
+class Accepted(Struct, frozen=True):
+    """It is in the log."""
+
+    refused: tuple[tuple[Hour, str], ...] = ()
+    """Of quotes: the hours that were not taken, and why."""
+    number: int = 0
+    """Of quotes: the last that is used up."""
 
 
 class Refused(Struct, frozen=True):
@@ -86,28 +107,47 @@ class Exchange(Protocol):
     async def classes(self) -> list[ListedClass]:
         """Every listed class."""
 
-    async def contracts(self, class_id: str) -> list[Contract]:
-        """Its listed hours, in order."""
+    async def grid(self, terms: Terms) -> list[BookHour]:
+        """Its hours that have not ended, rising."""
 
-    async def open_orders(self) -> list[OpenOrder]:
-        """The account's, oldest first."""
+    async def positions(self) -> list[Position]:
+        """The account's, until they are settled."""
 
     async def backing(self) -> list[Backing]:
-        """The account's promises."""
+        """The account's promises, for later and for at once."""
 
-    async def place(self, symbol: str, qty: Gpus, price: Price, client_id: str, valid_ms: Millis) -> Outcome:
-        """A GTC ask."""
+    async def orders(self) -> list[OpenOrder]:
+        """The account's open orders that are no quotes, oldest first."""
 
-    async def find(self, client_id: str) -> Accepted | None:
-        """The order of this client id; None: there is none so far."""
+    async def money(self) -> Micros:
+        """All that is the account's, wherever it waits; what titles owe it is not money yet."""
 
-    async def cancel(self, order: str) -> Outcome:
-        """By its id."""
+    async def quote(self, class_id: str, number: int, quotes: Sequence[tuple[Hour, HourQuote]]) -> Outcome:
+        """Both sides of many hours, in place of the former ones."""
 
     async def back(
-        self, class_id: str, first_hour: Hour, hours: int, qty: Gpus, collateral_price: Price, version: int
+        self,
+        class_id: str,
+        first_hour: Hour,
+        hours: int,
+        ground: Ground,
+        qty: Gpus,
+        collateral_price: Price,
+        version: int,
     ) -> Outcome:
         """Promise so many GPUs in each of these hours: an absolute target."""
 
     async def fund(self, class_id: str, amount: Micros) -> Outcome:
         """Move money from the wallet to where the class trades."""
+
+    async def place(self, symbol: str, qty: Gpus, price: Price, client_id: str) -> Outcome:
+        """A GTC ask."""
+
+    async def cancel(self, order: str) -> Outcome:
+        """By its id."""
+
+    async def pull(self, class_id: str) -> Outcome:
+        """Cancel everything of the account in the class; empty: in all."""
+
+    async def live_for(self, after_ms: Millis) -> Outcome:
+        """Set the dead man's switch anew."""

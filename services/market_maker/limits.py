@@ -9,10 +9,11 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta, Struct
 
-from schemas.units import BP, BasisPoints, Gpus, Micros, Millis
+from schemas.units import BP, BasisPoints, Gpus, Micros, Millis, Price
 
-_Margin = Annotated[BasisPoints, Meta(ge=0, le=BP)]
+_Share = Annotated[BasisPoints, Meta(ge=0, le=BP)]
 _Gpus = Annotated[Gpus, Meta(ge=0, le=100_000)]
+_Money = Annotated[Micros, Meta(ge=0)]
 
 
 class BadLimits(ValueError):
@@ -22,37 +23,52 @@ class BadLimits(ValueError):
 class ClassLimits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where a class differs; None: as for all."""
 
-    margin_bp: _Margin | None = None
+    spread_bp: _Share | None = None
     gpus_max: _Gpus | None = None
 
 
 class Limits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The whole file."""
+    """The whole file; limits.toml says what each is for."""
 
-    capital_micros: Annotated[Micros, Meta(ge=0)]
-    """Collateral over all classes and hours."""
-    margin_bp: _Margin
-    window_hours: Annotated[int, Meta(ge=1, le=168)]
+    capital_micros: _Money
     gpus_max: _Gpus
-    """Per class and hour, sold and unsold together."""
+    gpu_hours_max: Annotated[int, Meta(ge=0)]
+    loss_per_day_micros: _Money
     stale_after_ms: Annotated[Millis, Meta(ge=1_000)]
+    jump_bp: Annotated[BasisPoints, Meta(ge=1)]
+    settle_ms: Annotated[Millis, Meta(ge=0)]
+    window_hours: Annotated[int, Meta(ge=1, le=1_000)]
+    spread_bp: _Share
+    margin_bp: _Share
+    age_bp: _Share
+    dispersion_share_bp: _Share
+    dispersion_bp: _Share
+    skew_bp: _Share
+    perish_bp: _Share
+    book_share_bp: _Share
+    book_band_bp: _Share
+    collateral_over_cap_bp: _Share
+    cover_lead_ms: Annotated[Millis, Meta(ge=0)]
+    running_gpus: _Gpus
+    dead_man_ms: Annotated[Millis, Meta(ge=3_000, le=86_400_000)]
     requests_per_second: Annotated[int, Meta(ge=1, le=1_000)]
-    in_flight_max: Annotated[int, Meta(ge=1, le=64)]
     order_valid_ms: Annotated[Millis, Meta(ge=500, le=600_000)]
-    """An order that has not reached the book by then never will."""
     refresh_ms: Annotated[Millis, Meta(ge=200)]
-    """How often everything is read again, for fills and what else it has not been told."""
     classes: Mapping[str, ClassLimits] = {}
 
-    def margin_of(self, class_id: str) -> BasisPoints:
-        """The class's margin."""
+    def spread_of(self, class_id: str) -> BasisPoints:
+        """The class's spread on each side, before age and dispersion."""
         own = self.classes.get(class_id)
-        return self.margin_bp if own is None or own.margin_bp is None else own.margin_bp
+        return self.spread_bp if own is None or own.spread_bp is None else own.spread_bp
 
     def gpus_of(self, class_id: str) -> Gpus:
-        """The class's GPUs per hour, at most."""
+        """The class's GPUs per hour and side, at most."""
         own = self.classes.get(class_id)
         return self.gpus_max if own is None or own.gpus_max is None else own.gpus_max
+
+    def collateral_price(self, cap: Price) -> Price:
+        """Above the collar's cap, so that a cap that rises a little does not cut the promise."""
+        return cap + cap * self.collateral_over_cap_bp // BP
 
 
 def parse_limits(text: bytes) -> Limits:

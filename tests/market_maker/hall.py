@@ -9,44 +9,55 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import deque
+from collections.abc import Sequence
+
+from msgspec.structs import replace
 
 from schemas import events as ev
 from schemas.commands import (
+    CancelAllAfter,
     CancelOrder,
     Command,
     Credit,
     Fees,
     Ground,
+    MassCancel,
     PlaceOrder,
+    PutQuotes,
+    QuoteHour,
     Role,
     SetAccount,
     SetBacking,
     SetClass,
     Side,
     StartShard,
+    Tick,
     Tif,
 )
 from schemas.events import Code
-from schemas.ids import contract_of, format_order, format_symbol, hour_of, parse_order, parse_symbol
+from schemas.ids import class_no_of, contract_of, format_order, format_symbol, hour_of, parse_order, parse_symbol
 from services.market_maker.exchange import (
     Accepted,
     Backing,
-    Contract,
+    BookHour,
     GatewayAway,
     ListedClass,
     OpenOrder,
     Outcome,
+    Position,
     Refused,
     Unknown,
 )
-from services.market_maker.quoting import Terms
-from services.matching.book import key_of
+from services.market_maker.quoting import HourQuote, Terms
+from services.matching.book import HalfBook, Order
 from services.matching.engine import Engine
+from services.matching.literals import CANCEL_ONLY
 from services.runtime.log import Clock
 
 HOUR_MS = 3_600_000
 T0_MS = 497_000 * HOUR_MS
-DESK, BUYER = 1, 2
+DESK, OTHER = 1, 2
+FEES = Fees()
 
 
 class HallClock:
@@ -64,46 +75,48 @@ class HallClock:
 
 
 class Hall:
-    """One shard, the desk's account, and a buyer."""
+    """One shard, the desk's account, and another member with money and machines."""
 
     def __init__(self, clock: HallClock, *, wallet: int = 10**12, horizon: int = 6) -> None:
         self.clock: Clock = clock
         self.engine = Engine()
-        self.engine.apply(0, T0_MS, [StartShard(0, 1, T0_MS)])
+        self.engine.apply(0, T0_MS, [StartShard(0, 2, T0_MS)])
         self.wallet = wallet
         self.horizon = horizon
         self.away = False
         self.faults: deque[str] = deque()
         self.chance: random.Random | None = None
         self.requests = 0
-        self.placed: list[str] = []
-        """Client ids of orders that the engine accepted, in order."""
+        self.lived_ms = 0
+        """When the dead man's switch was last set."""
         self._outbox = 0
         self._numbers: dict[str, int] = {}
         self._terms: dict[str, Terms] = {}
-        for account, role in ((DESK, Role.MARKET_MAKER), (BUYER, Role.MEMBER)):
+        for account, role in ((DESK, Role.MARKET_MAKER), (OTHER, Role.PROVIDER)):
             self.settle(SetAccount(self.next_outbox(), account, account, role, 0))
-        self.settle(Credit(self.next_outbox(), BUYER, 10**13))
+        self.settle(Credit(self.next_outbox(), OTHER, 10**13))
 
     # --- The world outside --------------------------------------------------------------------------------------------
 
     def list(self, class_id: str, *, lot: int = 1, tick: int = 10, list_price: int = 10_000) -> None:
         number = len(self._numbers) + 1
-        spec = SetClass(self.next_outbox(), number, class_id, lot, tick, list_price, Fees(), self.horizon)
+        spec = SetClass(self.next_outbox(), number, class_id, lot, tick, list_price, FEES, self.horizon)
         self.settle(spec)
         self._numbers[class_id] = number
+        hours = tuple(sorted(hour_of(c) for c in self.engine.contracts if class_no_of(c) == number))
+        self.settle(SetBacking(self.next_outbox(), OTHER, number, hours, Ground.DECLARED, 10_000 * lot, 0, 1))
         self._terms[class_id] = Terms(
-            class_id=class_id, lot=lot, tick=tick, low=list_price // 2, high=list_price * 2,
-            buyer_taker_bp=0, seller_bp=50,
+            class_id=class_id, lot=lot, tick=tick, reference=list_price, low=list_price // 2, high=list_price * 2,
+            gate_ms=300_000, cover_ms=1_800_000, buyer_maker_bp=0, buyer_taker_bp=0, seller_bp=50,
         )  # fmt: skip
 
-    def buy(self, symbol: str, qty: int, price: int) -> int:
-        """The buyer takes what is there; how much."""
+    def trade(self, symbol: str, side: Side, qty: int, price: int, tif: Tif = Tif.IOC) -> list[ev.Filled]:
+        """What the other member buys or sells."""
         class_id, hour = parse_symbol(symbol)
         contract = contract_of(self._numbers[class_id], hour)
         valid = self.engine.time_ms + 30_000
-        order = PlaceOrder(BUYER, contract, Side.BUY, qty, price, Tif.IOC, 0, "", valid)
-        return sum(event.qty for event in self.apply(order) if isinstance(event, ev.Filled))
+        order = PlaceOrder(OTHER, contract, side, qty, price, tif, 0, "", valid)
+        return [event for event in self.apply(order) if isinstance(event, ev.Filled)]
 
     def apply(self, *commands: Command) -> list[ev.Event]:
         return self.engine.apply(self.engine.offset + 1, self.clock.now_ms(), commands)
@@ -111,6 +124,10 @@ class Hall:
     def settle(self, command: Command) -> ev.Event:
         (outcome, *_) = [event for event in self.apply(command) if getattr(event, "index", None) == 0]
         return outcome
+
+    def settle_time(self) -> None:
+        """The engine's time comes up to the clock's."""
+        self.apply(Tick(self.clock.now_ms()))
 
     def next_outbox(self) -> int:
         self._outbox += 1
@@ -120,71 +137,110 @@ class Hall:
 
     async def classes(self) -> list[ListedClass]:
         await self._read()
-        return [ListedClass(terms, takes_orders=True) for terms in self._terms.values()]
-
-    async def contracts(self, class_id: str) -> list[Contract]:
-        await self._read()
-        number = self._numbers[class_id]
-        hours = sorted((hour_of(c), book) for c, book in self.engine.contracts.items() if c >> 24 == number)
-        return [Contract(format_symbol(class_id, hour), hour, book.forward, takes_orders=True) for hour, book in hours]
-
-    async def open_orders(self) -> list[OpenOrder]:
-        await self._read()
-        names = {known.order: name for name, known in self.engine.accounts[DESK].client_ids.items()}
         return [
-            OpenOrder(
-                self._symbol(order.contract), format_order(order.order), names.get(order.order, ""), order.side == Side.SELL,
-                order.price, order.leaves,
-            )
-            for order in self.engine.orders.values()
-            if order.account == DESK
-        ]  # fmt: skip
+            ListedClass(terms, takes_orders=self.engine.classes[self._numbers[name]].state < CANCEL_ONLY)
+            for name, terms in self._terms.items()
+        ]
+
+    async def grid(self, terms: Terms) -> list[BookHour]:
+        await self._read()
+        number = self._numbers[terms.class_id]
+        found = []
+        for contract, book in sorted(self.engine.contracts.items()):
+            if class_no_of(contract) == number:
+                phase = "forward" if book.forward else "closed" if book.closed else "running"
+                found.append(
+                    BookHour(
+                        hour=hour_of(contract), symbol=self._symbol(contract), phase=phase,
+                        takes_orders=book.state_now() < CANCEL_ONLY, bid=book.bids.best(), bid_qty=_best(book.bids),
+                        ask=book.asks.best(), ask_qty=_best(book.asks), high=book.high,
+                    )
+                )  # fmt: skip
+        return found
+
+    async def positions(self) -> list[Position]:
+        await self._read()
+        found = []
+        for number, book in sorted(self.engine.contracts.items()):
+            own = book.register.positions.get(DESK)
+            if own:
+                proceeds = sum(t.proceeds for backing in (own.declared, own.promised, own.ready) for t in backing)
+                owed = own.owed_qty() + own.ready.owed_qty
+                found.append(Position(self._symbol(number), own.held.qty + own.running.qty, owed, proceeds))
+        return found
 
     async def backing(self) -> list[Backing]:
         await self._read()
         found = []
-        for number, book in self.engine.contracts.items():
-            position = book.register.positions.get(DESK)
-            if position:
-                own = position.on(Ground.PROMISED)
+        for number, book in sorted(self.engine.contracts.items()):
+            own = book.register.positions.get(DESK)
+            for ground, backing in (("promised", own.promised), ("ready", own.ready)) if own else ():
                 found.append(
-                    Backing(self._symbol(number), own.qty, own.owed_qty, own.collateral_price, own.version)
+                    Backing(
+                        self._symbol(number), ground, backing.qty, backing.owed_qty, backing.collateral_price, backing.version
+                    )
                 )  # fmt: skip
         return found
 
-    async def find(self, client_id: str) -> Accepted | None:
+    async def orders(self) -> list[OpenOrder]:
         await self._read()
-        known = self.engine.accounts[DESK].client_ids.get(client_id)
-        return Accepted(format_order(known.order), self._leaves(known.order)) if known else None
+        return [
+            OpenOrder(self._symbol(order.contract), format_order(order.order), order.price, order.leaves)
+            for order in self.own()
+            if not self.engine.contracts[order.contract].forward
+        ]
+
+    async def money(self) -> int:
+        await self._read()
+        return self.wallet + self.engine.accounts[DESK].cash
+
+    def own(self) -> list[Order]:
+        """The desk's open orders, quotes included, by contract, bids first."""
+        found = [order for order in self.engine.orders.values() if order.account == DESK]
+        return sorted(found, key=lambda order: (order.contract, order.side, order.order))
 
     # --- What the desk asks -------------------------------------------------------------------------------------------
 
-    async def place(self, symbol: str, qty: int, price: int, client_id: str, valid_ms: int) -> Outcome:
-        class_id, hour = parse_symbol(symbol)
-        contract = contract_of(self._numbers[class_id], hour)
-        valid_until_ms = self._market_ms() + valid_ms
-        order = PlaceOrder(DESK, contract, Side.SELL, qty, price, Tif.GTC, 0, client_id, valid_until_ms)
-        return await self._ask(order)
-
-    async def cancel(self, order: str) -> Outcome:
-        return await self._ask(CancelOrder(DESK, parse_order(order), "", self._market_ms() + 5_000))
+    async def quote(self, class_id: str, number: int, quotes: Sequence[tuple[int, HourQuote]]) -> Outcome:
+        lines = tuple(QuoteHour(hour, q.bid, q.bid_qty, q.ask, q.ask_qty) for hour, q in quotes)
+        cash = sum(q.bid * q.bid_qty + q.bid_qty for _, q in quotes)
+        await self.fund(class_id, cash)  # the door moves what bids lack
+        return await self._ask(PutQuotes(DESK, self._numbers[class_id], number, lines, self._market_ms() + 5_000))
 
     async def back(
-        self, class_id: str, first_hour: int, hours: int, qty: int, collateral_price: int, version: int
+        self, class_id: str, first_hour: int, hours: int, ground: str, qty: int, collateral_price: int, version: int
     ) -> Outcome:
         run = tuple(range(first_hour, first_hour + hours))
-        number = self._numbers[class_id]
-        return await self._ask(
-            SetBacking(0, DESK, number, run, Ground.PROMISED, qty, collateral_price, version)
-        )  # fmt: skip
+        number, kind = self._numbers[class_id], Ground[ground.upper()]
+        return await self._ask(SetBacking(0, DESK, number, run, kind, qty, collateral_price, version))
 
     async def fund(self, class_id: str, amount: int) -> Outcome:
         assert class_id in self._numbers
         if amount > self.wallet:
             return Refused("insufficient_funds", need=amount, have=self.wallet)
+        if not amount:
+            return Accepted()
         outcome = await self._ask(Credit(0, DESK, amount))
         if isinstance(outcome, Accepted):
             self.wallet -= amount
+        return outcome
+
+    async def place(self, symbol: str, qty: int, price: int, client_id: str) -> Outcome:
+        class_id, hour = parse_symbol(symbol)
+        contract = contract_of(self._numbers[class_id], hour)
+        valid = self._market_ms() + 5_000
+        return await self._ask(PlaceOrder(DESK, contract, Side.SELL, qty, price, Tif.GTC, 0, client_id, valid))
+
+    async def cancel(self, order: str) -> Outcome:
+        return await self._ask(CancelOrder(DESK, parse_order(order), "", self._market_ms() + 5_000))
+
+    async def pull(self, class_id: str) -> Outcome:
+        return await self._ask(MassCancel(DESK, self._numbers.get(class_id, 0), 0, 0, self._market_ms() + 5_000))
+
+    async def live_for(self, after_ms: int) -> Outcome:
+        outcome = await self._ask(CancelAllAfter(DESK, after_ms, self._market_ms() + 5_000))
+        if isinstance(outcome, Accepted):
+            self.lived_ms = self.clock.now_ms()
         return outcome
 
     # --- Inside -------------------------------------------------------------------------------------------------------
@@ -195,16 +251,14 @@ class Hall:
         if self.away:
             raise GatewayAway("away")
 
-    async def _ask(self, command: PlaceOrder | CancelOrder | SetBacking | Credit) -> Outcome:
+    async def _ask(self, command: Command) -> Outcome:
         self.requests += 1
         await asyncio.sleep(0)
         fault = self._fault()
         if fault == "lost":
             return Unknown("no answer")
-        if isinstance(command, SetBacking):
-            command = SetBacking(self.next_outbox(), *(getattr(command, f) for f in SetBacking.__struct_fields__[1:]))
-        elif isinstance(command, Credit):
-            command = Credit(self.next_outbox(), command.account, command.amount)
+        if isinstance(command, SetBacking | Credit):
+            command = replace(command, outbox=self.next_outbox())
         answer = self._answer(self.apply(command))
         return Unknown("no answer") if fault == "late" else answer
 
@@ -223,20 +277,17 @@ class Hall:
 
     def _answer(self, events: list[ev.Event]) -> Outcome:
         (outcome, *_) = [event for event in events if getattr(event, "index", None) == 0]
-        match outcome:
-            case ev.OrderAccepted():
-                self.placed.append(outcome.client_id)
-                return Accepted(format_order(outcome.order), self._leaves(outcome.order))
-            case ev.OrderRepeated():
-                return Accepted(format_order(outcome.order), self._leaves(outcome.order))
-            case ev.Rejected() | ev.OutboxRejected():
-                return Refused(Code(outcome.code).name.lower(), need=outcome.need, have=outcome.have)
+        if isinstance(outcome, ev.Rejected | ev.OutboxRejected):
+            return Refused(Code(outcome.code).name.lower(), need=outcome.need, have=outcome.have)
+        if isinstance(outcome, ev.QuotesPut):
+            refused = [(each.hour, Code(each.code).name.lower()) for each in outcome.outcomes if each.code]
+            return Accepted(tuple(refused), outcome.number)
         return Accepted()
 
-    def _leaves(self, number: int) -> int:
-        order = self.engine.orders.get(key_of(number))
-        return order.leaves if order else 0
-
     def _symbol(self, contract: int) -> str:
-        (class_id,) = [name for name, number in self._numbers.items() if number == contract >> 24]
+        (class_id,) = [name for name, number in self._numbers.items() if number == class_no_of(contract)]
         return format_symbol(class_id, hour_of(contract))
+
+
+def _best(half: HalfBook) -> int:
+    return sum(order.leaves for order in half.top) if half.top is not None else 0

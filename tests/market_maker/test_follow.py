@@ -11,12 +11,12 @@ import pytest
 
 from schemas.supply import OfferRecord, OfferSeen, PollDone
 from services.market_maker.desk import Desk
-from services.market_maker.offers import NoOffer
+from services.market_maker.offers import NoView
 from services.runtime.errors import Halt
 from services.runtime.log import OutOfRange, Record, Unreachable
 from services.runtime.status import Status
 from tests.market_maker.hall import T0_MS, Hall, HallClock
-from tests.market_maker.test_desk import LIMITS
+from tests.market_maker.market import LIMITS, Page
 
 
 class Topic:
@@ -61,7 +61,7 @@ DONE = PollDone("s", 1, 1, 0, {}, T0_MS)
 async def following(topic: Topic) -> AsyncIterator[Desk]:
     clock = HallClock()
     clock.sleep_ms = lambda _: asyncio.sleep(0.001)  # type: ignore[method-assign]
-    desk = Desk(Hall(clock), LIMITS, clock, Status("market_maker"))
+    desk = Desk(Hall(clock), LIMITS, clock, Status("market_maker"), Page())
     task = asyncio.create_task(desk.follow(topic))
     try:
         yield desk
@@ -69,6 +69,11 @@ async def following(topic: Topic) -> AsyncIterator[Desk]:
         task.cancel()
         outcomes = await asyncio.gather(task, return_exceptions=True)
         assert isinstance(outcomes[0], asyncio.CancelledError), outcomes
+
+
+def price(desk: Desk) -> int:
+    found = desk.offers.view("C", 1, T0_MS)
+    return 0 if isinstance(found, NoView) else found.cheapest
 
 
 async def until(holds: Callable[[], object]) -> None:
@@ -81,9 +86,9 @@ async def test_it_reads_what_was_there_before_it_and_what_comes() -> None:
     topic = Topic()
     topic.write(seen(3), DONE)
     async with following(topic) as desk:
-        await until(lambda: desk.offers.cheapest("C", T0_MS) == seen(3))
+        await until(lambda: price(desk) == 3)
         topic.write(seen(4))
-        await until(lambda: desk.offers.cheapest("C", T0_MS) == seen(4))
+        await until(lambda: price(desk) == 4)
 
 
 async def test_while_the_broker_is_away_it_keeps_what_it_knows_and_says_so() -> None:
@@ -93,10 +98,10 @@ async def test_while_the_broker_is_away_it_keeps_what_it_knows_and_says_so() -> 
         await until(lambda: len(desk.offers))
         topic.away = True
         await until(lambda: desk._status.values["offers_error"])
-        assert desk.offers.cheapest("C", T0_MS) == seen(3)
+        assert price(desk) == 3
         topic.write(seen(4))
         topic.away = False
-        await until(lambda: desk.offers.cheapest("C", T0_MS) == seen(4))
+        await until(lambda: price(desk) == 4)
         assert desk._status.values["offers_error"] == ""
 
 
@@ -106,7 +111,7 @@ async def test_a_broker_that_has_forgotten_everything_is_read_anew() -> None:
     async with following(topic) as desk:
         await until(lambda: desk._status.values.get("offers_offset") == 3)
         topic.values = []
-        await until(lambda: desk.offers.cheapest("C", T0_MS) == NoOffer("no firm offer"))
+        await until(lambda: desk.offers.view("C", 1, T0_MS) == NoView("no firm offer"))
 
 
 async def test_a_record_that_is_no_offer_stops_the_desk() -> None:
@@ -115,4 +120,4 @@ async def test_a_record_that_is_no_offer_stops_the_desk() -> None:
     topic.values.append(b"\x91\x63")
     clock = HallClock()
     with pytest.raises(Halt, match="offers offset 1 is not an offer record"):
-        await Desk(Hall(clock), LIMITS, clock, Status("market_maker")).follow(topic)
+        await Desk(Hall(clock), LIMITS, clock, Status("market_maker"), Page()).follow(topic)

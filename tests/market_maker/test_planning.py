@@ -1,120 +1,117 @@
 """What stands against what should stand, drawn hour by hour.
 
-state: hour | asks as leaves@price, oldest first | backing | owed
-plan:  hour | cancel | place
-Prices in ticks of 10 µUSD.
+state: hour | held | owed as promised | promised        stands, quotes: hour | bid | ask as size@price
 """
 
 from __future__ import annotations
 
-from schemas.supply import OfferSeen
-from services.market_maker.planning import Ask, HourState, Plan, SetBacking, plan
-from services.market_maker.quoting import NoQuote, Quote, Terms
+from msgspec.structs import replace
+
+from services.market_maker.limits import Limits
+from services.market_maker.offers import NoView, View
+from services.market_maker.planning import Anchors, Plan, Rules, plan
+from services.market_maker.quoting import HourQuote, Size, Standing, Terms
+from tests.market_maker.market import LIMITS
 
 TERMS = Terms(
-    class_id="C", lot=1, tick=10, low=500, high=2_000,
-    buyer_taker_bp=0, seller_bp=50,
+    class_id="C", lot=1, tick=10, reference=1_000, low=500, high=2_000, gate_ms=300_000, cover_ms=1_800_000,
+    buyer_maker_bp=0, buyer_taker_bp=0, seller_bp=50,
 )  # fmt: skip
-OFFER = OfferSeen("cloud", "r", "t", "on_demand", "C", 1, 900, 1, 1, "file", 0, 0, "s")
-AT_1000 = Quote(1_000, 8, OFFER)
+VIEW = View(cheapest=1_000, median=1_000, clouds=2, age_ms=0, where="cloud")
+QUOTE = HourQuote(950, 8, 1_060, 8)
+SHORT = HourQuote(950, 8, 1_060, 5)
 
 
-def hours(picture: str, *, forward: bool = True, takes_orders: bool = True, collateral: int = 2_000) -> list[HourState]:
-    states = []
+def hours(picture: str, high: int = 2_000) -> list[Standing]:
+    found = []
     for line in picture.strip().splitlines():
-        hour, asks, backing, owed = (part.strip() for part in line.split("|"))
-        book = []
-        for place, ask in enumerate(asks.split()):
-            leaves, price = ask.split("@")
-            book.append(Ask(f"{hour}-{place}", int(price), int(leaves)))
-        states.append(
-            HourState(
-                hour=int(hour), symbol=f"C.{hour}", forward=forward, takes_orders=takes_orders, asks=tuple(book),
-                backing=int(backing), owed=int(owed), collateral_price=collateral if int(backing) else 0,
+        hour, held, exposed, promised = (int(part) for part in line.split("|"))
+        found.append(
+            Standing(
+                hour=hour, high=high, held=held, owed=exposed, exposed=exposed, promised=promised,
+                collateral_price=2_000 if promised else 0,
             )
         )  # fmt: skip
-    return states
+    return found
+
+
+def planned(
+    picture: str, stands: dict[int, HourQuote] | None = None, *, limits: Limits = LIMITS, promises: bool = True, high: int = 2_000
+) -> Plan:  # fmt: skip
+    rules = Rules(terms=TERMS, limits=limits, size=Size(8, 8), promises=promises)
+    return plan(rules, VIEW, hours(picture, high), stands or {}, now_ms=0)
 
 
 def drawn(result: Plan) -> list[str]:
-    lines = [f"back {b.first_hour}+{b.hours} with {b.qty} at {b.collateral_price}" for b in result.backing]
-    for requote in result.requotes:
-        place = f"{requote.qty}@{requote.price}" if requote.qty else "-"
-        lines.append(f"{requote.hour} | {' '.join(requote.cancels) or '-'} | {place}")
+    lines = [f"promise {p.first_hour}+{p.hours}: {p.qty} at {p.collateral_price}" for p in result.promises]
+    for hour, quote in result.quotes:
+        bid = f"{quote.bid_qty}@{quote.bid}" if quote.bid_qty else "-"
+        ask = f"{quote.ask_qty}@{quote.ask}" if quote.ask_qty else "-"
+        lines.append(f"{hour} | {bid} | {ask}")
     return lines
 
 
-def test_a_new_class_is_backed_first_and_asked_afterwards() -> None:
-    first = plan(TERMS, AT_1000, hours("1| |0|0\n2| |0|0\n3| |0|0"), 24)
-    assert drawn(first) == ["back 1+3 with 8 at 2000"]
-    assert first.waiting == 3
-    second = plan(TERMS, AT_1000, hours("1| |8|0\n2| |8|0\n3| |8|0"), 24)
-    assert drawn(second) == ["1 | - | 8@1000", "2 | - | 8@1000", "3 | - | 8@1000"]
+def test_a_new_class_is_promised_first_and_asked_in_the_next_round() -> None:
+    assert drawn(planned("11|0|0|0\n12|0|0|0\n13|0|0|0")) == [
+        "promise 11+3: 8 at 2000", "11 | 8@950 | -", "12 | 8@950 | -", "13 | 8@950 | -",
+    ]  # fmt: skip
+    assert drawn(planned("11|0|0|8\n12|0|0|8\n13|0|0|8")) == [
+        "11 | 8@950 | 8@1060", "12 | 8@950 | 8@1060", "13 | 8@950 | 8@1060",
+    ]  # fmt: skip
 
 
-def test_what_stands_right_is_left_alone() -> None:
-    result = plan(TERMS, AT_1000, hours("1|8@1000|8|0\n2|5@1000|8|3"), 24)
-    assert result.idle
-    assert result.waiting == 0
+def test_what_stands_as_it_should_is_left_alone() -> None:
+    result = planned("11|0|0|8\n12|0|3|8\n13|0|0|8", {11: QUOTE, 12: QUOTE, 13: QUOTE})
+    assert drawn(result) == ["12 | 8@950 | 5@1060"]
+    assert planned("11|0|0|8\n12|0|3|8\n13|0|0|8", {11: QUOTE, 12: SHORT, 13: QUOTE}).idle
 
 
-def test_when_the_price_moves_every_ask_is_replaced() -> None:
-    moved = plan(TERMS, Quote(1_010, 8, OFFER), hours("1|8@1000|8|0\n2|5@1000|8|3"), 24)
-    assert drawn(moved) == ["1 | 1-0 | 8@1010", "2 | 2-0 | 5@1010"]
+def test_what_is_beyond_the_window_is_pulled_and_not_promised() -> None:
+    result = planned("11|0|0|8\n12|0|0|8\n13|0|0|8\n14|0|0|0", {11: QUOTE, 12: QUOTE, 13: QUOTE, 14: QUOTE})
+    assert drawn(result) == ["14 | - | -"]
 
 
-def test_without_a_quote_every_ask_is_cancelled_and_the_backing_stays() -> None:
-    pulled = plan(TERMS, NoQuote("stale"), hours("1|8@1000|8|0\n2|5@1000 1@1010|8|3\n3| |8|0"), 24)
-    assert drawn(pulled) == ["1 | 1-0 | -", "2 | 2-0 2-1 | -"]
+def test_promises_are_changed_in_runs_and_what_is_owed_stays_promised() -> None:
+    """Twelve owed in hour 12, from a time of larger sizes; nothing between hours that are not neighbours."""
+    result = planned("11|0|0|0\n12|0|12|12\n13|0|0|0", limits=replace(LIMITS, window_hours=6))
+    assert drawn(result)[:2] == ["promise 11+1: 8 at 2000", "promise 13+1: 8 at 2000"]
+    assert drawn(planned("11|0|0|0\n12|0|0|0\n14|0|0|0"))[:2] == ["promise 11+2: 8 at 2000", "promise 14+1: 8 at 2000"]
 
 
-def test_what_was_sold_is_not_offered_again() -> None:
-    assert drawn(plan(TERMS, AT_1000, hours("1| |8|8\n2| |8|3"), 24)) == ["2 | - | 5@1000"]
+def test_a_cap_that_rose_above_the_collateral_price_asks_for_the_promise_again() -> None:
+    assert drawn(planned("11|0|0|8", {11: QUOTE}, high=2_400))[0] == "promise 11+1: 8 at 2400"
 
 
-def test_what_is_missing_is_added_behind_and_the_first_keeps_its_place() -> None:
-    assert drawn(plan(TERMS, AT_1000, hours("1|5@1000|8|0"), 24)) == ["1 | - | 3@1000"]
+def test_at_the_limit_of_open_promises_nothing_is_promised_or_asked_and_bids_go_on() -> None:
+    result = planned("11|0|8|8\n12|2|0|8\n13|0|0|8", {13: QUOTE}, promises=False)
+    assert drawn(result) == ["11 | 8@950 | -", "12 | 6@950 | 2@1060", "13 | 8@950 | -"]
 
 
-def test_what_is_too_much_goes_from_the_youngest() -> None:
-    assert drawn(plan(TERMS, Quote(1_000, 4, OFFER), hours("1|3@1000 5@1000|4|0"), 24)) == ["1 | 1-1 | 1@1000"]
+def test_near_the_cover_deadline_promises_stay_as_they_are() -> None:
+    limits = replace(LIMITS, cover_lead_ms=12 * 3_600_000)
+    assert planned("11|0|0|0", limits=limits).promises == ()
 
 
-def test_a_smaller_size_lowers_the_backing_but_never_below_what_is_owed() -> None:
-    result = plan(TERMS, Quote(1_000, 4, OFFER), hours("1|8@1000|8|0\n2|2@1000|8|6\n3|8@1000|8|0"), 24)
-    assert drawn(result) == [
-        "back 1+1 with 4 at 2000",
-        "back 2+1 with 6 at 2000",
-        "back 3+1 with 4 at 2000",
-        "1 | 1-0 | 4@1000",
-        "2 | 2-0 | -",
-        "3 | 3-0 | 4@1000",
-    ]
+def seen(cheapest: int) -> View:
+    return replace(VIEW, cheapest=cheapest)
 
 
-def test_backing_is_set_in_runs_of_hours_that_need_the_same() -> None:
-    result = plan(TERMS, AT_1000, hours("1| |0|0\n2| |8|8\n3| |0|0\n4| |0|0\n6| |0|0"), 24)
-    assert result.backing == (
-        SetBacking("C", 1, 1, 8, 2_000),
-        SetBacking("C", 3, 2, 8, 2_000),
-        SetBacking("C", 6, 1, 8, 2_000),
-    )
+def test_a_jump_is_believed_when_it_has_stood_and_forgotten_when_it_goes_back() -> None:
+    anchors = Anchors(jump_bp=2_000, settle_ms=60_000)
+    assert anchors.believe("C", seen(1_000), 0) == seen(1_000)
+    assert anchors.believe("C", seen(1_200), 1) == seen(1_200), "a fifth is no jump"
+    assert isinstance(anchors.believe("C", seen(2_000), 2), NoView)
+    assert anchors.settles_at_ms() == 60_002
+    assert anchors.believe("C", seen(1_200), 3) == seen(1_200), "it went back"
+    assert anchors.settles_at_ms() is None
+    assert isinstance(anchors.believe("C", seen(2_000), 4), NoView), "and began anew"
+    assert isinstance(anchors.believe("C", seen(3_000), 60_003), NoView), "another jump, another wait"
+    assert anchors.believe("C", seen(3_000), 120_003) == seen(3_000)
 
 
-def test_collateral_below_the_cap_is_raised() -> None:
-    assert drawn(plan(TERMS, AT_1000, hours("1|8@1000|8|0", collateral=1_999), 24)) == ["back 1+1 with 8 at 2000"]
-
-
-def test_the_window_is_the_first_forward_hours_and_asks_behind_it_go() -> None:
-    result = plan(TERMS, AT_1000, hours("1|8@1000|8|0\n2| |8|0\n3|8@1000|8|0\n4| |8|0"), 2)
-    assert drawn(result) == ["2 | - | 8@1000", "3 | 3-0 | -"]
-
-
-def test_hours_past_their_gate_are_nobodys_business_any_more() -> None:
-    running = hours("1|8@1000|8|0", forward=False)
-    assert drawn(plan(TERMS, AT_1000, [*running, *hours("2| |8|0")], 1)) == ["2 | - | 8@1000"]
-
-
-def test_where_no_orders_are_taken_asks_are_cancelled_and_none_is_placed() -> None:
-    result = plan(TERMS, AT_1000, hours("1|8@990|8|0\n2| |8|0\n3|8@1000|8|0", takes_orders=False), 24)
-    assert drawn(result) == ["1 | 1-0 | -"]
+def test_classes_jump_apart_from_each_other_and_no_view_stays_none() -> None:
+    anchors = Anchors(jump_bp=0, settle_ms=60_000)
+    assert anchors.believe("C", seen(1_000), 0) == seen(1_000)
+    assert anchors.believe("D", seen(5_000), 0) == seen(5_000)
+    assert isinstance(anchors.believe("C", seen(1_001), 0), NoView)
+    assert anchors.believe("D", NoView("no firm offer"), 0) == NoView("no firm offer")

@@ -65,14 +65,14 @@ class Exchange:
         self.events = [Topic(self.world, "events", shard, may_repeat=may_repeat) for shard in range(SHARDS)]
         self.requests = Topic(self.world, "requests", 0, may_repeat=may_repeat)
         self.delivery = Topic(self.world, "delivery", 0, may_repeat=may_repeat)
-        self.quarantine, self.keys, self.offers = (
-            Topic(self.world, name, 0, may_repeat=False) for name in ("quarantine", "keys", "offers")
-        )
+        quiet = [
+            Topic(self.world, name, 0, may_repeat=False) for name in ("quarantine", "keys", "offers", "references")
+        ]
+        self.quarantine = quiet[0]
         self.topics = [*self.commands, *self.events, self.requests, self.delivery]
         """All that may fail."""
         for topic in self.topics:
             topic.empty_ms = 15
-        quiet = [self.quarantine, self.keys, self.offers]
         self.cluster = SimCluster({(topic.name, topic.partition): topic for topic in [*self.topics, *quiet]})
         self.database = SimDatabase(self.world)
         self.lease = SimLease(self.world)

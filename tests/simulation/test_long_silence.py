@@ -13,7 +13,7 @@ from schemas.codec import decode_record
 from schemas.events import OrderAccepted
 from schemas.ids import format_symbol
 from schemas.units import MS_PER_HOUR
-from services.gateway import app
+from services.gateway.routes import market
 from services.gateway.wiring import Gateway
 from tests.simulation.exchange import Exchange
 from tests.simulation.members import Line, caller, is_open
@@ -63,7 +63,7 @@ class Street:
 
     def accepting(self) -> bool:
         """What a gateway says of itself."""
-        status = self.ask(app.get_status.fn)
+        status = self.ask(market.get_status.fn)
         return bool(status.accepting_orders)
 
     def orders(self) -> set[int]:

@@ -2,8 +2,8 @@
 
 One process writes the topic. What it promises its readers:
 - a record replaces the one before with the same key, so a repeat changes nothing;
-- a `PollDone` of each catalogue follows every `HEARTBEAT_MS` at the latest while its last look went well: when these stop, the
-  catalogue's offers are stale;
+- a `PollDone` of each catalogue follows every `HEARTBEAT_MS`, and little more, while its last look went well: when these stop,
+  the catalogue's offers are stale;
 - a source that is away, broken, half written or all at once without a usable row withdraws nothing: its offers stay, and grow
   stale. A folder that can be read and lacks a file withdraws that file's offers.
 
@@ -42,6 +42,8 @@ from services.supply.sources import SourceSettings
 from services.supply.web import UrlPlace
 
 HEARTBEAT_MS: Final = 5_000
+PULSE_MS: Final = 500
+"""How often it is looked whether a sign of life is due."""
 _RECORDS_PER_READ: Final = 1_000
 _EXAMPLES_MAX: Final = 20
 
@@ -127,24 +129,27 @@ class Supply:
         async with asyncio.TaskGroup() as tasks:
             for watch in self._watches:
                 tasks.create_task(self._follow(watch))
+            tasks.create_task(self._pulse())
 
     async def look(self) -> None:
-        """One look at every source that is due."""
+        """One look at every source that is due, then a sign of life of each catalogue that owes one."""
         for watch in self._watches:
-            await self._look(watch)
+            if self._clock.now_ms() >= watch.due_ms:
+                await self._ask(watch)
+        await self._beat()
+        self._tell()
 
     async def _follow(self, watch: _Watch) -> None:
         while True:
-            await self._look(watch)
-            wake_ms = min([watch.due_ms, *(poll.said_ms + HEARTBEAT_MS for poll in self._healthy(watch))])
-            await self._clock.sleep_ms(max(wake_ms - self._clock.now_ms(), 1))
-
-    async def _look(self, watch: _Watch) -> None:
-        """A look if it is due, then a sign of life of every catalogue that owes one."""
-        if self._clock.now_ms() >= watch.due_ms:
             await self._ask(watch)
-        await self._beat(watch)
-        self._tell()
+            self._tell()
+            await self._clock.sleep_ms(max(watch.due_ms - self._clock.now_ms(), 1))
+
+    async def _pulse(self) -> None:
+        """Beside the looks: a server that takes its time must not make stale what it has said before."""
+        while True:
+            await self._beat()
+            await self._clock.sleep_ms(PULSE_MS)
 
     async def _ask(self, watch: _Watch) -> None:
         now_ms = self._clock.now_ms()
@@ -179,11 +184,11 @@ class Supply:
                 poll.digest = b""
                 self._mark(finding.name, poll, finding.why)
             case Same():
-                await self._confirm(poll, finding.name)
+                await self._confirm(watch, poll, finding.name)
             case Document():
                 digest = hashlib.blake2b(finding.data, digest_size=16).digest()
                 if poll.digest == digest:
-                    await self._confirm(poll, finding.name)
+                    await self._confirm(watch, poll, finding.name)
                 else:
                     poll.digest = digest
                     await self._read(watch.settings, poll, finding, now_ms)
@@ -208,30 +213,24 @@ class Supply:
         self._mark(document.name, poll, "")
         self._show(poll, catalogue, polled.changes)
 
-    async def _confirm(self, poll: _Poll, name: str) -> None:
+    async def _confirm(self, watch: _Watch, poll: _Poll, name: str) -> None:
         """It was looked at and holds what it held: what could not be read then cannot be read now."""
-        now_ms = self._clock.now_ms()
-        if not poll.error and poll.said_ms and now_ms - poll.said_ms >= HEARTBEAT_MS:
-            await self._say(poll, name, now_ms, looked=True)
+        if not poll.error and poll.said_ms and self._clock.now_ms() - poll.said_ms >= HEARTBEAT_MS:
+            await self._say(watch, poll, name, looked=True)
 
-    async def _beat(self, watch: _Watch) -> None:
-        """Between two looks: the last one still holds."""
-        now_ms = self._clock.now_ms()
-        for name, poll in watch.polls.items():
-            if poll in self._healthy(watch) and now_ms - poll.said_ms >= HEARTBEAT_MS:
-                await self._say(poll, name, now_ms, looked=False)
+    async def _beat(self) -> None:
+        """Between two looks: where nothing speaks against it, what was read last still holds."""
+        for watch in self._watches:
+            for name, poll in list(watch.polls.items()):
+                healthy = poll.said_ms and not (watch.error or poll.error or poll.half_written)
+                if healthy and self._clock.now_ms() - poll.said_ms >= HEARTBEAT_MS:
+                    await self._say(watch, poll, name, looked=False)
 
-    async def _say(self, poll: _Poll, name: str, now_ms: Millis, *, looked: bool) -> None:
+    async def _say(self, watch: _Watch, poll: _Poll, name: str, *, looked: bool) -> None:
         async with self._writing:
-            poll.said_ms = now_ms
-            await self._publish([self.board.still(name, now_ms, looked=looked)])
-
-    @staticmethod
-    def _healthy(watch: _Watch) -> list[_Poll]:
-        """Catalogues of which nothing speaks against what was read last."""
-        if watch.error:
-            return []
-        return [poll for poll in watch.polls.values() if poll.said_ms and not poll.error and not poll.half_written]
+            if watch.polls.get(name) is poll:
+                poll.said_ms = self._clock.now_ms()
+                await self._publish([self.board.still(name, poll.said_ms, looked=looked)])
 
     async def _withdraw(self, watch: _Watch, there: set[str], now_ms: Millis) -> None:
         """Catalogues that the folder has no more."""

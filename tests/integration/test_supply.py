@@ -440,17 +440,53 @@ async def test_a_source_that_does_not_answer_delays_no_other(bench: Bench) -> No
         bench.source("file", file=bench.file),
     )
     async with silent:
-        running = asyncio.ensure_future(bench.supply.run())
-        try:
+        async with following(bench):
             await until(bench, lambda seen: "PollDone" in kinds(seen))
             bench.write(GOOD | {"Price": "3.99"})
             moved = await until(bench, lambda seen: "OfferSeen" in kinds(seen))
-        finally:
-            running.cancel()
-            await asyncio.wait([running])
         silent.close()
         await silent.wait_closed()
     assert words(moved)[0] == "lambda us-east-1 at 3990000 by file"
+
+
+async def test_a_server_that_takes_its_time_does_not_make_stale_what_it_said_before(bench: Bench) -> None:
+    """Its first answer comes at once, its second not within the test: the desk goes on quoting meanwhile."""
+    first, second = asyncio.Event(), asyncio.Event()
+
+    async def answer_once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        if first.is_set():
+            second.set()
+        else:
+            first.set()
+            body = table(GOOD)
+            writer.write(f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
+        await reader.read()
+        writer.close()
+        await writer.wait_closed()
+
+    async with await asyncio.start_server(answer_once, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        await bench.start_with(bench.source("web", url=f"http://127.0.0.1:{port}/vms.csv", timeout_ms=60_000))
+        async with following(bench):
+            await until(bench, lambda seen: "PollDone" in kinds(seen))
+            await second.wait()
+            for _ in range(2):
+                bench.clock.ahead_ms += HEARTBEAT_MS
+                (beat,) = await until(bench, lambda seen: "PollDone" in kinds(seen))
+                assert isinstance(beat, PollDone)
+                assert beat.seen_ms - beat.looked_ms >= HEARTBEAT_MS
+
+
+@contextlib.asynccontextmanager
+async def following(bench: Bench) -> AsyncIterator[None]:
+    """Supply runs by itself while the block does."""
+    running = asyncio.ensure_future(bench.supply.run())
+    try:
+        yield
+    finally:
+        running.cancel()
+        await asyncio.wait([running])
 
 
 async def test_a_write_that_fails_ends_supply_with_what_failed(own_kafka: ApacheKafka, tmp_path: Path) -> None:

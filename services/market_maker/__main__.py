@@ -26,7 +26,7 @@ from services.runtime.kafka import Cluster
 from services.runtime.supervise import Service, run
 from services.runtime.topics import check_topics
 
-DAY_FILE: Final = "desk-day.json"
+DAY_FILE: Final = "desk.day"
 """In HOURBOOK_RUN: what the desk was worth when the day began."""
 
 

@@ -27,7 +27,7 @@ from services.runtime.kafka import MESSAGE_BYTES_MAX, Cluster
 from services.runtime.log import Outgoing
 from services.runtime.positions import read_one
 
-ENGINE_VERSION: Final = 1
+ENGINE_VERSION: Final = 2
 """Of shards that are started now."""
 
 PER_SHARD: Final = ("commands", "events")

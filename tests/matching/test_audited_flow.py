@@ -53,7 +53,7 @@ class Day:
         for sealed in seal(0, self.seq, self.chain, self.offset, self.engine.time_ms, frame, events):
             self.seq, self.chain = sealed.seq, sealed.chain
             record = decode_record(sealed.body)
-            self.model.apply(record, frame if record.last else None)
+            self.model.apply(record, frame)
         for event in events:
             self._note(event)
         self.offset += 1
@@ -172,10 +172,10 @@ class Day:
         self.model.finish()
         broken = {finding.name: finding.breaches[:3] for finding in self.found if finding.broken}
         assert not broken, broken
-        assert self.engine.balances() == {account: self.model.cash[account] for account in self.engine.accounts}
-        assert self.engine.holds() == {account: self.model.holds(account) for account in self.engine.accounts}
+        assert self.engine.balances() == {account: self.model.market.cash[account] for account in self.engine.accounts}
+        assert self.engine.holds() == {account: self.model.means.holds(account) for account in self.engine.accounts}
         assert self.engine.collaterals() == {
-            account: self.model.collateral(account) for account in self.engine.accounts
+            account: self.model.means.collateral(account) for account in self.engine.accounts
         }
 
 

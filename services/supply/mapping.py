@@ -18,7 +18,7 @@ from typing import Final
 from msgspec import Struct
 
 from schemas.specifications import Access, Specification, Tier, collar
-from schemas.units import MICROS_PER_USD, PRICE_MAX, Gpus, Price
+from schemas.units import MICROS_PER_USD, PRICE_MAX, Gpus, Price, format_usd
 from services.supply.gpu_info import BadGpuInfo, GpuInfo, parse_gpu_info, readings_mib
 from services.supply.rows import BrokenRow, Row
 from services.supply.rules import Form, Rules
@@ -100,6 +100,9 @@ class Offer(Struct, frozen=True, kw_only=True):
 class _Machine(Struct, frozen=True, kw_only=True):
     """What a row says, in the exchange's own terms."""
 
+    name: str
+    """Its instance type, for the operator, as is `place`."""
+    place: str
     model: str
     memory_gb: int
     forms: frozenset[Form]
@@ -128,7 +131,7 @@ def map_row(
     seller = rules.seller_of(catalogue, row.instance_type)
     cloud = rules.cloud_of(seller)
     if cloud is None:
-        return Refused(Reason.UNKNOWN_CLOUD, seller or row.instance_type)
+        return Refused(Reason.UNKNOWN_CLOUD, f"{seller or row.instance_type} is not in mapping.toml")
     if rules.clouds[cloud].reserve_price:
         return Refused(Reason.RESERVE_PRICE, cloud)
     machine = _machine(row, catalogue, cloud, rules)
@@ -171,6 +174,8 @@ def _machine(row: Row, catalogue: str, cloud: str, rules: Rules) -> _Machine | R
     if isinstance(memory_gb, Refused):
         return memory_gb
     return _Machine(
+        name=row.instance_type,
+        place=f"{row.region} {row.zone}".rstrip(),
         model=model,
         memory_gb=memory_gb,
         forms=frozenset(rules.forms_in(model, cloud, texts)),
@@ -242,9 +247,27 @@ def _class_of(machine: _Machine, kind: str, price: Price, classes: Sequence[Spec
     for reason, holds in questions:
         left = [specification for specification in left if holds(specification)]
         if not left:
-            return Refused(reason, f"{machine.gpus} {machine.model} {machine.memory_gb} GB at {price} µUSD")
+            return Refused(reason, _detail(machine, reason, price))
     # Classes that differ in their minima only: the most demanding one, as it is worth most.
     return max(left, key=lambda c: (c.minima.vcpus, c.minima.ram_gib, c.class_id))
+
+
+def _detail(machine: _Machine, reason: Reason, price: Price) -> str:
+    """What the answer to the question was, so that an operator sees whether the row is odd or a rule is missing."""
+    what = f"{machine.name}, {machine.gpus} {machine.model} {machine.memory_gb} GB"
+    match reason:
+        case Reason.UNKNOWN_FORM | Reason.CONTRADICTING_FORM | Reason.NO_CLASS_FOR_FORM:
+            return f"{what}: {' and '.join(sorted(machine.forms)) or 'SXM or PCIe?'}"
+        case Reason.UNKNOWN_REGION | Reason.CONTRADICTING_REGION | Reason.NO_CLASS_FOR_REGION:
+            return f"{what} in {machine.place}: {' and '.join(sorted(machine.countries)) or 'which country?'}"
+        case Reason.NO_CLASS_FOR_TIER:
+            return f"{what}: {machine.tier}"
+        case Reason.BELOW_MINIMA:
+            return f"{what}: {machine.vcpus} vCPU, {machine.memory_mib // _MIB_PER_GIB} GiB"
+        case Reason.OUTLIER_PRICE:
+            return f"{what}: {format_usd(price)} USD per GPU-hour"
+        case _:
+            return what
 
 
 def _one(values: Collection[str], none: Reason, several: Reason, one: Reason) -> Reason:

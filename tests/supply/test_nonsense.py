@@ -80,7 +80,7 @@ def test_a_byte_order_mark_old_line_ends_and_blank_lines_are_no_harm(data: bytes
         ("Price", "4_29", "broken_row", "not a number"),
         ("Price", "٤", "broken_row", "not a number"),
         ("Price", "9" * 100, "broken_row", "not a number"),
-        ("Price", "429", "outlier_price", "429000000 µUSD"),
+        ("Price", "429", "outlier_price", "gpu_1x_h100_sxm5, 1 H100 80 GB: 429.00 USD per GPU-hour"),
         ("Price", f"{4.29 * 730:.2f}", "outlier_price", ""),
         ("Price", "0.0043", "outlier_price", ""),
         ("AcceleratorCount", "1e9", "no_class_for_count", ""),

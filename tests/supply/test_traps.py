@@ -332,6 +332,27 @@ def test_a_country_outside_every_class_is_refused() -> None:
     assert refusal(Region="asia-south-1") == "no_class_for_region"
 
 
+@pytest.mark.parametrize(
+    ("columns", "said"),
+    [
+        ({"Region": "mars-1"}, "gpu_1x_h100_sxm5, 1 H100 80 GB in mars-1: which country?"),
+        ({"Region": "asia-south-1"}, "gpu_1x_h100_sxm5, 1 H100 80 GB in asia-south-1: IN"),
+        ({"InstanceType": "gpu_1x_h100"}, "gpu_1x_h100, 1 H100 80 GB: SXM or PCIe?"),
+        ({"AcceleratorName": "H100-80G-PCIe"}, "gpu_1x_h100_sxm5, 1 H100 80 GB: PCIE and SXM"),
+        ({"vCPUs": "4"}, "gpu_1x_h100_sxm5, 1 H100 80 GB: 4 vCPU, 225 GiB"),
+        ({"Price": "9"}, "gpu_1x_h100_sxm5, 1 H100 80 GB: 9.00 USD per GPU-hour"),
+        ({"AcceleratorCount": "2"}, "gpu_1x_h100_sxm5, 2 H100 80 GB"),
+        ({"cloud": "acme"}, "acme is not in mapping.toml"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_refusal_says_what_the_row_said(columns: dict[str, str], said: str) -> None:
+    """An operator sees from it whether the row is odd, or a rule is missing."""
+    outcome = map_row(one(**{"GpuInfo": ""} | columns, UpstreamCloudId="h100_80gb"), "lambda", RULES, CLASSES)
+    assert isinstance(outcome, Refused)
+    assert outcome.detail == said
+
+
 # --- What the machine is ------------------------------------------------------------------------------------------
 
 

@@ -25,6 +25,25 @@ from services.audit.report import Findings
 _request: msgspec.msgpack.Decoder[rq.Request] = msgspec.msgpack.Decoder(rq.Request)
 
 
+async def procured(db: Connection, shard: int, values: Sequence[tuple[int, bytes]]) -> dict[int, tuple[int, int, int]]:
+    """Outbox number -> (account, cost, provider's number) of machines that were asked for: their cost comes back if refused."""
+    asked: dict[str, rq.Procure] = {}
+    for _, value in values:
+        try:
+            request = _request.decode(value)
+        except UNREADABLE:
+            continue
+        if isinstance(request, rq.Procure):
+            asked.setdefault(request.request_id, request)
+    names = {row["name"]: row["provider"] for row in await db.fetch("SELECT name, provider FROM settlement.providers")}
+    sent = await database.outbox(db, shard) if asked else {}
+    return {
+        number: (request.account, request.cost, names.get(request.provider, 0))
+        for number, message in sent.items()
+        if (request := asked.get(message.request_id)) is not None
+    }
+
+
 class Fate(NamedTuple):
     """A row of `settlement.requests`."""
 
@@ -114,6 +133,8 @@ class Asked:
                 return self._payout(request)
             case rq.ToTrading(account=account, shard=shard, amount=amount) if request.request_id in self._sent:
                 return chart.moved((chart.WALLET, 0, account), (chart.TRANSIT, shard, account), amount)
+            case rq.Procure(account=account, cost=cost, provider=name) if request.request_id in self._sent:
+                return chart.moved((chart.WALLET, 0, account), (chart.EXTERNAL, 0, self._providers.get(name, 0)), cost)
         return []
 
     def _deposit(self, request: rq.Deposit, fate: Fate) -> list[Line]:

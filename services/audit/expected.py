@@ -18,11 +18,19 @@ EXTERNAL, WALLET, PAYOUT, TRANSIT, TRADING, ESCROW, CLEARING, COLLATERAL, TREASU
 EVENT, REQUEST, DELIVERY = 1, 2, 3
 """Sources of entries."""
 
+NOTHING_BOUGHT: Final[dict[int, tuple[int, int, int]]] = {}
+
 Line = tuple[int, int, int, int, int]
 """(kind, shard, ref, asset, amount)."""
 
 
-def lines_of(event: ev.Event, shard: int, sent_credits: Mapping[int, tuple[int, Micros]]) -> list[Line] | None:
+Bought = Mapping[int, tuple[int, Micros, int]]
+"""Outbox number -> (account, cost, provider) of machines procured for it."""
+
+
+def lines_of(
+    event: ev.Event, shard: int, sent_credits: Mapping[int, tuple[int, Micros]], bought: Bought = NOTHING_BOUGHT
+) -> list[Line] | None:
     """The lines that `event` must have posted; None: it has no entry.
 
     `sent_credits`: outbox number -> (account, amount) of the `Credit` messages, for those that were refused.
@@ -33,6 +41,9 @@ def lines_of(event: ev.Event, shard: int, sent_credits: Mapping[int, tuple[int, 
         case ev.OutboxRejected(outbox=outbox) if outbox in sent_credits:
             account, amount = sent_credits[outbox]
             return moved((TRANSIT, shard, account), (WALLET, 0, account), amount)
+        case ev.OutboxRejected(outbox=outbox) if outbox in bought:
+            account, amount, provider = bought[outbox]
+            return moved((EXTERNAL, 0, provider), (WALLET, 0, account), amount)
         case ev.Swept(amount=amount, account=account) if amount:
             return moved((TRADING, shard, account), (WALLET, 0, account), amount)
         case ev.Filled():

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 from typing import assert_never
 
+from schemas import commands as cmd
 from schemas import events as ev
-from schemas.codec import EventsRecord, Frame
+from schemas.codec import EventsRecord, Frame, Malformed
 from schemas.commands import Ground
 from services.audit.blocks import Blocks
 from services.audit.books import Books, Level
@@ -77,29 +78,29 @@ class ShardModel:
 
     # --- records ---------------------------------------------------------------------------------------
 
-    def apply(self, record: EventsRecord, frame: Frame) -> None:
-        """One record, with the frame of its whole output. Raises Contradiction."""
+    def apply(self, record: EventsRecord, frame: Frame | None) -> None:
+        """One record, with the frame that it answers; None: that one is in quarantine. Raises Contradiction."""
         market = self.market
         self.found.expect("D4", record.seq == market.seq + 1, f"seq {record.seq} after {market.seq}")
         back = record.time_ms < market.time_ms
         self.found.expect("C3", not back, f"seq {record.seq}: time goes back to {record.time_ms}")
         market.seq, market.shard, market.time_ms = record.seq, record.shard, record.time_ms
         if record.part == 0:
-            self._begin(record, frame)
+            self._begin(record, [] if frame is None else list(frame.commands))
         for place, event in enumerate(record.events):
             self._apply(event, place)
-        if record.last and frame.commands:  # a record in quarantine does nothing
+        if record.last and market.commands:  # a record in quarantine does nothing
             self._effects_ended()
             self._command_ended()
             self.moments.record_ended()
             self._check_outcomes(record)
 
-    def _begin(self, record: EventsRecord, frame: Frame) -> None:
+    def _begin(self, record: EventsRecord, commands: list[cmd.Command | Malformed]) -> None:
         market = self.market
-        market.offset, market.commands = record.offset, list(frame.commands)
+        market.offset, market.commands = record.offset, commands
         self.moments.by_time = True
         self.blocks.record_begins()
-        if self._version_next and frame.commands:
+        if self._version_next and commands:
             before, market.version = market.version, self._version_next
             self._version_next = 0
             if before == 1 < market.version:

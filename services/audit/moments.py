@@ -182,7 +182,7 @@ class Moments:
         self.found.expect("C3", not left, f"{len(left)} orders after the running phase of {contract}")
         for (account, of_contract, ground), promise in self.market.backing.items():
             if of_contract == contract and ground == Ground.READY:
-                promise.qty = self.market.owed[account, contract, ground]
+                promise.qty = min(promise.qty, self.market.owed[account, contract, ground])
 
     # --- states ----------------------------------------------------------------------------------------
 

@@ -35,11 +35,11 @@ from schemas.codec import (
 from schemas.commands import Credit
 from schemas.events import OutboxRejected
 from services.audit import database
-from services.audit.asked import check_requests
+from services.audit.asked import check_requests, procured
 from services.audit.copies import check_copy
 from services.audit.database import NOWHERE, Connection, Cursor, Entry
 from services.audit.entries import Records, check_deliveries, check_events
-from services.audit.expected import DELIVERY, Line, lines_of
+from services.audit.expected import DELIVERY, Bought, Line, lines_of
 from services.audit.log_model import ShardModel
 from services.audit.market import Contradiction
 from services.audit.report import NAMES, Findings
@@ -88,16 +88,16 @@ async def audit(
         progress("delivery")
         values = await _values(found, logs.log("delivery"), cursors.get(("delivery", 0), Cursor(*NOWHERE)))
         records = Records(values, await database.refused(db, DELIVERY))
+        asked = await _values(found, logs.log("requests"), cursors.get(("requests", 0), Cursor(*NOWHERE)))
         for shard in range(shards):
             progress(f"shard {shard}")
             live = [logs.log(topic, shard) for topic in ("commands", "events")]
             commands, events = (_with_archive(log, archive) for log in live)
             cursor = cursors.get(("events", shard), Cursor(*NOWHERE))
-            judge = ShardAudit(db, found, shard, cursor, records)
+            judge = ShardAudit(db, found, shard, cursor, records, await procured(db, shard, asked))
             await judge.run(commands, events, logs.log("quarantine"), snapshots)
         progress("requests")
-        values = await _values(found, logs.log("requests"), cursors.get(("requests", 0), Cursor(*NOWHERE)))
-        await check_requests(db, found, shards, values)
+        await check_requests(db, found, shards, asked)
     return found
 
 
@@ -120,12 +120,15 @@ async def _values(found: Findings, log: Log, cursor: Cursor) -> list[tuple[int, 
 class ShardAudit:
     """One shard from its first record to its last."""
 
-    def __init__(self, db: Connection, found: Findings, shard: int, cursor: Cursor, records: Records) -> None:
+    def __init__(
+        self, db: Connection, found: Findings, shard: int, cursor: Cursor, records: Records, bought: Bought
+    ) -> None:
         self._db = db
         self._found = found
         self._shard = shard
         self._cursor = cursor
         self._records = records
+        self._bought = bought
         self._replica = Replica(shard, Engine())
         self._model = ShardModel(found)
         self._copy: Replica | None = None
@@ -214,7 +217,7 @@ class ShardAudit:
                 command = frame.commands[event.index]
                 if isinstance(command, Credit):
                     credits_[event.outbox] = (command.account, command.amount)
-            lines = lines_of(event, self._shard, credits_)
+            lines = lines_of(event, self._shard, credits_, self._bought)
             if lines is not None:
                 self._due[body.seq, index] = lines
 

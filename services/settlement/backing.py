@@ -90,10 +90,10 @@ class BackingBook:
                 self._become(row, 0)
 
     def close_running(self, contract: int) -> None:
-        """The running phase is over."""
+        """The running phase is over. What was lowered below what is owed does not come back."""
         for row in self._rows(contract):
             if row.ground == READY:
-                self._become(row, row.owed)
+                self._become(row, min(row.qty, row.owed))
 
     def collateral(self, contract: int, account: int, buyer_taker: BasisPoints) -> Micros:
         """Of what the account still owes against collateral, when the hour ends."""

@@ -150,9 +150,8 @@ def an_order_is_accepted_behind_the_gate(tale: Tale) -> None:
     told.frame = told.frame._replace(commands=[replace(asked, tif=Tif.IOC, valid_until_ms=told.record.time_ms)])
 
 
-@breaks("C3", "C5")
+@breaks("C3")
 def a_gate_does_not_close(tale: Tale) -> None:
-    """The unsold part of dee's promise does not end either, so that less collateral moves than is due."""
     tale.drop("gate", ev.GateClosed)
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import msgspec
 
@@ -287,8 +287,8 @@ def check_batch(batch: Batch) -> None:
     assert {key[:4] for key in sums} == {entry[:4] for entry in batch.posted.entries}
 
 
-def check(state: State, engines: Sequence[Engine]) -> None:
-    """M2, M3, M7, C1, C6: the ledger against the engines at the same seq."""
+def check(state: State, engines: Sequence[Engine], quotes: Collection[int] = ()) -> None:
+    """M2, M3, M7, C1, C6: the ledger against the engines at the same seq. `quotes`: orders that are not projected."""
     balances = state.ledger.balances()
     per_asset: defaultdict[int, int] = defaultdict(int)
     for (kind, _, _, asset), amount in balances.items():
@@ -304,13 +304,32 @@ def check(state: State, engines: Sequence[Engine]) -> None:
         assert {ref: amount for (ref, _), amount in of_shard[TRADING].items()} == _some(engine.balances()), "M7 trading"
         assert {ref: amount for (ref, _), amount in of_shard[ESCROW].items()} == _some(engine.escrows()), "M7 escrow"
         live = {key: amount for key, amount in of_shard[TITLES].items() if key[1] in engine.contracts}
-        net = {key: (held - owed) * 60 for key, (held, owed) in engine.positions().items() if held != owed}
-        assert live == net, f"C1: {live} {net}"
+        assert live == _minutes(engine), f"C1: {live}"
         _check_titles(shard.titles, engine)
         _check_backing(shard.backing, engine)
-        resting = {order: (account, leaves) for order, account, _, _, leaves, _ in engine.open_orders()}
-        ours = {o.order_id: (o.account, o.leaves) for o in state.orders.values() if o.shard == shard.number}
+        resting = {order: rest for order, *rest in engine.open_orders() if order not in quotes}
+        ours = {
+            o.order_id: [o.account, o.contract, o.side, o.leaves, o.price]
+            for o in state.orders.values()
+            if o.shard == shard.number
+        }
+        ours |= {
+            b.order_id: [b.account, contract_of(b.class_no, b.first_hour), b.side, b.leaves, b.price]
+            for b in state.blocks.values()
+            if b.shard == shard.number
+        }
         assert ours == resting, "open orders"
+        assert not any(block.trade_qty for block in state.blocks.values()), "B8: a trade is under way at rest"
+
+
+def _minutes(engine: Engine) -> dict[tuple[int, int], int]:
+    """(account, contract) → GPU-minutes held minus owed."""
+    net: defaultdict[tuple[int, int], int] = defaultdict(int)
+    for number, contract in engine.contracts.items():
+        for title in contract.register.titles():
+            net[title.holder, number] += title.qty * title.minutes
+            net[title.obligor, number] -= title.qty * title.minutes
+    return {key: minutes for key, minutes in net.items() if minutes}
 
 
 def _check_titles(book: object, engine: Engine) -> None:
@@ -324,12 +343,13 @@ def _check_titles(book: object, engine: Engine) -> None:
                 title.holder,
                 title.ground,
                 title.qty,
+                title.minutes,
                 title.escrow,
                 title.proceeds,
                 title.cost,
             )
     theirs = {
-        t.number: (number, t.obligor, t.holder, t.ground, t.qty, t.escrow, t.proceeds, t.cost)
+        t.number: (number, t.obligor, t.holder, t.ground, t.qty, t.minutes, t.escrow, t.proceeds, t.cost)
         for number, contract in engine.contracts.items()
         for t in contract.register.titles()
     }
@@ -347,7 +367,7 @@ def _check_backing(book: BackingBook, engine: Engine) -> None:
         (account, number, int(ground)): (position.on(ground).qty, position.on(ground).owed_qty)
         for number, contract in engine.contracts.items()
         for account, position in contract.register.positions.items()
-        for ground in (Ground.DECLARED, Ground.PROMISED)
+        for ground in Ground
         if position.on(ground).qty or position.on(ground).owed_qty
     }
     assert of_books == of_engine, "C2: backing"

@@ -68,7 +68,11 @@ def check_shard(
             "M5", there == {key: amount for key, amount in due.items() if amount}, f"entry {seq}/{index}: {there}"
         )
     found.expect("S1", not posted, f"entries without an event: {list(posted)[:3]}")
-    for kind, of_log in ((chart.TRADING, model.cash), (chart.ESCROW, model.escrows()), (chart.TRANSIT, waiting)):
+    for kind, of_log in (
+        (chart.TRADING, model.market.cash),
+        (chart.ESCROW, model.market.escrows()),
+        (chart.TRANSIT, waiting),
+    ):
         there = {
             key[2]: amount for key, amount in db.balances.items() if key[:2] == (kind, shard) and key[3] == 0 and amount
         }

@@ -122,7 +122,7 @@ class Judge:
             if body.writer != WRITER_SHELL:
                 asked = body.seq
             found.expect("D1", said.get(body.seq) == chain, f"shard {shard}, seq {body.seq}")
-            model.apply(body, frames[body.offset] if body.last else None)
+            model.apply(body, frames[body.offset])
             settled += [(body.seq, index, event) for index, event in enumerate(body.events)]
             if body.seq == cursor["seq"]:
                 check_shard(found, exchange.database, shard, model, settled)
@@ -139,9 +139,9 @@ class Judge:
         self._expect("L1", asked <= cursor["seq"], f"shard {shard} is settled up to {cursor['seq']}, not to {asked}")
         replica.engine.check()
         for number, account in replica.engine.accounts.items():
-            found.expect("M7", account.cash == model.cash[number], f"cash of account {number}")
-            found.expect("M4", account.holds == model.holds(number), f"holds of account {number}")
-            found.expect("C5", account.collateral == model.collateral(number), f"collateral of account {number}")
+            found.expect("M7", account.cash == model.market.cash[number], f"cash of account {number}")
+            found.expect("M4", account.holds == model.means.holds(number), f"holds of account {number}")
+            found.expect("C5", account.collateral == model.means.collateral(number), f"collateral of account {number}")
         self._window(shard)
         self._snapshots(shard, replica, banned)
         self._halts(shard, landed)

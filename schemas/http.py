@@ -342,6 +342,111 @@ class QuotedAnswer(_Answer, frozen=True):
     updated_at: str
 
 
+# --- Previews: what an order would do now; nothing changes --------------------------------------------------
+
+
+class LevelPreview(_Answer, frozen=True):
+    """What would be traded at one price."""
+
+    price: str
+    qty: int
+    notional: str
+
+
+class FundsPreview(_Answer, frozen=True):
+    """What a bid asks of the account."""
+
+    needs: str
+    """That must be free for it to be accepted."""
+    available: str
+    """In the trading balance, as settled."""
+    wallet: str
+    transfer: str
+    """That would be moved from the wallet."""
+
+
+class PreviewAnswer(_Answer, frozen=True, kw_only=True):
+    """POST /v1/orders/preview: as the public book stands. Own orders in it are not told apart."""
+
+    contract: str
+    fills: int
+    """GPUs that would trade at once."""
+    levels: tuple[LevelPreview, ...] = ()
+    average: str = ""
+    """Per GPU-hour, rounded to a µUSD."""
+    minutes: int = 60
+    """That would be bought: less in a running hour."""
+    notional: str = "0.00"
+    fee: str = "0.00"
+    """A µUSD more where a price is made of several orders."""
+    total: str = "0.00"
+    """A buyer pays it, a seller gets it once the hour is delivered."""
+    rests: int = 0
+    """GPUs that would wait in the book."""
+    hold: str = "0.00"
+    """What they would hold."""
+    funds: FundsPreview | None = None
+    """Of bids."""
+    refusal: RefusalAnswer | None = None
+    """Certain already, as far as it is settled. None: nothing is known that speaks against it."""
+    notes: tuple[str, ...] = ()
+
+
+class RangePreviewAnswer(_Answer, frozen=True, kw_only=True):
+    """POST /v1/ranges/preview: each hour by itself, and all of them together."""
+
+    class_id: str = msgspec.field(name="class")
+    legs: tuple[PreviewAnswer, ...]
+    fills: int
+    """GPU-hours that would trade at once."""
+    average: str
+    notional: str
+    fee: str
+    total: str
+    worst: str
+    """The hour with the worst average of those that would trade; empty: none would."""
+    rests: int
+    funds: FundsPreview | None = None
+    refusal: RefusalAnswer | None = None
+    """Of the range as a whole."""
+
+
+class HandoversPreview(_Answer, frozen=True):
+    """An estimate: books are anonymous. How often a machine would be handed over; known exactly after the purchase."""
+
+    least: int
+    most: int
+    likely: int
+    basis: str
+    """How `likely` is estimated."""
+    estimate: Literal[True] = True
+
+
+class BlockPreviewAnswer(_Answer, frozen=True, kw_only=True):
+    """POST /v1/blocks/preview."""
+
+    class_id: str = msgspec.field(name="class")
+    from_hour: str = msgspec.field(name="from")
+    hours: int
+    fills: int
+    """GPUs in each hour that would trade at once; all hours or none."""
+    from_blocks: int = 0
+    """Of them from blocks of the very same hours, the others from the books of the hours."""
+    average: str = ""
+    notional: str = "0.00"
+    fee: str = "0.00"
+    total: str = "0.00"
+    by_hour: tuple[BlockHour, ...] = ()
+    worst: str = ""
+    """The hour with the worst average."""
+    rests: int = 0
+    hold: str = "0.00"
+    funds: FundsPreview | None = None
+    handovers: HandoversPreview | None = None
+    """Of a purchase."""
+    refusal: RefusalAnswer | None = None
+
+
 # --- Market -----------------------------------------------------------------------------------------------
 
 
@@ -398,7 +503,7 @@ class ClassAnswer(_Answer, frozen=True):
 
 
 class ContractAnswer(_Answer, frozen=True):
-    """One hour of a class, with the best of its book. Empty price: that side is empty."""
+    """One hour of a class. Prices: GET /v1/classes/{class}/grid."""
 
     contract: str
     class_id: str = msgspec.field(name="class")
@@ -406,29 +511,8 @@ class ContractAnswer(_Answer, frozen=True):
     """Begin of delivery."""
     phase: Literal["forward", "running", "closed", "ended"]
     state: MarketState
-    bid: str
-    bid_qty: int
-    ask: str
-    ask_qty: int
-    collar_low: str = ""
-    collar_high: str = ""
-
-
-class LevelAnswer(_Answer, frozen=True):
-    """One price of a book."""
-
-    price: str
-    qty: int
-    orders: int
-
-
-class BookAnswer(_Answer, frozen=True):
-    """GET /v1/contracts/{symbol}/book, best first, as settled up to `seq`."""
-
-    contract: str
-    seq: int
-    bids: tuple[LevelAnswer, ...]
-    asks: tuple[LevelAnswer, ...]
+    collar_low: str
+    collar_high: str
 
 
 class TradeAnswer(_Answer, frozen=True):
@@ -726,6 +810,26 @@ class DeliveryAnswer(_Answer, frozen=True):
     contract: str
     record_id: str
     simulated: bool
+
+
+class PromisedAnswer(_Answer, frozen=True):
+    """GET /v1/admin/promises: what a market maker owes as promised in an hour that has not begun."""
+
+    account: int
+    contract: str
+    hour: str
+    owed: int
+    collateral_price: str
+    declared: int
+    """Machines procured for it in the hour so far."""
+
+
+class UndeliveredAnswer(_Answer, frozen=True):
+    """GET /v1/admin/undelivered: an ended hour with titles of which no delivery record speaks."""
+
+    contract: str
+    hour: str
+    titles: int
 
 
 class ProcureRequest(_Request, frozen=True):

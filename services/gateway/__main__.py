@@ -35,6 +35,7 @@ from services.gateway.limits import Limits
 from services.gateway.market import MarketData
 from services.gateway.offers import Offers
 from services.gateway.orders import Orders
+from services.gateway.previews import Previews
 from services.gateway.progress import Progress
 from services.gateway.quotes import Quotes
 from services.gateway.ranges import Ranges
@@ -112,6 +113,7 @@ async def _wire(service: Service, cluster: Cluster) -> tuple[Gateway, list[Calla
     market_data = MarketData(settings.market, settings.master_key, database, client)
     shards, funding = Shards(doors, progress, service.clock, market), Funding(asks)
     trade = (shards, classes, reads, progress, funding, Telling(classes, reads))
+    orders, ranges, blocks = Orders(*trade), Ranges(*trade), Blocks(*trade)
     for door in doors:
         await door.start()
     await keyring.load()
@@ -137,10 +139,11 @@ async def _wire(service: Service, cluster: Cluster) -> tuple[Gateway, list[Calla
         reads=reads,
         progress=progress,
         asks=asks,
-        orders=Orders(*trade),
-        ranges=Ranges(*trade),
-        blocks=Blocks(*trade),
+        orders=orders,
+        ranges=ranges,
+        blocks=blocks,
         quotes=Quotes(shards, classes, funding),
+        previews=Previews(shards, classes, reads, progress, market_data, orders, ranges, blocks),
         corrections=Corrections(shards, reads, progress, service.clock, settings.master_key),
         keyring=keyring,
         limits=limits,

@@ -5,8 +5,10 @@ Market data is a process of its own: while it is away these routes answer `not_r
 
 from __future__ import annotations
 
+import asyncio
 import secrets
-from typing import Annotated, Final
+from collections.abc import Iterable
+from typing import Annotated, Final, TypeVar
 from urllib.parse import quote
 
 import httpx
@@ -24,7 +26,11 @@ from schemas.units import Millis
 from services.gateway.database import Database
 from services.gateway.errors import CODES, ApiError
 
+T = TypeVar("T")
 ANSWER_S: Final = 2.0
+DEPTH_MAX: Final = 1_000
+BOOKS_AT_ONCE: Final = 16
+"""A week of hours is asked for in a moment, without keeping everybody else waiting."""
 _unanswered = msgspec.json.Decoder(feeds.Unanswered)
 
 
@@ -39,6 +45,23 @@ class MarketData:
 
     async def pass_on(self, target: str) -> Response[bytes]:
         """`target`: path and query. Raises ApiError."""
+        return Response(await self._ask(target), media_type="application/json")
+
+    async def read(self, target: str, kind: type[T]) -> T:
+        """What it answers, decoded. Raises ApiError."""
+        return msgspec.json.decode(await self._ask(target), type=kind)
+
+    async def books(self, symbols: Iterable[str]) -> dict[str, feeds.MarketBook]:
+        """Whole depth of several hours. Raises ApiError."""
+        gate = asyncio.Semaphore(BOOKS_AT_ONCE)
+
+        async def one(symbol: str) -> tuple[str, feeds.MarketBook]:
+            async with gate:
+                return symbol, await self.read(f"/v1/market/{_part(symbol)}/book?depth={DEPTH_MAX}", feeds.MarketBook)
+
+        return dict(await asyncio.gather(*map(one, symbols)))
+
+    async def _ask(self, target: str) -> bytes:
         if not self._url:
             raise ApiError("not_ready", "this exchange runs no market data")
         try:
@@ -46,7 +69,7 @@ class MarketData:
         except httpx.HTTPError:
             raise ApiError("not_ready", "market data does not answer") from None
         if answer.status_code == 200:
-            return Response(answer.content, media_type="application/json")
+            return answer.content
         raise _refusal(answer)
 
     async def token(self, account: int, now_ms: Millis) -> feeds.TokenAnswer:
@@ -85,7 +108,7 @@ async def get_market(market_data: Room) -> Response[bytes]:
 
 @get("/v1/market/{symbol:str}/book", responses=_answers(feeds.MarketBook))
 async def get_market_book(
-    market_data: Room, symbol: FromPath[str], depth: Annotated[int, QueryParameter(ge=1, le=1_000)] = 50
+    market_data: Room, symbol: FromPath[str], depth: Annotated[int, QueryParameter(ge=1, le=DEPTH_MAX)] = 50
 ) -> Response[bytes]:
     """Depth of an hour."""
     return await market_data.pass_on(f"/v1/market/{_part(symbol)}/book?depth={depth}")

@@ -29,6 +29,7 @@ from schemas.events import (
 from schemas.ids import format_order, is_client_id, shard_of_order
 from schemas.units import Hour, format_usd
 from services.gateway.auth import Caller
+from services.gateway.database import Row
 from services.gateway.door import Answer
 from services.gateway.errors import ApiError
 from services.gateway.funding import Funding
@@ -69,31 +70,37 @@ class Orders:
 
     async def place(self, caller: Caller, body: http.OrderRequest) -> http.OrderAnswer:
         """Raises ApiError."""
-        of_class, contract = await self._classes.contract(body.contract)
-        price = decimal(body.price)
-        tif, expires_ms = tif_of(body.tif, body.expires)
-        flags = flags_of(post_only=body.post_only, running=body.running, self_trade=body.self_trade)
-        check_terms(body.client_order_id, body.valid_for_ms, body.qty, of_class["lot"])
+        of_class, command = await self.read(caller, body)
 
-        def command() -> PlaceOrder:
-            return PlaceOrder(
-                caller.account,
-                contract,
-                side_of(body.side),
-                body.qty,
-                price,
-                tif,
-                flags,
-                body.client_order_id,
-                self._shards.valid_until(body.valid_for_ms),
-                expires_ms,
-            )
+        def stamped() -> PlaceOrder:
+            return msgspec.structs.replace(command, valid_until_ms=self._shards.valid_until(body.valid_for_ms))
 
         known = await self._reads.known(caller.account, body.client_order_id)
         if known is not None:
-            return await self._again(caller, known, command())
-        answer = await self._funding.submit(caller, self._shards.open_door(of_class["shard"]), command)
+            return await self._again(caller, known, command)
+        answer = await self._funding.submit(caller, self._shards.open_door(of_class["shard"]), stamped)
         return await self._placed(caller, answer)
+
+    async def read(self, caller: Caller, body: http.OrderRequest) -> tuple[Row, PlaceOrder]:
+        """The class, and the command but for how long it is valid. Raises ApiError."""
+        of_class, contract = await self._classes.contract(body.contract)
+        price = decimal(body.price)
+        tif, expires_ms = tif_of(body.tif, body.expires)
+        check_terms(body.client_order_id, body.valid_for_ms, body.qty, of_class["lot"])
+        flags = flags_of(post_only=body.post_only, running=body.running, self_trade=body.self_trade)
+        command = PlaceOrder(
+            caller.account,
+            contract,
+            side_of(body.side),
+            body.qty,
+            price,
+            tif,
+            flags,
+            body.client_order_id,
+            0,
+            expires_ms,
+        )
+        return of_class, command
 
     async def _again(self, caller: Caller, known: Known, command: PlaceOrder) -> http.OrderAnswer:
         """Of a known id: a repeat passes however far settlement lags, with the order as it is settled so far."""

@@ -57,8 +57,7 @@ class Ranges:
 
     async def place(self, caller: Caller, body: http.RangeRequest) -> http.RangeAnswer:
         """Raises ApiError."""
-        of_class = await self._classes.get(body.class_id)
-        command = self._command(caller, of_class, body)
+        of_class, command = await self.read(caller, body)
         known = await self._reads.known(caller.account, body.client_order_id)
         if known is not None:
             return await self._again(caller, known, command)
@@ -72,11 +71,13 @@ class Ranges:
                     await self._funding.give_back(caller, door.shard, back)
         return await self._placed(caller, command, answer)
 
-    def _command(self, caller: Caller, of_class: Row, body: http.RangeRequest) -> PlaceRange:
+    async def read(self, caller: Caller, body: http.RangeRequest) -> tuple[Row, PlaceRange]:
+        """The class and the command. Raises ApiError."""
+        of_class = await self._classes.get(body.class_id)
         hours = hours_of(body)
         tif, expires_ms = tif_of(body.tif, body.expires)
         check_terms(body.client_order_id, body.valid_for_ms, body.qty, of_class["lot"])
-        return PlaceRange(
+        command = PlaceRange(
             caller.account,
             of_class["class_no"],
             hours,
@@ -89,6 +90,7 @@ class Ranges:
             self._shards.valid_until(body.valid_for_ms),
             expires_ms,
         )
+        return of_class, command
 
     @contextlib.asynccontextmanager
     async def _funded(self, caller: Caller, of_class: Row, command: PlaceRange) -> AsyncIterator[Micros]:
@@ -98,8 +100,9 @@ class Ranges:
             return
         async with self._funding.purse(caller, of_class["shard"]):
             await self._progress.wait_for(caller.account)
-            phases = await self._reads.open_hours(of_class["class_no"], command.hours)
-            need = sum(hold * phases.get(phase, 0) for phase, hold in _holds(of_class, command).items())
+            hours = await self._reads.hours(of_class["class_no"], command.hours)
+            holds = _holds(of_class, command)
+            need = sum(holds.get(row["phase"], 0) for row in hours.values())
             have = (await self._reads.trading(caller.account, of_class["shard"])).available
             moved = await self._funding.fetch(caller, of_class["shard"], need, have) if need > have else 0
             try:

@@ -15,7 +15,7 @@ from schemas import http
 from schemas.commands import Flag, Ground, Side
 from schemas.events import Reason
 from schemas.ids import class_no_of, contract_of, format_order, format_symbol, hour_of, parse_symbol
-from schemas.units import MS_PER_MINUTE, Gpus, Hour, Micros, bid_hold, format_usd, promise_collateral
+from schemas.units import MS_PER_MINUTE, Gpus, Hour, Micros, Price, bid_hold, format_usd, promise_collateral
 from services.gateway.database import Database, Row
 from services.gateway.errors import ApiError
 from services.gateway.times import iso, iso_hour, iso_or_none
@@ -56,6 +56,21 @@ _BIDS_SQL: Final = (
     " UNION ALL SELECT shard, class_no, hours, price, leaves, maker_bp, taker_bp FROM settlement.blocks"
     " WHERE account = $1 AND state = 'open' AND side = $2"
 )
+
+_FREE_SQL: Final = """
+    SELECT c.contract, greatest(0,
+        CASE WHEN c.phase = 'forward' THEN coalesce((SELECT sum(t.qty) FROM settlement.titles t
+            WHERE t.contract = c.contract AND t.holder = $1 AND t.state = 'live' AND t.ground <> 3), 0) ELSE 0 END
+        + coalesce((SELECT sum(greatest(0, k.qty - k.owed)) FROM settlement.backing k
+            WHERE k.account = $1 AND k.contract = c.contract AND k.ground = ANY($3::int[])), 0)
+        - coalesce((SELECT sum(o.leaves) FROM settlement.orders o
+            WHERE o.account = $1 AND o.contract = c.contract AND o.state = 'open' AND o.side = 2), 0)
+        - coalesce((SELECT sum(b.leaves) FROM settlement.blocks b
+            WHERE b.account = $1 AND b.class_no = c.class_no AND b.state = 'open' AND b.side = 2
+            AND c.hour >= b.first_hour AND c.hour < b.first_hour + b.hours), 0)) AS free
+    FROM settlement.contracts c WHERE c.contract = ANY($2::bigint[])
+    AND NOT EXISTS (SELECT FROM settlement.quotes q WHERE q.account = $1 AND q.class_no = c.class_no AND q.hours > 0)
+"""
 
 
 class Classes:
@@ -125,6 +140,25 @@ def class_answer(row: Row, *, specification: bool = False) -> http.ClassAnswer:
     )
 
 
+def _contract(of_class: Row, row: Row) -> http.ContractAnswer:
+    low, high = collar(of_class, row)
+    return http.ContractAnswer(
+        contract=format_symbol(of_class["class_id"], row["hour"]),
+        class_id=of_class["class_id"],
+        hour=iso_hour(row["hour"]),
+        phase=row["phase"],
+        state=STATES[max(of_class["state"], row["state"])],
+        collar_low=format_usd(low),
+        collar_high=format_usd(high),
+    )
+
+
+def collar(of_class: Row, contract: Row) -> tuple[Price, Price]:
+    """Of an hour: its own, or its class's."""
+    row = contract if contract["reference"] else of_class
+    return row["collar_low"], row["collar_high"]
+
+
 class Known(NamedTuple):
     """What a client order id stands for: a row of `orders`, of a range its first, or one of `blocks`."""
 
@@ -156,63 +190,27 @@ class Reads:
 
     # --- Market ----------------------------------------------------------------------------------------
 
-    async def contracts(self, row: Row) -> list[http.ContractAnswer]:
-        """Hours of a class that have not ended, with the best of each book."""
+    async def contracts(self, of_class: Row) -> list[http.ContractAnswer]:
+        """Hours of a class that have not ended."""
         rows = await self._database.fetch(
-            "SELECT c.contract, c.phase, c.state, c.reference, c.collar_low, c.collar_high, o.side, o.price,"
-            " sum(o.leaves) AS qty FROM settlement.contracts c"
-            " LEFT JOIN settlement.orders o ON o.contract = c.contract AND o.state = 'open'"
-            " WHERE c.class_no = $1 AND c.phase <> 'ended' GROUP BY c.contract, o.side, o.price"
-            " ORDER BY c.contract",
-            row["class_no"],
+            "SELECT * FROM settlement.contracts WHERE class_no = $1 AND phase <> 'ended' ORDER BY contract",
+            of_class["class_no"],
         )
-        books: dict[int, dict[str, Any]] = {}
-        for line in rows:
-            best = books.setdefault(line["contract"], {"row": line, "bid": None, "ask": None})
-            if line["side"] is None:
-                continue
-            side, sign = ("bid", 1) if line["side"] == Side.BUY else ("ask", -1)
-            if best[side] is None or line["price"] * sign > best[side]["price"] * sign:
-                best[side] = line
-        return [self._contract(row, contract, best) for contract, best in books.items()]
+        return [_contract(of_class, row) for row in rows]
 
-    def _contract(self, of_class: Row, contract: int, best: dict[str, Any]) -> http.ContractAnswer:
-        line, bid, ask = best["row"], best["bid"], best["ask"]
-        class_id, class_state = of_class["class_id"], of_class["state"]
-        collar = line if line["reference"] else of_class
-        return http.ContractAnswer(
-            contract=format_symbol(class_id, hour_of(contract)),
-            class_id=class_id,
-            hour=iso_hour(hour_of(contract)),
-            phase=line["phase"],
-            state=STATES[max(class_state, line["state"])],
-            bid=format_usd(bid["price"]) if bid else "",
-            bid_qty=int(bid["qty"]) if bid else 0,
-            ask=format_usd(ask["price"]) if ask else "",
-            ask_qty=int(ask["qty"]) if ask else 0,
-            collar_low=format_usd(collar["collar_low"]),
-            collar_high=format_usd(collar["collar_high"]),
+    async def hours(self, class_no: int, hours: Iterable[Hour]) -> dict[Hour, Row]:
+        """Those of them that are listed and have not ended."""
+        rows = await self._database.fetch(
+            "SELECT * FROM settlement.contracts WHERE class_no = $1 AND hour = ANY($2::int[]) AND phase <> 'ended'",
+            class_no,
+            list(hours),
         )
+        return {row["hour"]: row for row in rows}
 
-    async def book(self, symbol: str, contract: int, shard: int, depth: int) -> http.BookAnswer:
-        """Both sides, best first. Raises ApiError unknown_contract."""
-        async with self._database.snapshot() as db:
-            if await db.fetchval("SELECT 1 FROM settlement.contracts WHERE contract = $1", contract) is None:
-                raise ApiError("unknown_contract")
-            rows = await db.fetch(
-                "SELECT side, price, sum(leaves) AS qty, count(*) AS orders FROM settlement.orders"
-                " WHERE contract = $1 AND state = 'open' GROUP BY side, price ORDER BY price",
-                contract,
-            )
-            seq = await db.fetchval(
-                "SELECT seq FROM settlement.cursors WHERE topic = 'events' AND partition = $1", shard
-            )
-        sides: dict[int, list[http.LevelAnswer]] = {Side.BUY: [], Side.SELL: []}
-        for row in rows:
-            level = http.LevelAnswer(price=format_usd(row["price"]), qty=int(row["qty"]), orders=row["orders"])
-            sides[row["side"]].append(level)
-        bids = tuple(reversed(sides[Side.BUY]))[:depth]
-        return http.BookAnswer(contract=symbol, seq=seq or 0, bids=bids, asks=tuple(sides[Side.SELL])[:depth])
+    async def free(self, account: int, contracts: Iterable[int], ground: tuple[int, ...]) -> dict[int, Gpus]:
+        """What the account may still offer in each contract, as settled; hours in which it quotes are left out: unknown."""
+        rows = await self._database.fetch(_FREE_SQL, account, list(contracts), list(ground))
+        return {row["contract"]: int(row["free"]) for row in rows}
 
     async def trades(self, symbol: str, contract: int, limit: int) -> list[http.TradeAnswer]:
         """Newest first, without names."""
@@ -274,15 +272,19 @@ class Reads:
             client_id,
         )
 
-    async def open_hours(self, class_no: int, hours: Iterable[Hour]) -> dict[str, int]:
-        """How many of the hours are in which phase."""
+    async def own_against(self, account: int, contracts: Iterable[int], side: Side) -> dict[int, list[Price]]:
+        """Prices of the account's open orders on the other side, by contract."""
         rows = await self._database.fetch(
-            "SELECT phase, count(*) AS hours FROM settlement.contracts WHERE class_no = $1 AND hour = ANY($2::int[])"
-            " GROUP BY phase",
-            class_no,
-            list(hours),
+            "SELECT contract, price FROM settlement.orders WHERE account = $1 AND contract = ANY($2::bigint[])"
+            " AND state = 'open' AND side <> $3",
+            account,
+            list(contracts),
+            side,
         )
-        return {row["phase"]: row["hours"] for row in rows}
+        found: dict[int, list[Price]] = {}
+        for row in rows:
+            found.setdefault(row["contract"], []).append(row["price"])
+        return found
 
     async def order_answer(self, row: Row, *, repeated: bool = False) -> http.OrderAnswer:
         """A row of `orders`."""
@@ -516,6 +518,47 @@ class Reads:
             collateral = shard.collateral + max(promise["qty"], promise["owed"]) * unit
             found[row["shard"]] = shard._replace(collateral=collateral)
         return dict(found)
+
+    async def promises(self) -> list[http.PromisedAnswer]:
+        """What all accounts owe as promised in forward hours, the next hour first."""
+        rows = await self._database.fetch(
+            "SELECT p.account, p.contract, p.owed, p.collateral_price, coalesce(d.qty, 0) AS declared"
+            " FROM settlement.backing p JOIN settlement.contracts c USING (contract)"
+            " LEFT JOIN settlement.backing d ON (d.account, d.contract, d.ground) = (p.account, p.contract, $2)"
+            " WHERE p.ground = $1 AND p.owed > 0 AND c.phase = 'forward'"
+            " ORDER BY (p.contract & 16777215), p.contract, p.account",
+            Ground.PROMISED,
+            Ground.DECLARED,
+        )
+        return [
+            http.PromisedAnswer(
+                account=row["account"],
+                contract=await self._classes.symbol(row["contract"]),
+                hour=iso_hour(hour_of(row["contract"])),
+                owed=row["owed"],
+                collateral_price=format_usd(row["collateral_price"]),
+                declared=row["declared"],
+            )
+            for row in rows
+        ]
+
+    async def undelivered(self) -> list[http.UndeliveredAnswer]:
+        """Ended hours with titles of which no delivery record speaks, the oldest first."""
+        rows = await self._database.fetch(
+            "SELECT t.contract, count(*) AS titles FROM settlement.titles t"
+            " WHERE t.contract = ANY(ARRAY(SELECT contract FROM settlement.contracts WHERE NOT paid_out AND phase = 'ended'))"
+            " AND t.state = 'ended' AND NOT EXISTS (SELECT FROM settlement.deliveries d"
+            " WHERE d.contract = t.contract AND d.title IN (0, t.title))"
+            " GROUP BY t.contract ORDER BY (t.contract & 16777215), t.contract"
+        )
+        return [
+            http.UndeliveredAnswer(
+                contract=await self._classes.symbol(row["contract"]),
+                hour=iso_hour(hour_of(row["contract"])),
+                titles=row["titles"],
+            )
+            for row in rows
+        ]
 
     async def positions(self, account: int) -> list[http.PositionAnswer]:
         """Hours held and owed that are not settled, by contract."""

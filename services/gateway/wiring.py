@@ -23,6 +23,7 @@ from services.gateway.limits import Limits
 from services.gateway.market import MarketData
 from services.gateway.offers import Offers
 from services.gateway.orders import Orders
+from services.gateway.previews import Previews
 from services.gateway.progress import Progress
 from services.gateway.quotes import Quotes
 from services.gateway.ranges import Ranges
@@ -51,6 +52,7 @@ class Gateway:
         ranges: Ranges,
         blocks: Blocks,
         quotes: Quotes,
+        previews: Previews,
         corrections: Corrections,
         keyring: Keyring,
         limits: Limits,
@@ -69,6 +71,7 @@ class Gateway:
         self.ranges = ranges
         self.blocks = blocks
         self.quotes = quotes
+        self.previews = previews
         self.corrections = corrections
         self.keyring = keyring
         self.limits = limits

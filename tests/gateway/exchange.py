@@ -165,6 +165,12 @@ class Member:
         balance = self.get("/v1/balance")
         return (balance["wallet"], *(shard["balance"] for shard in balance["trading"]))
 
+    def book(self, contract: str, query: str = "") -> dict[str, list[Any]]:
+        """Both sides as market data shows them once it has seen all that has happened by now."""
+        self.exchange.shown()
+        book = self.get(f"/v1/market/{contract}/book{query}")
+        return {"bids": book["bids"], "asks": book["asks"]}
+
     def state(self) -> dict[str, list[dict[str, Any]]]:
         """All that the account is and has, once settlement has passed everything that has happened by now."""
         self.exchange.settled()
@@ -179,7 +185,8 @@ class Exchange:
         self.kafka = kafka
         self.postgres = postgres
         dsn = postgres.create_database("hourbook")
-        self.stack = Stack(kafka.bootstrap, dsn, home, shards=2, http_port=free_port(), topic_prefix=prefix)
+        ports = {name: free_port() for name in ("http_port", "feed_port", "market_port")}
+        self.stack = Stack(kafka.bootstrap, dsn, home, shards=2, topic_prefix=prefix, **ports)
         self.supervisor = Supervisor(home / "logs", restarts_in_a_row_max=1_000)
         self.url = self.stack.url
         self.http = httpx.Client(timeout=15, trust_env=False)
@@ -291,6 +298,16 @@ class Exchange:
         self.until(
             lambda: all(shard["settled_seq"] >= seq for shard, seq in zip(self.status(), goal, strict=True)), "settled"
         )
+
+    def shown(self) -> None:
+        """Market data has passed all that has happened by now."""
+        goal = {shard["shard"]: shard["seq"] for shard in self.status()}
+
+        def passed() -> bool:
+            answer = self.operator.ask("GET", "/v1/market")
+            return answer.is_success and all(at["seq"] >= goal[at["shard"]] for at in answer.json()["shards"])
+
+        self.until(passed, "market data has passed it")
 
     def rows(self, query: str, *arguments: object) -> list[dict[str, Any]]:
         """From the database itself."""

@@ -42,7 +42,7 @@ class Door:
         keyring.keys.update(self.keys)
         gateway = Gateway(
             shards=nothing, classes=nothing, reads=nothing, progress=nothing, asks=nothing,
-            orders=nothing, ranges=nothing, blocks=nothing, quotes=nothing, corrections=nothing,
+            orders=nothing, ranges=nothing, blocks=nothing, quotes=nothing, previews=nothing, corrections=nothing,
             keyring=keyring,
             limits=Limits(rate_per_s=2, burst=2), offers=nothing, market_data=nothing, market=MarketClock(0, 1, sandbox=False),
             clock=self.clock, master_key=b"",

@@ -154,7 +154,7 @@ def test_without_its_database_the_door_says_so_and_lets_cancels_pass(exchange: E
     try:
         for answer in (
             ana.ask("GET", "/v1/balance"),
-            ana.ask("GET", f"/v1/contracts/{hour}/book"),
+            ana.ask("GET", f"/v1/trades?contract={hour}"),
             ana.order(hour, "buy", 1, "2.00", client_order_id="unborn"),
             ana.ask("POST", "/v1/withdrawals", {"amount": "1", "destination": "simulated:ana"}),
         ):

@@ -104,7 +104,7 @@ def test_keys_are_shown_to_their_account_without_secrets(neighbours: Neighbours)
 
 def test_the_market_is_shown_without_names(neighbours: Neighbours) -> None:
     """Trades and books say nothing of who: not an account, not an order, not a client order id."""
-    for path in (f"/v1/trades?contract={neighbours.hour}", f"/v1/contracts/{neighbours.hour}/book"):
+    for path in (f"/v1/trades?contract={neighbours.hour}", f"/v1/market/{neighbours.hour}/book"):
         text = neighbours.ana.ask("GET", path).text
         assert "3.00" in text or "2.00" in text
         for name in ("account", "buyer", "seller", "client", "order_id", "anas-own", neighbours.order):
@@ -181,6 +181,9 @@ BODIES: dict[tuple[str, str], object] = {
     ("PATCH", "/v1/orders/client/{client_id}"): {"qty": 1, "price": "none"},
     ("PUT", "/v1/cancel-all-after"): {"after_seconds": -1},
     ("POST", "/v1/ranges"): {"class": "none", "side": "buy", "qty": 1, "price": "1"},
+    ("POST", "/v1/orders/preview"): {"contract": "none", "side": "buy", "qty": 1, "price": "1"},
+    ("POST", "/v1/ranges/preview"): {"class": "none", "side": "buy", "qty": 1, "price": "1"},
+    ("POST", "/v1/blocks/preview"): {"class": "none", "from": "", "hours": 1, "side": "buy", "qty": 1, "price": "1"},
     ("POST", "/v1/blocks"): {"class": "none", "from": "", "hours": 1, "side": "buy", "qty": 1, "price": "1"},
     ("PUT", "/v1/quotes/{class}"): {"quotes": []},
     ("POST", "/v1/transfers"): {"direction": "to_trading", "amount": "0", "shard": 0},

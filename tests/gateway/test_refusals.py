@@ -325,8 +325,8 @@ REQUESTS: list[tuple[str, Ask, str, dict[str, object]]] = [
     ("a page of none", get("/v1/orders?limit=0"), "malformed", {}),
     ("a page without an end", get("/v1/fills?limit=501"), "malformed", {}),
     ("a state that orders do not have", get("/v1/orders?state=lost"), "malformed", {}),
-    ("a book of no contract", get("/v1/contracts/H100/book"), "wrong_contract", {}),
-    ("a book of an hour not listed", get(f"/v1/contracts/{H100}.20401122T14-USD/book"), "unknown_contract", {}),
+    ("a book of no contract", get("/v1/market/H100/book"), "wrong_contract", {}),
+    ("a book of an hour not listed", get(f"/v1/market/{H100}.20401122T14-USD/book"), "unknown_contract", {}),
     ("hours of an unknown class", get("/v1/contracts?class=H101"), "unknown_class", {}),
     ("hours of no class", get("/v1/contracts"), "malformed", {}),
     # Money and capacity.

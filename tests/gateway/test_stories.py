@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from schemas import http
+from schemas import feeds, http
 from schemas.specifications import published
 from tests.gateway.exchange import CLASSES, RATE, Exchange, Member, milliseconds
 
@@ -79,18 +79,10 @@ def test_a_trade_is_told_to_each_side_and_without_names_to_all(exchange: Exchang
         {"contract": hour, "price": "3.05", "qty": 2, "maker_side": "sell"},
         {"contract": hour, "price": "3.00", "qty": 2, "maker_side": "sell"},
     ]
-    assert without(ana.get(f"/v1/contracts/{hour}/book"), "seq") == {
-        "contract": hour, "bids": [{"price": "3.10", "qty": 1, "orders": 1}], "asks": [],
-    }  # fmt: skip
-    (best,) = [each for each in ana.get(f"/v1/contracts?class={H100}") if each["contract"] == hour]
-    assert [best[name] for name in ("bid", "bid_qty", "ask", "ask_qty", "phase", "state")] == [
-        "3.10",
-        1,
-        "",
-        0,
-        "forward",
-        "open",
-    ]
+    assert ana.book(hour) == {"bids": [["3.10", 1]], "asks": []}
+    (best,) = [each for each in ana.get(f"/v1/classes/{H100}/grid")["rows"] if each["contract"] == hour]
+    shown = [best[name] for name in ("bid", "bid_qty", "ask", "ask_qty", "last", "phase", "state")]
+    assert shown == ["3.10", 1, "", 0, "3.05", "forward", "open"]
 
 
 def test_a_book_is_added_up_by_price_and_cut_where_it_is_asked_to_be(exchange: Exchange, ana: Member) -> None:
@@ -100,12 +92,9 @@ def test_a_book_is_added_up_by_price_and_cut_where_it_is_asked_to_be(exchange: E
         ana.placed(hour, "buy", qty, price)
     for qty, price in ((5, "3.10"), (6, "3.00")):
         bert.placed(hour, "sell", qty, price)
-    exchange.settled()
-    whole = ana.get(f"/v1/contracts/{hour}/book")
-    levels = [[(level["price"], level["qty"], level["orders"]) for level in whole[side]] for side in ("bids", "asks")]
-    assert levels == [[("2.10", 5, 2), ("2.00", 1, 1), ("1.90", 4, 1)], [("3.00", 6, 1), ("3.10", 5, 1)]]
-    cut = ana.get(f"/v1/contracts/{hour}/book?depth=1")
-    assert (cut["bids"], cut["asks"]) == (whole["bids"][:1], whole["asks"][:1])
+    bids, asks = [["2.10", 5], ["2.00", 1], ["1.90", 4]], [["3.00", 6], ["3.10", 5]]
+    assert ana.book(hour) == {"bids": bids, "asks": asks}
+    assert ana.book(hour, "?depth=1") == {"bids": bids[:1], "asks": asks[:1]}
 
 
 def test_orders_are_listed_by_state_and_contract(exchange: Exchange, ana: Member) -> None:
@@ -162,7 +151,8 @@ def test_a_class_shows_its_terms_and_its_published_specification(ana: Member) ->
         "class": H100, "title": "One NVIDIA H100 SXM 80 GB, United States", "shard": 0, "lot": 1, "tick": "0.005",
         "list_price": "3.30", "reference": "3.30", "collar_low": "1.65", "collar_high": "6.60",
         "buyer_maker_bp": 0, "buyer_taker_bp": 0,
-        "seller_maker_bp": 50, "seller_taker_bp": 50, "horizon_hours": 168, "gate_minutes": 5, "state": "open",
+        "seller_maker_bp": 50, "seller_taker_bp": 50, "horizon_hours": 168, "gate_minutes": 5, "cover_minutes": 30,
+        "state": "open",
     }  # fmt: skip
     listed = ana.get("/v1/classes")
     assert [each["class"] for each in listed] == list(CLASSES)
@@ -192,7 +182,13 @@ READS: list[tuple[str, Any]] = [
     ("/v1/classes", list[http.ClassAnswer]),
     (f"/v1/classes/{H100}", http.ClassAnswer),
     (f"/v1/contracts?class={H100}", list[http.ContractAnswer]),
-    ("/v1/contracts/{hour}/book", http.BookAnswer),
+    ("/v1/market", feeds.MarketStatus),
+    ("/v1/market/{hour}/book", feeds.MarketBook),
+    (f"/v1/classes/{H100}/grid", feeds.Grid),
+    (f"/v1/classes/{H100}/blocks", feeds.BlockBook),
+    ("/v1/corrections", list[http.CorrectionAnswer]),
+    ("/v1/blocks", list[http.BlockAnswer]),
+    ("/v1/quotes", list[http.QuotedAnswer]),
     ("/v1/trades?contract={hour}", list[http.TradeAnswer]),
     ("/v1/supply", http.SupplyAnswer),
     ("/v1/orders", list[http.OrderAnswer]),
@@ -227,7 +223,7 @@ def test_each_answer_has_its_declared_form(provider: tuple[Member, str], path: s
     answer = seller.ask("GET", path.replace("{hour}", hour))
     assert answer.headers["content-type"] == "application/json"
     document = answer.json()
-    assert document or path == "/v1/supply"
+    assert document or path in {"/v1/supply", "/v1/corrections", "/v1/blocks", "/v1/quotes"}
     assert json.loads(msgspec.json.encode(msgspec.json.decode(answer.content, type=kind))) == document
 
 

@@ -54,16 +54,9 @@ async def get_class(gateway: Wired, class_id: FromPath[str]) -> http.ClassAnswer
 async def get_contracts(
     gateway: Wired, class_id: Annotated[str, QueryParameter(name="class")]
 ) -> list[http.ContractAnswer]:
-    """Hours of a class that have not ended, each with its best prices."""
+    """Hours of a class that have not ended."""
     await gateway.classes.refresh()
     return await gateway.reads.contracts(await gateway.classes.get(class_id))
-
-
-@get("/v1/contracts/{symbol:str}/book")
-async def get_book(gateway: Wired, symbol: FromPath[str], depth: FromQuery[int] = 50) -> http.BookAnswer:
-    """Depth of one contract."""
-    row, contract = await gateway.classes.contract(symbol)
-    return await gateway.reads.book(symbol, contract, row["shard"], max(1, depth))
 
 
 @get("/v1/trades")
@@ -91,7 +84,6 @@ ROUTES: Final = [
     get_classes,
     get_class,
     get_contracts,
-    get_book,
     get_trades,
     get_supply,
     get_corrections,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from litestar import Response, patch, post
+from litestar import Response, get, patch, post
 from litestar.params import JSONBody
 
 from schemas import http
@@ -111,6 +111,20 @@ async def post_operator_key(
     return await issue(gateway, data, data.account, owner)
 
 
+@get("/v1/admin/promises")
+async def get_promises(gateway: Wired, caller: Known) -> list[http.PromisedAnswer]:
+    """What is owed as promised and has to be covered, of all accounts, the next hours first."""
+    caller.require("operator")
+    return await gateway.reads.promises()
+
+
+@get("/v1/admin/undelivered")
+async def get_undelivered(gateway: Wired, caller: Known) -> list[http.UndeliveredAnswer]:
+    """Ended hours that wait for delivery records, the oldest first."""
+    caller.require("operator")
+    return await gateway.reads.undelivered()
+
+
 @post("/v1/admin/procure")
 async def post_procurement(
     gateway: Wired, caller: Known, data: JSONBody[http.ProcureRequest], key: IdempotencyKey = ""
@@ -155,6 +169,8 @@ ROUTES: Final = [
     post_state,
     post_delivery,
     post_operator_key,
+    get_promises,
+    get_undelivered,
     post_procurement,
     post_approval,
     post_correction,

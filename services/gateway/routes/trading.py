@@ -125,6 +125,34 @@ async def put_cancel_all_after(
     return await gateway.orders.cancel_all_after(caller, data.after_seconds)
 
 
+# --- Previews: nothing changes ------------------------------------------------------------------------------
+
+
+@post("/v1/orders/preview", status_code=200)
+async def post_order_preview(gateway: Wired, caller: Known, data: JSONBody[http.OrderRequest]) -> http.PreviewAnswer:
+    """What an order would do now."""
+    member(caller, "read")
+    return await gateway.previews.order(caller, data)
+
+
+@post("/v1/ranges/preview", status_code=200)
+async def post_range_preview(
+    gateway: Wired, caller: Known, data: JSONBody[http.RangeRequest]
+) -> http.RangePreviewAnswer:
+    """What a range would do now, hour by hour and in all."""
+    member(caller, "read")
+    return await gateway.previews.range(caller, data)
+
+
+@post("/v1/blocks/preview", status_code=200)
+async def post_block_preview(
+    gateway: Wired, caller: Known, data: JSONBody[http.BlockRequest]
+) -> http.BlockPreviewAnswer:
+    """What a block would do now, with an estimate of its hand-overs."""
+    member(caller, "read")
+    return await gateway.previews.block(caller, data)
+
+
 # --- Ranges, blocks, quotes ---------------------------------------------------------------------------------
 
 
@@ -226,6 +254,9 @@ ROUTES: Final = [
     patch_order_by_client_id,
     delete_orders,
     put_cancel_all_after,
+    post_order_preview,
+    post_range_preview,
+    post_block_preview,
     post_range,
     get_range,
     post_block,

@@ -328,7 +328,7 @@ class SetClass(_Body, frozen=True, tag=34):
     collar_low_bp: BasisPoints = 5_000
     collar_high_bp: BasisPoints = 20_000
     first_hour: Hour = 0
-    """Nothing before this hour is listed; 0: from the next hour whose gate is open."""
+    """Nothing before this hour is listed; 0: from the hour that runs."""
 
 
 # --- The shard's own shell --------------------------------------------------------------------------------

@@ -109,7 +109,9 @@ def _set_class(shard: Shard, index: int, c: cmd.SetClass) -> Refusal | None:
     if known is None:
         shard.classes[c.class_no] = Listed(event)
         hour_now = shard.time_ms // MS_PER_HOUR
-        first = max(c.first_hour, (shard.time_ms + c.gate_ms) // MS_PER_HOUR + 1)
+        # From the hour that runs; the first version began with the next one whose gate is open.
+        now = (shard.time_ms + c.running_close_ms) // MS_PER_HOUR
+        first = max(c.first_hour, now if shard.version > 1 else (shard.time_ms + c.gate_ms) // MS_PER_HOUR + 1)
         last = hour_now + c.horizon_hours
         for hour in range(first, min(last, HOUR_MASK) + 1):
             list_hour(shard, c.class_no, hour, opening=False)

@@ -8,8 +8,8 @@
     market.when("ana buys 10 at 2.10")
     assert market.trades() == rows(...); assert market.book() == rows(...)
 
-One class (lot 1, tick 0.01, list price 2.00, so the collar is 1.00 to 4.00; seller's fee 50 bp), its hours, one at
-the centre of the story: 23:00, told from 21:10 on; its cover deadline is 22:30, its gate 22:55, its running phase ends at 23:50.
+One class (lot 1, tick 0.01, list price 2.00, so the collar is 1.00 to 4.00; seller's fee 50 bp), its hours from 22:00 on, one
+at the centre of the story: 23:00, told from 21:10 on; its cover deadline is 22:30, its gate 22:55, its running phase ends at 23:50.
 Whoever is mentioned is a provider with 1,000.00 USD and 100 declared GPUs unless `given` says otherwise. Every record goes
 through the bytes of the log, and through a second engine loaded from a snapshot taken just before: both must say the same
 (D2). Every invariant is checked after each. What can be said is in `sentences`, what is answered in `words`.
@@ -87,7 +87,7 @@ class Market:
         self.tell(cmd.StartShard(0, version, T0_MS))
         spec = cmd.SetClass(
             self.outbox(), CLASS, "H100.SXM.80.US", lot, parse_usd(tick), parse_usd(list_price), fees,
-            **{"horizon_hours": 4, **rules},
+            **{"horizon_hours": 4, "first_hour": HOUR_NOW + 1, **rules},
         )  # fmt: skip
         self.tell(spec)
         self.cap = self.engine.classes[CLASS].high

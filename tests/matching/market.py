@@ -9,7 +9,7 @@
     assert market.trades() == rows(...); assert market.book() == rows(...)
 
 One class (lot 1, tick 0.01, list price 2.00, so the collar is 1.00 to 4.00; seller's fee 50 bp), its hours from 22:00 on, one
-at the centre of the story: 23:00, told from 21:10 on; its cover deadline is 22:30, its gate 22:55, its running phase ends at 23:50.
+at the centre of the story: 23:00, told from 21:10 on; cover deadline 22:30, gate 22:55, end of the running phase 23:50.
 Whoever is mentioned is a provider with 1,000.00 USD and 100 declared GPUs unless `given` says otherwise. Every record goes
 through the bytes of the log, and through a second engine loaded from a snapshot taken just before: both must say the same
 (D2). Every invariant is checked after each. What can be said is in `sentences`, what is answered in `words`.

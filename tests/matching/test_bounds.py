@@ -201,7 +201,7 @@ def test_how_many_shards_there_are() -> None:
 
 def test_the_last_hour_there_is() -> None:
     """Hours above the mask are nobody's, whatever is said of them."""
-    market = Market.given(engine=engine_with(HOUR_MASK=2))
+    market = Market.given(engine=engine_with(HOUR_MASK=2), first_hour=0)
 
     assert market.tell(cmd.SetState(9, 1, market.hour, 1, "")) == [ev.Rejected(0, 9, Code.UNKNOWN_CONTRACT)]
     late = cmd.SetClass(market.outbox(), 2, "B", 1, 1, 1, cmd.Fees(), first_hour=3)

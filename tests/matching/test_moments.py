@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from schemas import commands as cmd
 from schemas import events as ev
@@ -33,14 +34,16 @@ def at_the_hour(market: Market) -> list[str]:
 # --- Listing -------------------------------------------------------------------------------------------------
 
 
-def test_a_class_lists_at_once_the_hours_whose_gate_is_open_up_to_its_horizon() -> None:
-    """It is ten past; the next hour's gate closes at five to."""
+def test_a_class_lists_at_once_the_hours_that_run_or_will_up_to_its_horizon() -> None:
+    """It is ten past: of the hour that has begun the gate closes with the next record, and 50 minutes are left to be sold."""
     market = Market.given()
 
     events = market.tell(cmd.SetClass(market.outbox(), 2, "B", 1, 1, 10, cmd.Fees(), horizon_hours=3))
 
-    assert market.said()[-4:] == ["ClassSet", "hour -1: listed", "hour +0: listed", "hour +1: listed"]
-    assert [event.contract >> 24 for event in events if isinstance(event, ev.ContractListed)] == [2, 2, 2]
+    assert market.said() == ["ClassSet", "hour -2: listed", "hour -1: listed", "hour +0: listed", "hour +1: listed"]
+    assert [event.contract >> 24 for event in events if isinstance(event, ev.ContractListed)] == [2] * 4
+    assert market.wait(ms=0).said() == ["hour -2: gate closed", "a tick"]
+    assert market.wait(to="21:50").said() == ["hour -2: running closed", "a tick"]
 
 
 def test_each_later_hour_is_listed_when_its_horizon_is_reached() -> None:
@@ -53,18 +56,18 @@ def test_each_later_hour_is_listed_when_its_horizon_is_reached() -> None:
 @pytest.mark.parametrize(
     ("rules", "first"),
     [
-        ({"gate_ms": 50 * 60_000 - 1}, 1),
-        ({"gate_ms": 50 * 60_000}, 2),
-        ({"gate_ms": 0}, 1),
-        ({"gate_ms": MS_PER_HOUR}, 2),
+        ({"running_close_ms": 50 * 60_000 - 1}, 0),
+        ({"running_close_ms": 50 * 60_000}, 1),
+        ({"running_close_ms": MS_PER_HOUR - 1}, 1),
+        ({"running_close_ms": 0, "gate_ms": MS_PER_HOUR}, 0),
         ({"first_hour": HOUR_NOW + 3}, 3),
-        ({"first_hour": HOUR_NOW - 1}, 1),
+        ({"first_hour": HOUR_NOW - 1}, 0),
     ],
 )
-def test_an_hour_whose_gate_has_closed_or_that_comes_before_the_first_is_not_listed(
+def test_an_hour_whose_running_phase_is_over_or_that_comes_before_the_first_is_not_listed(
     rules: dict[str, Any], first: int
 ) -> None:
-    """An hour whose gate closes at this very moment has closed."""
+    """One whose running phase ends at this very moment is over."""
     market = Market.given()
 
     events = market.tell(cmd.SetClass(market.outbox(), 2, "B", 1, 1, 10, cmd.Fees(), horizon_hours=4, **rules))
@@ -89,10 +92,10 @@ def test_a_first_hour_beyond_the_horizon_is_listed_when_its_time_has_come() -> N
 
 def test_the_same_class_again_lists_nothing_twice() -> None:
     market = Market.given()
-    rules = cmd.SetClass(market.outbox(), 2, "B", 1, 1, 10, cmd.Fees(), horizon_hours=4)
+    rules = cmd.SetClass(market.outbox(), 2, "B", 1, 1, 10, cmd.Fees(), horizon_hours=4, first_hour=HOUR_NOW + 1)
     market.tell(rules)
 
-    again = market.tell(cmd.SetClass(market.outbox(), 2, "B", 1, 1, 10, cmd.Fees(), horizon_hours=4))
+    again = market.tell(replace(rules, outbox=market.outbox()))
     market.wait(to_ms=(HOUR_NOW + 1) * MS_PER_HOUR)
 
     assert [type(event).__name__ for event in again] == ["ClassSet"]
@@ -241,7 +244,7 @@ def test_what_is_due_at_one_moment_happens_in_a_fixed_order() -> None:
         cmd.SetClass(market.outbox(), 2, "B", 1, 1, 10, cmd.Fees(), horizon_hours=2, gate_ms=0, running_close_ms=0),
         cmd.SetClass(market.outbox() + 1, 3, "C", 1, 1, 10, cmd.Fees(), horizon_hours=3, gate_ms=0, running_close_ms=0),
     )
-    assert len(events) == 2 + 2 + 3
+    assert len(events) == 2 + 3 + 4
     market.wait(to_ms=END_MS - 1)
 
     market.wait(ms=1)

@@ -8,7 +8,7 @@ from schemas import commands as cmd
 from schemas import events as ev
 from schemas.commands import Fees, OutboxCommand, Role
 from schemas.events import Code
-from tests.matching.market import CLASS, Market, lines
+from tests.matching.market import CLASS, HOUR_NOW, Market, lines
 
 
 def opened() -> Market:
@@ -24,7 +24,7 @@ def every_kind(market: Market, outbox: int) -> list[OutboxCommand]:
         cmd.Credit(outbox, ana, 5),
         cmd.Sweep(outbox, ana, 5),
         cmd.SetBacking(outbox, bert, CLASS, (market.hour,), 1, 7, 0, 99),
-        cmd.SetClass(outbox, 9, "NEW", 1, 1, 5, Fees()),
+        cmd.SetClass(outbox, 9, "NEW", 1, 1, 5, Fees(), first_hour=HOUR_NOW + 1),
     ]
 
 

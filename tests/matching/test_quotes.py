@@ -51,7 +51,7 @@ def test_two_sides_in_many_hours_wait_as_orders_of_their_own() -> None:
 
 def test_they_trade_as_makers_at_the_maker_s_rates_of_the_day_and_hold_at_the_higher_one() -> None:
     market = given(fees=Fees(10, 20, 30, 40)).when("mike quotes #1: +0 bids 2 at 2.00 asks 3 at 2.10")
-    assert market.events[0].bid_bp, market.events[0].ask_bp == (10, 30)  # type: ignore[union-attr]  # quotes
+    assert (market.events[0].bid_bp, market.events[0].ask_bp) == (10, 30)  # type: ignore[union-attr]  # quotes
     assert market.balances("mike")[1][2] == "4.008002", "20 bp on 4.00"
 
     market.when("ana buys 1 at 2.10\nana sells 1 at 2.00")

@@ -13,7 +13,7 @@ from schemas.commands import Fees, Role
 from schemas.events import Code
 from schemas.ids import HOUR_MASK
 from schemas.units import AMOUNT_MAX, MS_PER_HOUR
-from tests.matching.market import Market, rows
+from tests.matching.market import HOUR_NOW, Market, rows
 
 # --- Accounts ------------------------------------------------------------------------------------------------
 
@@ -120,7 +120,7 @@ def test_the_largest_amount_is_taken() -> None:
 
 # --- Classes -------------------------------------------------------------------------------------------------
 
-GOOD = cmd.SetClass(0, 7, "A100.SXM.80.US", 1, 10, 1_000, Fees())
+GOOD = cmd.SetClass(0, 7, "A100.SXM.80.US", 1, 10, 1_000, Fees(), first_hour=HOUR_NOW + 1)
 EDGES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     # What is just right, and what is just wrong.
     "class_no lowest": ({"class_no": 2}, {"class_no": 0}),

@@ -184,8 +184,8 @@ def test_an_hour_s_number_that_reaches_into_another_class_is_nobody_s() -> None:
     """Hour 2**24 + h of class 2 has the number of hour h of class 3."""
     market = Market.given()
     assert contract_of(0, (CLASS << 24) | H) == contract_of(CLASS, H)
-    second = cmd.SetClass(market.outbox(), 2, "A", 1, 1, 1, cmd.Fees())
-    third = cmd.SetClass(market.outbox() + 1, 3, "B", 1, 1, 1, cmd.Fees())
+    second = cmd.SetClass(market.outbox(), 2, "A", 1, 1, 1, cmd.Fees(), first_hour=H)
+    third = cmd.SetClass(market.outbox() + 1, 3, "B", 1, 1, 1, cmd.Fees(), first_hour=H)
     market.tell(second, third)
 
     events = market.tell(cmd.SetState(OPERATOR, 2, (1 << 24) + H, cmd.State.HALTED, ""))

@@ -115,6 +115,14 @@ def test_nothing_is_ready_and_a_market_maker_has_no_machines(changes: dict[str, 
     assert code_of(market.tell(replace(market.promise("mike", 2), **changes))) == code
 
 
+@pytest.mark.parametrize(("gate_ms", "first"), [(50 * 60_000 - 1, -1), (50 * 60_000, 0), (0, -1)])
+def test_a_class_begins_with_the_next_hour_whose_gate_is_open(gate_ms: int, first: int) -> None:
+    """At ten past; the hour that runs is not listed, whatever is left of it."""
+    market = given(first_hour=0, gate_ms=gate_ms)
+
+    assert min(market.engine.contracts) == market.contract(first)
+
+
 # --- What time does ----------------------------------------------------------------------------------------------
 
 

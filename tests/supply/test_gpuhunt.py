@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import tracemalloc
 import zipfile
 from pathlib import Path
 
@@ -137,12 +138,18 @@ def test_a_broken_archive_is_refused_as_a_whole(data: bytes, why: str) -> None:
         read(data)
 
 
-def test_an_archive_that_unpacks_to_more_than_it_says_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_archive_that_unpacks_to_more_than_it_may_is_refused_before_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gpuhunt, "UNPACKED_BYTES_MAX", 100_000)
-    bomb = archive(aws=bytes(1_000_000))
-    assert len(bomb) < 2_000
-    with pytest.raises(BadCatalogue, match="more than 100000 bytes when unpacked"):
-        read(bomb)
+    bomb = archive(aws=bytes(50_000_000))
+    assert len(bomb) < 60_000
+    tracemalloc.start()
+    try:
+        with pytest.raises(BadCatalogue, match="more than 100000 bytes when unpacked"):
+            read(bomb)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 5_000_000
 
 
 def test_an_archive_of_too_many_files_and_one_with_a_password_are_refused() -> None:

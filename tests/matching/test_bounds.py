@@ -16,6 +16,7 @@ from schemas.events import Code
 from services.matching.engine import Engine
 from services.matching.replica import Replica
 from tests.matching import golden
+from tests.matching.faults import code_of
 from tests.matching.market import T0_MS, Market, lines
 from tests.matching.sources import engine_with, modules_with
 
@@ -87,6 +88,132 @@ def test_open_orders_of_an_account() -> None:
         ana loses 1 of an order: asked
         ana bids 1 at 1.91
     """)
+
+
+def test_blocks_count_among_the_open_orders() -> None:
+    market = Market.given(engine=engine_with(open_orders_max=2)).when("""
+        ana bids a block of 1 for 2 hours from +0 at 1.50
+        ana buys 1 at 1.50
+        ana bids a block of 1 for 2 hours from +0 at 1.50
+        ana buys 1 at 1.50
+        ana buys 1 at 1.50 in hours +0
+        ana cancels all bids in hour +1
+        ana buys 1 at 1.50 in hour +1
+    """)
+
+    assert market.said() == lines("""
+        ana bids a block of 1 for 2 hours from +0 at 1.50
+        ana bids 1 at 1.50
+        ana is refused: too_many_orders (needs 2)
+        ana is refused: too_many_orders (needs 2)
+        ana bids 1 at 1.50 in +0 too_many_orders (needs 2)
+        ana cancels all 1
+        ana loses 1 of an order: mass
+        ana bids 1 at 1.50
+    """)
+
+
+def test_resting_blocks_of_an_account() -> None:
+    """Two of hers rest, on whichever side and over whichever hours: a third is refused unless it does not come to rest."""
+    market = Market.given(engine=engine_with(blocks_max=2), hours=3).when("""
+        ana bids a block of 1 for 2 hours from +0 at 1.50
+        ana offers a block of 1 for 2 hours from +1 at 3.00
+        ana bids a block of 1 for 1 hours from +2 at 1.50
+        ana bids a block of 1 for 1 hours from +2 at 1.50 until 22:00
+        ana bids a block of 1 for 1 hours from +2 at 1.50 ioc
+        bert bids a block of 1 for 1 hours from +2 at 1.50
+        dana bids a block of 1 for 2 hours from +1 at 3.00
+        ana bids a block of 1 for 1 hours from +2 at 1.50
+    """)
+
+    assert [said for said in market.said() if "ana" in said[:3]] == lines("""
+        ana bids a block of 1 for 2 hours from +0 at 1.50
+        ana offers a block of 1 for 2 hours from +1 at 3.00
+        ana is refused: too_many_orders (needs 2)
+        ana is refused: too_many_orders (needs 2)
+        ana bids a block of 1 for 1 hours from +2 at 1.50
+        ana loses 1 of an order: ioc
+        ana has 1 in each hour for 6.00 in all
+        ana bids a block of 1 for 1 hours from +2 at 1.50
+    """)
+
+
+def test_resting_blocks_of_a_side_over_an_hour() -> None:
+    """Whose ever they are and whatever other hours they have; the other side has a bound of its own; who leaves makes room."""
+    market = Market.given(engine=engine_with(blocks_over_hour_max=2), hours=3).when("""
+        ana bids a block of 1 for 2 hours from +0 at 1.50
+        bert bids a block of 1 for 2 hours from +1 at 1.50
+        carl bids a block of 1 for 1 hours from +1 at 1.50
+        carl bids a block of 1 for 3 hours from +0 at 1.50 ioc
+        carl bids a block of 1 for 1 hours from +0 at 1.50
+        carl bids a block of 1 for 1 hours from +2 at 1.50
+        carl offers a block of 1 for 1 hours from +1 at 3.00
+        ana cancels all
+        carl bids a block of 1 for 1 hours from +1 at 1.50
+    """)
+
+    refused = [place for place, said in enumerate(market.said()) if "refused" in said]
+    assert [market.said()[place] for place in refused] == ["carl is refused: too_many_orders (needs 2)"]
+    assert refused == [2]
+    assert market.said()[-1] == "carl bids a block of 1 for 1 hours from +1 at 1.50"
+
+
+def test_hours_of_a_block() -> None:
+    market = Market.given(engine=engine_with(BLOCK_HOURS_MAX=2)).when("""
+        ana bids a block of 1 for 3 hours from +0 at 1.50
+        ana bids a block of 1 for 2 hours from +0 at 1.50
+    """)
+
+    assert market.said() == ["ana is refused: wrong_hours", "ana bids a block of 1 for 2 hours from +0 at 1.50"]
+
+
+def test_hours_of_a_range_and_of_quotes() -> None:
+    market = Market.given(engine=engine_with(LEGS_MAX=2, HOURS_MAX=2), promises={"mike": 0}).when("""
+        ana buys 1 at 1.50 in hours +0 +1 +2
+        ana buys 1 at 1.50 in hours +0 +1
+        mike quotes #1: +0 bids 1 at 1.50; +1 bids 1 at 1.50; +2 bids 1 at 1.50
+        mike quotes #1: +0 bids 1 at 1.50; +1 bids 1 at 1.50
+    """)
+
+    assert market.said() == lines("""
+        ana is refused: wrong_hours
+        ana bids 1 at 1.50 in +0, +1
+        mike is refused: wrong_hours
+        mike quotes #1: +0 bids 1 at 1.50; +1 bids 1 at 1.50
+    """)
+
+
+def test_how_long_a_dead_man_s_switch_waits() -> None:
+    market = Market.given(engine=engine_with(AFTER_MS_MIN=1, AFTER_MS_MAX=2))
+
+    market.when("ana's switch is set to 3 ms\nana's switch is set to 2 ms").wait(ms=2)
+
+    assert market.said() == ["ana's switch goes off", "a tick"]
+    assert (
+        code_of(market.tell(cmd.CancelAllAfter(market.account("ana"), 3, market.engine.time_ms))) == Code.WRONG_EXPIRY
+    )
+
+
+def test_how_often_a_reference_moves() -> None:
+    market = Market.given(engine=engine_with(MOVE_MS=2)).when("the reference of the class is 2.10").wait(ms=1)
+    assert code_of(market.when("the reference of the class is 2.20").events) == Code.TOO_SOON
+
+    assert code_of(market.wait(ms=1).when("the reference of the class is 2.20").events) is None
+
+
+def test_how_long_an_opening_and_a_reopening_last() -> None:
+    """Each step two milliseconds."""
+    market = Market.given(engine=engine_with(OPENING_MS=2, REOPENING_MS=2)).wait(to="22:00")
+    assert market.wait(ms=1).said() == ["a tick"]
+    assert market.wait(ms=1).said() == ["hour +3: open", "a tick"]
+
+    market.when("the hour is halted\nthe hour is open")
+    assert [market.wait(ms=1).said() for _ in range(4)] == [
+        ["a tick"],
+        ["hour +0: post_only", "a tick"],
+        ["a tick"],
+        ["hour +0: open", "a tick"],
+    ]
 
 
 def test_the_largest_quantity_of_an_order_and_of_backing() -> None:

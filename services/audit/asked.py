@@ -38,9 +38,9 @@ async def procured(db: Connection, shard: int, values: Sequence[tuple[int, bytes
     names = {row["name"]: row["provider"] for row in await db.fetch("SELECT name, provider FROM settlement.providers")}
     sent = await database.outbox(db, shard) if asked else {}
     return {
-        number: (request.account, request.cost, names.get(request.provider, 0))
+        number: (bought.account, bought.cost, names.get(bought.provider, 0))
         for number, message in sent.items()
-        if (request := asked.get(message.request_id)) is not None
+        if (bought := asked.get(message.request_id)) is not None
     }
 
 

@@ -78,14 +78,17 @@ class Bank:
         return self.last
 
     def _back(self, account: int, class_no: int, stamp_ms: int, first: int, hours: int) -> rq.Back | None:
-        ground = {Role.PROVIDER: Ground.DECLARED, Role.MARKET_MAKER: Ground.PROMISED}.get(Role(account % 3))
-        if ground is None:
+        role = Role(account % 3)
+        if role == Role.MEMBER:
             return None
+        ground = Ground.DECLARED if role == Role.PROVIDER else Ground.PROMISED
+        if self.chance.random() < 0.2:
+            ground = Ground.READY
         lot, _, list_price = next(classes[class_no] for classes in self.classes.values() if class_no in classes)
         key = (account, class_no, int(ground))
         self.versions[key] = self.versions.get(key, 0) + self.chance.choice([1, 1, 1, 0])
         hour = (self.t0_ms + self.rate * (stamp_ms - self.t0_ms)) // MS_PER_HOUR + first
-        price = 2 * list_price if ground == Ground.PROMISED else 0
+        price = 3 * list_price if role == Role.MARKET_MAKER else 0
         return rq.Back(
             f"b-{account}-{class_no}-{self.versions[key]}-{self.drawn}",
             account,

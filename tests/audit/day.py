@@ -17,7 +17,27 @@ import asyncpg
 
 from schemas import requests as rq
 from schemas.codec import WRITER_GATEWAY_MIN, WRITER_OPERATOR, WRITER_SHELL, decode_record, encode_frame, epoch_header
-from schemas.commands import Command, Ground, PlaceOrder, Role, SetState, Side, StartShard, State, Tick, Tif
+from schemas.commands import (
+    AmendOrder,
+    Command,
+    CorrectCash,
+    Flag,
+    Ground,
+    MoveReference,
+    PlaceBlock,
+    PlaceOrder,
+    PlaceRange,
+    PutQuotes,
+    QuoteHour,
+    Role,
+    SetEngineVersion,
+    SetState,
+    Side,
+    StartShard,
+    State,
+    Tick,
+    Tif,
+)
 from schemas.delivery import Delivered
 from schemas.events import Event
 from schemas.ids import class_no_of, contract_of, hour_of
@@ -200,10 +220,20 @@ class Day:
     async def ask(self, *requests: rq.Request) -> None:
         await self.topics.log("requests").append([outgoing(request) for request in requests])
 
-    async def order(self, account: int, contract: int, side: Side, qty: int, price: int, client_id: str = "") -> None:
+    async def order(
+        self,
+        account: int,
+        contract: int,
+        side: Side,
+        qty: int,
+        price: int,
+        client_id: str = "",
+        tif: Tif = Tif.GTC,
+        flags: int = 0,
+    ) -> None:
         shard = next(shard for shard, classes in CLASSES.items() if class_no_of(contract) in classes)
         valid = self.market_ms + 300_000
-        await self.frame(shard, [PlaceOrder(account, contract, side, qty, price, Tif.GTC, 0, client_id, valid)])
+        await self.frame(shard, [PlaceOrder(account, contract, side, qty, price, tif, flags, client_id, valid)])
 
     # --- Who lives it ----------------------------------------------------------------------------------
 
@@ -273,13 +303,15 @@ class Day:
     # --- What happens ----------------------------------------------------------------------------------
 
     async def _day(self) -> None:
-        for shard in range(SHARDS):
-            await self.frame(shard, [StartShard(shard, 1, T0_MS, RATE, sandbox=True)], WRITER_OPERATOR)
+        for shard, version in ((0, 2), (1, 1)):
+            await self.frame(shard, [StartShard(shard, version, T0_MS, RATE, sandbox=True)], WRITER_OPERATOR)
         await self.ask(*self._bank.opening())
         await self.settle()
         for morning in range(6):
             await self._trade(frames=30)
             await self.settle()
+            if morning == 1:
+                await self.frame(1, [SetEngineVersion(OPERATOR, 2)], WRITER_OPERATOR)
             if morning == 2:
                 await self._misfortune()
                 await self._take_snapshots()
@@ -335,9 +367,11 @@ class Day:
             await FileSnapshotStore(self.folder, replica.shard).save(stored)
 
     async def _open_all(self) -> None:
-        """Every class trades, whatever operators did to it before."""
+        """Every class trades, whatever operators did to it before; a halt's reopening takes ninety seconds."""
         for shard, classes in CLASSES.items():
             await self.frame(shard, [SetState(OPERATOR, class_no, 0, State.OPEN, "the story") for class_no in classes])
+        await self.pass_ms(120_000)
+        await self.settle()
 
     async def _story(self) -> None:
         """An hour that ends with all that an auditor must see: promises, resales, titles bought back, delivery in part."""
@@ -345,9 +379,9 @@ class Day:
         await self._open_all()
         await self.ask(
             rq.Back("story-1", 4, 1, (hour,), Ground.DECLARED, 40, 0, 1_000),
-            rq.Back("story-2", 5, 2, (hour,), Ground.PROMISED, 40, 8_000, 1_000),
-            rq.Back("story-3", 5, 3, (hour,), Ground.PROMISED, 40, 20_000, 1_000),
-            rq.Back("story-3-again", 5, 3, (hour,), Ground.PROMISED, 40, 20_000, 1_000),
+            rq.Back("story-2", 5, 2, (hour,), Ground.PROMISED, 40, 12_000, 1_000),
+            rq.Back("story-3", 5, 3, (hour,), Ground.PROMISED, 40, 30_000, 1_000),
+            rq.Back("story-3-again", 5, 3, (hour,), Ground.PROMISED, 40, 30_000, 1_000),
             rq.Withdraw("story-4", 6, 77, "home"),
             rq.Withdraw("story-5", 6, 78, "simulated:fail"),
         )
@@ -361,9 +395,15 @@ class Day:
             await self._deal(contract, 7, obligor, 2, price + price // 5)
         await self.settle()
         await self._declare_what_was_promised(contract_of(2, hour))
+        await self._cover(hour)
+        await self._blocks_and_quotes(hour)
+        ran = False
         while self.hour <= hour:
             await self.pass_ms(MS_PER_HOUR // 2)
             await self.settle()
+            if self.hour == hour and not ran:
+                ran = True
+                await self._run(hour)
         said = (
             Delivered(contract_of(1, hour), 0, 0, "simulated", "story-1"),
             Delivered(contract_of(2, hour), 0, 13, "simulated", "story-2"),
@@ -379,6 +419,62 @@ class Day:
             rq.Back("story-6", 5, class_no, (hour,), Ground.DECLARED, 2, 0, 1_000),
             rq.SetAccountRole("maker", 5, Role.MARKET_MAKER, 0),
         )
+        await self.settle()
+
+    async def _cover(self, hour: int) -> None:
+        """Machines are bought for account 5, and some for an hour that is over; somebody offers what its deadline will buy in."""
+        await self.ask(
+            rq.Deposit("story-7", 5, 1_000_000, "simulated-faucet", "story-7"),
+            rq.Procure("story-8", 5, 3, (hour,), 1, 5_000, "simulated-cloud"),
+            rq.Back("story-9", 4, 2, (hour,), Ground.DECLARED, 10, 0, 1_000),
+        )
+        await self.settle()
+        await self.ask(rq.Procure("story-10", 5, 3, (self.hour - 1,), 1, 7_000, "simulated-cloud"))
+        await self.settle()
+        await self.order(4, contract_of(2, hour), Side.SELL, 2, 4_400)
+        await self.frame(0, [CorrectCash(1, 3, 6, 7, 5, 1, "a wrong price was typed")])
+
+    async def _blocks_and_quotes(self, hour: int) -> None:
+        """In the two hours after the story's: a block takes hour orders, two blocks meet, one waits and is retried."""
+        first = hour + 1
+        await self.ask(
+            rq.Back("story-11", 4, 1, (first, first + 1), Ground.DECLARED, 40, 0, 1_000),
+            rq.Back("story-12", 8, 1, (first,), Ground.PROMISED, 10, 6_000, 1_000),
+        )
+        await self.settle()
+        valid = self.market_ms + 300_000
+
+        def block(account: int, side: Side, qty: int, price: int, qty_min: int = 1) -> PlaceBlock:
+            return PlaceBlock(account, 1, first, 2, side, qty, qty_min, price, Tif.GTC, 0, "", valid)
+
+        for of_hour in (first, first + 1):
+            await self.order(4, contract_of(1, of_hour), Side.SELL, 3, 1_500)
+        await self.frame(0, [block(6, Side.BUY, 2, 1_600), block(4, Side.SELL, 4, 2_300), block(7, Side.BUY, 2, 2_300)])
+        await self.frame(0, [block(6, Side.BUY, 50, 1_400, 2)])
+        for of_hour in (first, first + 1):
+            await self.order(4, contract_of(1, of_hour), Side.SELL, 2, 1_300)
+        quotes = (QuoteHour(first, 1_200, 2, 2_400, 2), QuoteHour(first + 900, 1_200, 2, 2_400, 2))
+        again = (QuoteHour(first, 1_200, 1, 2_420, 2),)
+        await self.frame(0, [PutQuotes(8, 1, 10**6, quotes, valid)])
+        await self.frame(0, [PutQuotes(8, 1, 10**6 + 1, again, valid)])
+        await self.frame(0, [PlaceRange(6, 1, (first, first + 900), Side.BUY, 1, 1_250, Tif.GTC, 0, "range", valid)])
+        await self.frame(0, [PlaceRange(6, 1, (first, first + 900), Side.BUY, 1, 1_250, Tif.GTC, 0, "range", valid)])
+        await self.order(6, contract_of(1, first + 1), Side.BUY, 3, 1_210, "larger")
+        await self.frame(0, [AmendOrder(6, 0, "larger", 5, 1_220, valid), AmendOrder(6, 0, "larger", 2, 1_220, valid)])
+        await self.frame(0, [MoveReference(1, first, 2_100, "simulated-index")])
+        await self.settle()
+
+    async def _run(self, hour: int) -> None:
+        """Behind the gate: what is ready is sold by the minute, by a provider and against collateral."""
+        await self.ask(
+            rq.Back("story-13", 4, 1, (hour,), Ground.READY, 6, 0, 2_000),
+            rq.Back("story-14", 5, 3, (hour,), Ground.READY, 6, 30_000, 2_000),
+        )
+        await self.settle()
+        for class_no, seller, price in ((1, 4, 2_000), (3, 5, 10_000)):
+            contract = contract_of(class_no, hour)
+            await self.order(seller, contract, Side.SELL, 3, price, flags=Flag.RUNNING)
+            await self.order(6, contract, Side.BUY, 2, price, tif=Tif.IOC)
         await self.settle()
 
     async def _deal(self, contract: int, seller: int, buyer: int, qty: int, price: int, name: str = "") -> None:

@@ -71,13 +71,33 @@ class Tale:
         return self._outbox
 
     def order(
-        self, name: str, account: int, side: int, qty: int, price: int, client_id: str = "", tif: int = Tif.GTC
+        self,
+        name: str,
+        account: int,
+        side: int,
+        qty: int,
+        price: int,
+        client_id: str = "",
+        tif: int = Tif.GTC,
+        contract: int = CONTRACT,
+        flags: int = 0,
+        expires_ms: int = 0,
     ) -> None:
-        valid = self._engine.time_ms + 60_000
-        self.tell(name, cmd.PlaceOrder(account, CONTRACT, side, qty, price, tif, 0, client_id, valid))
+        self.tell(
+            name,
+            cmd.PlaceOrder(account, contract, side, qty, price, tif, flags, client_id, self.valid_ms, expires_ms),
+        )
+
+    @property
+    def valid_ms(self) -> int:
+        return self._engine.time_ms + 60_000
+
+    @property
+    def time_ms(self) -> int:
+        return self._engine.time_ms
 
     def back(self, name: str, account: int, ground: int, qty: int, version: int) -> None:
-        price = CAP if ground == Ground.PROMISED else 0
+        price = 0 if ground == Ground.DECLARED or ROLE[account] == Role.PROVIDER else CAP
         hours = (HOUR, HOUR + 1)
         self.tell(name, cmd.SetBacking(self.outbox(), account, 1, hours, ground, qty, price, version))
 

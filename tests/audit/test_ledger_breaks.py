@@ -52,6 +52,10 @@ A_DELIVERY = f"""
     SELECT e.source, e.shard, e.seq, e.index FROM entries e JOIN postings p USING (source, shard, seq, index)
     WHERE e.what = 'delivered_simulated' AND p.kind = {TREASURY} ORDER BY e.shard, e.seq, e.index LIMIT 1
 """
+A_PROCUREMENT = (
+    "SELECT source, shard, seq, index FROM entries WHERE what = 'simulated procurement' ORDER BY seq LIMIT 1"
+)
+A_RETURN = "SELECT source, shard, seq, index FROM entries WHERE what = 'simulated procurement returned'"
 ENTRY = "ROW (source, shard, seq, index)"
 
 
@@ -209,7 +213,67 @@ def a_fill_is_noted_as_a_cancellation(copy: Copy) -> None:
     copy.sql("UPDATE orders SET filled = filled - 1, cancelled = cancelled + 1 WHERE state = 'filled'")
 
 
+@breaks("O1")
+def a_blocks_fill_is_noted_as_a_cancellation(copy: Copy) -> None:
+    copy.sql("UPDATE blocks SET filled = filled - 1, cancelled = cancelled + 1 WHERE state = 'filled'")
+
+
+@breaks("O1")
+def a_block_is_lost(copy: Copy) -> None:
+    copy.sql("DELETE FROM blocks WHERE order_id = (SELECT max(order_id) FROM blocks)")
+
+
+@breaks("C3")
+def a_halt_is_not_shown(copy: Copy) -> None:
+    copy.sql("UPDATE contracts SET state = 4 WHERE phase = 'forward'")
+
+
+@breaks("C5")
+def a_class_shows_another_collar(copy: Copy) -> None:
+    copy.sql("UPDATE classes SET collar_high = collar_high + 1")
+
+
+@breaks("C5")
+def a_contract_shows_another_reference_than_it_has(copy: Copy) -> None:
+    copy.sql("UPDATE contracts SET reference = reference + 1 WHERE reference > 0")
+
+
 # --- Settlement ----------------------------------------------------------------------------------------------
+
+
+@breaks("S1")
+def a_correction_is_not_public(copy: Copy) -> None:
+    copy.sql("DELETE FROM corrections")
+
+
+@breaks("S1")
+def a_failed_promise_cannot_be_read(copy: Copy) -> None:
+    copy.sql("DELETE FROM buy_in_failures WHERE contract = (SELECT max(contract) FROM buy_in_failures)")
+
+
+@breaks("S1")
+def quotes_are_shown_with_another_number(copy: Copy) -> None:
+    copy.sql("UPDATE quotes SET number = number + 1")
+
+
+@breaks("M5")
+def procured_machines_are_booked_dearer(copy: Copy) -> None:
+    """All sums are right; the request in the log says less."""
+    copy.sql(
+        "CREATE TEMP TABLE dearer AS SELECT kind, account_shard AS shard, ref, asset, sign(amount)::bigint AS amount"
+        f" FROM postings WHERE {ENTRY} IN ({A_PROCUREMENT})",
+        f"UPDATE postings SET amount = amount + sign(amount) WHERE {ENTRY} IN ({A_PROCUREMENT})",
+        follow("dearer"),
+    )
+
+
+@breaks("M5", "S1", "M2")
+def what_the_shard_refused_is_paid_for_all_the_same(copy: Copy) -> None:
+    """The cost of machines for an hour that was over does not come back."""
+    copy.sql(
+        f"DELETE FROM postings WHERE {ENTRY} IN ({A_RETURN})",
+        f"DELETE FROM entries WHERE {ENTRY} IN ({A_RETURN})",
+    )
 
 
 @breaks("M7", "S1")

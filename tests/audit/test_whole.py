@@ -23,7 +23,7 @@ from services.matching.archive import copy as archive_copy
 from services.matching.engine import Engine
 from services.matching.store import FileSnapshotStore
 from services.runtime.log import Outgoing, Record
-from tests.audit import test_ledger_breaks, test_log_breaks
+from tests.audit import test_ledger_breaks, test_log_breaks, test_second_breaks
 from tests.audit.day import SHARDS, Copy, Key
 
 Plant = Callable[[Copy, pytest.MonkeyPatch], object]
@@ -371,8 +371,8 @@ def test_what_is_changed_is_named(copy: Copy, monkeypatch: pytest.MonkeyPatch, p
 
 
 def test_every_invariant_has_a_break_that_turns_it_red() -> None:
-    """Across the three tables of breaks; a new name in the report wants a new break here."""
-    tables = (PLANTS, test_log_breaks.PLANTS, test_ledger_breaks.PLANTS)
+    """Across the four tables of breaks; a new name in the report wants a new break here."""
+    tables = (PLANTS, test_log_breaks.PLANTS, test_second_breaks.PLANTS, test_ledger_breaks.PLANTS)
     assert set().union(*(broken for table in tables for _, broken in table)) == set(NAMES)
 
 

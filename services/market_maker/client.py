@@ -25,9 +25,11 @@ from schemas import feeds, http
 from schemas.ids import parse_symbol
 from schemas.units import MS_PER_MINUTE, Gpus, Hour, Micros, Millis, Price, format_usd, parse_usd
 from services.market_maker.exchange import (
+    FILLS_MAX,
     Accepted,
     Backing,
     BookHour,
+    Fill,
     GatewayAway,
     Ground,
     ListedClass,
@@ -143,6 +145,11 @@ class GatewayClient:
             raise GatewayAway(f"{OPEN_ORDERS_MAX} open orders or more: they are not the desk's alone")
         found = [OpenOrder(a.contract, a.order_id, parse_usd(a.price), a.leaves) for a in answers if a.side == "sell"]
         return sorted(found, key=lambda order: [int(part) for part in order.order.split("-")])
+
+    async def fills(self) -> list[Fill]:
+        """The account's trades, newest first, at most `FILLS_MAX`."""
+        answers = await self._read(f"/v1/fills?limit={FILLS_MAX}", list[http.FillAnswer])
+        return [Fill(a.trade, a.contract) for a in answers]
 
     async def money(self) -> Micros:
         """All that is the account's, wherever it waits; what titles owe it is not money yet."""

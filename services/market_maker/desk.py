@@ -28,10 +28,12 @@ from schemas.ids import parse_symbol
 from schemas.supply import OfferRecord
 from schemas.units import Gpus, Hour, Micros, Millis, Price, format_usd
 from services.market_maker.exchange import (
+    FILLS_MAX,
     Accepted,
     Backing,
     BookHour,
     Exchange,
+    Fill,
     GatewayAway,
     Ground,
     OpenOrder,
@@ -138,6 +140,8 @@ class Desk:
         self._renewed_ms: Millis = 0
         self._number = 0
         """Of the last quotes."""
+        self._seen: set[str] = set()
+        """The trades of the last reading."""
         self._placed = 0
         self._run = secrets.token_hex(6)
         """Makes client ids differ from those of every process before, also where a clock was set back."""
@@ -198,7 +202,7 @@ class Desk:
         grids = await asyncio.gather(*(self._exchange.grid(each.terms) for each in listed))
         # Backing before positions: a fill between the two then shows as too few asks, never as too many.
         backing, positions = await self._exchange.backing(), await self._exchange.positions()
-        orders = await self._exchange.orders()
+        orders, fills = await self._exchange.orders(), await self._exchange.fills()
         self.classes = {
             each.terms.class_id: _Class(each.terms, each.takes_orders, hours, {}, {}, {}, {}, 0)
             for each, hours in zip(listed, grids, strict=True)
@@ -217,6 +221,18 @@ class Desk:
             if each_class := self.classes.get(class_id):
                 each_class.orders.setdefault(hour, []).append(order)
         self._money = await self._exchange.money()
+        self._forget_what_traded(fills)
+
+    def _forget_what_traded(self, fills: list[Fill]) -> None:
+        """A quote that traded stands for less than it did, whatever became of the position: it is said anew."""
+        new = [fill for fill in fills if fill.trade not in self._seen]
+        self._seen = {fill.trade for fill in fills}
+        if len(new) == FILLS_MAX:
+            # There may have been more: of all of them nobody knows what is left.
+            self.stands.clear()
+        for fill in new:
+            class_id, hour = parse_symbol(fill.symbol)
+            self.stands.get(class_id, {}).pop(hour, None)
 
     async def _live(self) -> None:
         now_ms = self._clock.now_ms()

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
 
 from msgspec import Struct
 
@@ -14,6 +14,9 @@ from schemas.units import Gpus, Hour, Micros, Millis, Price
 from services.market_maker.quoting import HourQuote, Terms
 
 Ground = Literal["promised", "ready"]
+
+
+FILLS_MAX: Final = 500
 
 
 class GatewayAway(Exception):
@@ -73,6 +76,13 @@ class OpenOrder(Struct, frozen=True):
     leaves: Gpus
 
 
+class Fill(Struct, frozen=True):
+    """A trade of the account's."""
+
+    trade: str
+    symbol: str
+
+
 class Accepted(Struct, frozen=True):
     """It is in the log."""
 
@@ -118,6 +128,9 @@ class Exchange(Protocol):
 
     async def orders(self) -> list[OpenOrder]:
         """The account's open orders that are no quotes, oldest first."""
+
+    async def fills(self) -> list[Fill]:
+        """The account's trades, newest first, at most `FILLS_MAX`."""
 
     async def money(self) -> Micros:
         """All that is the account's, wherever it waits; what titles owe it is not money yet."""

@@ -37,9 +37,11 @@ from schemas.commands import (
 from schemas.events import Code
 from schemas.ids import class_no_of, contract_of, format_order, format_symbol, hour_of, parse_order, parse_symbol
 from services.market_maker.exchange import (
+    FILLS_MAX,
     Accepted,
     Backing,
     BookHour,
+    Fill,
     GatewayAway,
     ListedClass,
     OpenOrder,
@@ -90,6 +92,7 @@ class Hall:
         self.lived_ms = 0
         """When the dead man's switch was last set."""
         self._outbox = 0
+        self._fills: list[tuple[int, str]] = []
         self._numbers: dict[str, int] = {}
         self._terms: dict[str, Terms] = {}
         for account, role in ((DESK, Role.MARKET_MAKER), (OTHER, Role.PROVIDER)):
@@ -103,7 +106,11 @@ class Hall:
         spec = SetClass(self.next_outbox(), number, class_id, lot, tick, list_price, FEES, self.horizon)
         self.settle(spec)
         self._numbers[class_id] = number
-        hours = tuple(sorted(hour_of(c) for c in self.engine.contracts if class_no_of(c) == number))
+        self.settle_time()  # the gate of the hour that runs has passed
+        mine = [
+            book for book in self.engine.contracts.values() if class_no_of(book.contract) == number and book.forward
+        ]
+        hours = tuple(sorted(hour_of(book.contract) for book in mine))
         self.settle(SetBacking(self.next_outbox(), OTHER, number, hours, Ground.DECLARED, 10_000 * lot, 0, 1))
         self._terms[class_id] = Terms(
             class_id=class_id, lot=lot, tick=tick, reference=list_price, low=list_price // 2, high=list_price * 2,
@@ -119,7 +126,11 @@ class Hall:
         return [event for event in self.apply(order) if isinstance(event, ev.Filled)]
 
     def apply(self, *commands: Command) -> list[ev.Event]:
-        return self.engine.apply(self.engine.offset + 1, self.clock.now_ms(), commands)
+        events = self.engine.apply(self.engine.offset + 1, self.clock.now_ms(), commands)
+        for event in events:
+            if isinstance(event, ev.Filled) and DESK in {event.buyer, event.seller}:
+                self._fills.append((event.trade, self._symbol(event.contract)))
+        return events
 
     def settle(self, command: Command) -> ev.Event:
         (outcome, *_) = [event for event in self.apply(command) if getattr(event, "index", None) == 0]
@@ -189,6 +200,10 @@ class Hall:
             for order in self.own()
             if not self.engine.contracts[order.contract].forward
         ]
+
+    async def fills(self) -> list[Fill]:
+        await self._read()
+        return [Fill(str(trade), symbol) for trade, symbol in self._fills[-FILLS_MAX:][::-1]]
 
     async def money(self) -> int:
         await self._read()

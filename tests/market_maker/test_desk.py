@@ -13,7 +13,7 @@ import pytest
 from msgspec.structs import replace
 
 from schemas.commands import Side, Tif
-from services.market_maker.exchange import GatewayAway
+from services.market_maker.exchange import FILLS_MAX, GatewayAway
 from services.market_maker.limits import Limits
 from services.market_maker.quoting import HourQuote
 from tests.market_maker.hall import DESK, HOUR_MS
@@ -122,6 +122,35 @@ async def test_buying_back_what_it_owes_frees_the_promise(market: Market) -> Non
 
     assert market.position(9) == 0
     assert market.book() == AT_9000
+
+
+async def test_both_sides_of_a_quote_that_traded_between_two_readings_stand_in_full_again(market: Market) -> None:
+    """The position is what it was, and so is the quote that is wanted; what stands is not."""
+    market.lists(9_000)
+    await market.turn()
+    market.hall.trade(market.symbol(9), Side.BUY, 3, 9_500)
+    market.hall.trade(market.symbol(9), Side.SELL, 3, 8_550)
+    assert market.book()[0] == "09 | 5@8550 | 5@9500"
+
+    await market.turn()
+
+    assert market.book() == AT_9000
+
+
+async def test_more_trades_than_one_page_tells_leave_nothing_taken_to_stand(market: Market) -> None:
+    market.lists(9_000)
+    await market.turn()
+    for _ in range(FILLS_MAX // 2):
+        market.hall.trade(market.symbol(9), Side.BUY, 1, 9_500)
+        market.hall.trade(market.symbol(9), Side.SELL, 1, 8_550)
+    assert len(market.hall._fills) < FILLS_MAX, "it was sold out before"
+    market.hall._fills = [(n, market.symbol(11)) for n in range(2 * FILLS_MAX)]
+    before = market.hall.requests
+
+    await market.turn()
+
+    assert market.book() == AT_9000
+    assert market.hall.requests > before
 
 
 async def test_the_window_goes_on_with_the_hours(market: Market) -> None:

@@ -1,0 +1,123 @@
+"""The simulated cloud: a loop over what `covering` says, through the public API with an operator's key."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from datetime import datetime
+from typing import Final
+
+from schemas import http
+from schemas.ids import parse_symbol
+from schemas.units import MS_PER_MINUTE, Millis, Price, format_usd, parse_usd
+from services.runtime import backoff
+from services.runtime.log import Clock
+from services.runtime.status import Status
+from services.simulated.client import Away, Client, Refused
+from services.simulated.covering import Purchase, Report, Uncovered, purchases, report
+from services.simulated.news import News
+from services.simulated.requests import iso_hour
+
+PROVIDER: Final = "simulated-cloud"
+LOOK_MS: Final = 2_000
+AGAIN_MS: Final = 60_000
+"""What was refused is asked again, but not at every look."""
+REPORTED_HOURS: Final = 48
+"""An hour that was reported is paid out long before, and then asked for no more."""
+
+
+class Cloud:
+    """Buys and delivers, for ever. What it says of itself is in `/status`: `procured_gpu_hours`, `delivered_hours`, `news`."""
+
+    def __init__(self, client: Client, clock: Clock, status: Status, seed: str) -> None:
+        self._client = client
+        self._clock = clock
+        self._status = status
+        self._seed = seed
+        self._log = logging.getLogger(f"hourbook.{status.name}")
+        self._news = News(status)
+        self._reported: set[str] = set()
+        self._refusals: Counter[str] = Counter()
+        self._not_before_ms: dict[str, Millis] = {}
+        self._uncovered: set[Uncovered] = set()
+        self._counts = Counter[str](procured_gpu_hours=0, spent_micros=0, delivered_hours=0, undelivered_minutes=0)
+
+    async def run(self) -> None:
+        """For ever; waits while the gateway is away."""
+        self._status.set(role="simulated", provider=PROVIDER)
+        while True:
+            await backoff.wait_for("gateway", self.look, errors=(Away,), clock=self._clock, status=self._status)
+            self._status.set(requests_unknown=self._client.unknown, **self._counts)
+            await self._clock.sleep_ms(LOOK_MS)
+
+    async def look(self) -> None:
+        """Once over all there is. Raises Away."""
+        promises = await self._client.read("/v1/admin/promises", list[http.PromisedAnswer])
+        if promises:
+            now_ms = await self._market_ms()
+            cheapest = await self._cheapest()
+            cover_ms = await self._cover_ms()
+            for each in purchases(promises, cheapest, cover_ms, self._refusals, now_ms):
+                if isinstance(each, Purchase):
+                    if self._clock.now_ms() >= self._not_before_ms.get(each.contract, 0):
+                        await self._procure(each)
+                elif each not in self._uncovered:
+                    self._uncovered.add(each)
+                    self._tell(f"no cloud offers {each.qty} × {each.contract}: a promise stays uncovered")
+        for ended in await self._client.read("/v1/admin/undelivered", list[http.UndeliveredAnswer]):
+            if ended.contract not in self._reported:
+                await self._deliver(report(ended.contract, self._seed))
+
+    async def _cover_ms(self) -> dict[str, Millis]:
+        """How long before an hour its promises must be covered, by class."""
+        listed = await self._client.read("/v1/classes", list[http.ClassAnswer])
+        return {each.class_id: each.cover_minutes * MS_PER_MINUTE for each in listed}
+
+    async def _market_ms(self) -> Millis:
+        told = await self._client.read("/v1/time", http.TimeAnswer)
+        return int(datetime.fromisoformat(told.market).timestamp() * 1_000)
+
+    async def _cheapest(self) -> dict[str, Price]:
+        """Of firm offers, by class."""
+        told = await self._client.read("/v1/supply", http.SupplyAnswer)
+        return {each.class_id: parse_usd(each.cheapest) for each in told.references if each.offers}
+
+    async def _procure(self, bought: Purchase) -> None:
+        body = http.ProcureRequest(
+            account=bought.account, class_id=bought.class_id, from_hour=iso_hour(bought.hour), hours=1,
+            qty=bought.qty, cost=format_usd(bought.cost), provider=PROVIDER,
+        )  # fmt: skip
+        outcome = await self._client.ask("POST", "/v1/admin/procure", body, http.RequestAnswer, key=bought.key)
+        what = f"{bought.qty} × {bought.contract} for account {bought.account}"
+        if isinstance(outcome, Refused):
+            self._refusals[bought.contract] += 1
+            self._not_before_ms[bought.contract] = self._clock.now_ms() + AGAIN_MS
+            self._tell(f"procured nothing: {what}: {outcome.code} {outcome.detail}".rstrip())
+            return
+        self._counts["procured_gpu_hours"] += bought.qty
+        self._counts["spent_micros"] += bought.cost
+        self._tell(f"procured {what} at {format_usd(bought.price)}")
+
+    async def _deliver(self, done: Report) -> None:
+        body = http.DeliveryRequest(
+            contract=done.contract, simulated=True, undelivered_minutes=done.undelivered_minutes
+        )
+        outcome = await self._client.ask("POST", "/v1/admin/deliveries", body, http.DeliveryAnswer, key=done.key)
+        if isinstance(outcome, Refused):
+            self._tell(f"delivered nothing: {done.contract}: {outcome.code} {outcome.detail}".rstrip())
+            if outcome.retryable:
+                return
+        self._reported.add(done.contract)
+        oldest = parse_symbol(done.contract)[1] - REPORTED_HOURS
+        self._reported = {each for each in self._reported if parse_symbol(each)[1] > oldest}
+        if isinstance(outcome, Refused):
+            return
+        self._counts["delivered_hours"] += 1
+        self._counts["undelivered_minutes"] += done.undelivered_minutes
+        lost = f", but for {done.undelivered_minutes} minutes" if done.undelivered_minutes else ""
+        self._tell(f"delivered {done.contract}{lost}")
+
+    def _tell(self, text: str) -> None:
+        """In `/status` and in the log; that it is simulated stands in every line."""
+        self._news.tell(f"simulated cloud: {text}")
+        self._log.info("simulated cloud: %s", text)

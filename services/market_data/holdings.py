@@ -16,7 +16,7 @@ from msgspec import Struct
 from schemas import events as ev
 from schemas.codec import EventsRecord
 from schemas.commands import Fees, Ground, Side
-from schemas.events import Event, Filled, OrderAccepted, OrderCancelled
+from schemas.events import CancelAccepted, Event, Filled, OrderAccepted, OrderCancelled, Rejected
 from schemas.ids import class_no_of, contract_of, hour_of
 from schemas.units import (
     BP,
@@ -129,13 +129,9 @@ class Terms(Struct, gc=False, frozen=True):
 
     lot: Gpus
     fees: Fees
-    gate_ms: Millis
     cover_ms: Millis
-
-    @property
-    def bid_bp(self) -> BasisPoints:
-        """A hold is taken at the higher rate."""
-        return max(self.fees.buyer_maker, self.fees.buyer_taker)
+    bid_bp: BasisPoints
+    """The buyer's higher rate: holds are taken at it."""
 
 
 class Holdings:
@@ -179,7 +175,9 @@ class Holdings:
                     self._filled(event)  # type: ignore[arg-type]  # as `kind` says
                 elif kind is OrderCancelled:
                     self._cancelled(event)  # type: ignore[arg-type]  # as `kind` says
-                else:
+                elif (
+                    kind is not Rejected and kind is not CancelAccepted
+                ):  # they change nothing, and are every fourth event
                     self._other(event)
         except KeyError as error:
             raise Contradiction(f"seq {record.seq} speaks of {error}, which was never told of") from error
@@ -221,7 +219,8 @@ class Holdings:
                 self._pay(event.payer, -event.amount)
                 self._pay(event.payee, event.amount)
             case ev.ClassSet():
-                self._terms[event.class_no] = Terms(event.lot, event.fees, event.gate_ms, event.cover_ms)
+                bid_bp = max(event.fees.buyer_maker, event.fees.buyer_taker)
+                self._terms[event.class_no] = Terms(event.lot, event.fees, event.cover_ms, bid_bp)
             case ev.BackingSet() | ev.BackingCut() | ev.TitleCovered():
                 self._backed(event)
             case ev.ContractListed() | ev.GateClosed() | ev.RunningClosed() | ev.HourEnded():
@@ -231,9 +230,9 @@ class Holdings:
             case ev.CollateralMoved():
                 self._pay(event.account, -event.amount)
             case (
-                ev.Rejected()
+                Rejected()
                 | ev.OrderRepeated()
-                | ev.CancelAccepted()
+                | CancelAccepted()
                 | ev.StateSet()
                 | ev.StateReached()
                 | ev.Ticked()

@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple, assert_never
 from schemas import events as ev
 from schemas.codec import EventsRecord
 from schemas.commands import ALL_HOURS, Side, State
-from schemas.events import Event, Filled, OrderAccepted, OrderCancelled
+from schemas.events import CancelAccepted, Event, Filled, OrderAccepted, OrderCancelled, Rejected
 from schemas.ids import class_no_of, contract_of, format_symbol, hour_of
 from schemas.units import Gpus, Hour, Micros, Millis, Price
 from services.market_data.blocks import BlockBook, Level, Range
@@ -155,7 +155,7 @@ class Market:
                 self._filled(event)  # type: ignore[arg-type]  # as `kind` says
             elif kind is OrderCancelled:
                 self._cancelled(event)  # type: ignore[arg-type]  # as `kind` says
-            else:
+            elif kind is not Rejected and kind is not CancelAccepted:  # they change nothing, and are every fourth event
                 self._other(event)
         return self._turn() if record.last else None
 
@@ -214,9 +214,9 @@ class Market:
             case ev.CashCorrected():
                 self._corrections.append(Correction(event.trade, event.amount, event.reason))
             case (
-                ev.Rejected()
+                Rejected()
                 | ev.OrderRepeated()
-                | ev.CancelAccepted()
+                | CancelAccepted()
                 | ev.EngineVersionSet()
                 | ev.ShardStarted()
                 | ev.Ticked()

@@ -24,7 +24,7 @@ from schemas.commands import Fees, Ground, Role, Side, Tif
 from schemas.delivery import Delivered
 from schemas.events import Event, OutboxSkipped, Rejected
 from schemas.ids import contract_of
-from schemas.units import MS_PER_HOUR, format_usd, parse_usd
+from schemas.units import MS_PER_HOUR, MS_PER_MINUTE, format_usd, parse_usd
 from services.matching.engine import Engine
 from services.settlement import deliveries, events, requests, rows
 from services.settlement.backing import BackingBook
@@ -53,7 +53,9 @@ RICH = 10**12
 class Market:
     """One or more shards with one class each; contract `CONTRACT` is traded unless another is named."""
 
-    def __init__(self, names: str = "", *, shards: int = 1, money: str = "1000.00", fees: Fees | None = None) -> None:
+    def __init__(
+        self, names: str = "", *, shards: int = 1, money: str = "1000.00", fees: Fees | None = None, version: int = 1
+    ) -> None:
         self.store = DictStore()
         self.state = State(shards)
         self.engines = [Engine() for _ in range(shards)]
@@ -64,7 +66,7 @@ class Market:
         self.said: list[Event] = []
         """Events of the last record."""
         for shard in range(shards):
-            self.command(cmd.StartShard(shard, 1, T0), shard=shard)
+            self.command(cmd.StartShard(shard, version, T0), shard=shard)
         for shard in range(shards):
             self.ask(
                 rq.ListClass(
@@ -166,6 +168,10 @@ class Market:
 
     def tick(self, until_ms: int, shard: int = 0) -> list[Event]:
         return self.command(cmd.Tick(until_ms), shard=shard, stamp_ms=until_ms)
+
+    def at_minute(self, minute: int) -> list[Event]:
+        """Of the traded hour, and a moment before it: each record takes a millisecond."""
+        return self.tick(HOUR * MS_PER_HOUR + minute * MS_PER_MINUTE - 50)
 
     def end_hour(self, hour: int = HOUR) -> None:
         self.tick((hour + 1) * MS_PER_HOUR)

@@ -37,7 +37,8 @@ from schemas.events import (
 )
 from schemas.ids import class_no_of, format_symbol, hour_of, parse_order
 from schemas.units import parse_usd
-from services.audit.log_model import CLIENT_ID_WINDOW_MS, ShardModel
+from services.audit.books import CLIENT_ID_WINDOW_MS
+from services.audit.log_model import ShardModel
 from services.audit.report import Findings
 from services.matching.engine import Engine
 from services.matching.quarantine import Quarantine

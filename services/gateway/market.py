@@ -146,6 +146,12 @@ async def get_references(market_data: Room, class_id: FromPath[str]) -> Response
     return await market_data.pass_on(f"/v1/classes/{_part(class_id)}/references")
 
 
+@get("/v1/asyncapi.json")
+async def get_asyncapi(market_data: Room) -> Response[bytes]:
+    """The feed as an AsyncAPI 3 document."""
+    return await market_data.pass_on("/v1/asyncapi.json")
+
+
 def _part(text: str) -> str:
     """One part of a path, whatever was sent: it cannot lead anywhere else."""
     return quote(text, safe="")
@@ -159,4 +165,5 @@ ROUTES: Final = [
     get_grid,
     get_blocks,
     get_references,
+    get_asyncapi,
 ]

@@ -64,7 +64,7 @@ async def serve(service: Service) -> None:
         feed_url = settings.feed_url or f"ws://{settings.listen}:{settings.feed_port}{PATH}"
         answers = Answers(hub, data.references, data.read_ms, feed_url)
         server = Server(
-            build(Room(answers, service.clock, is_ready)),
+            build(Room(answers, service.clock, is_ready, feed_url)),
             address=settings.listen,
             port=settings.http_port,
             interface=Interfaces.ASGI,

@@ -15,6 +15,7 @@ from litestar.params import FromPath, QueryParameter
 
 from schemas import feeds
 from services.market_data.answers import Answers
+from services.market_data.asyncapi import document
 from services.market_data.market import Market
 from services.market_data.public import Refused
 from services.runtime.log import Clock
@@ -29,8 +30,9 @@ _WAIT_S_MAX: Final = 1.0
 class Room:
     """Everything that a handler may call, wired once in `__main__`."""
 
-    def __init__(self, answers: Answers, clock: Clock, is_ready: Callable[[], bool]) -> None:
+    def __init__(self, answers: Answers, clock: Clock, is_ready: Callable[[], bool], feed_url: str) -> None:
         self.answers = answers
+        self.asyncapi = document(feed_url)
         self.clock = clock
         self._is_ready = is_ready
 
@@ -107,6 +109,12 @@ async def get_references(room: Wired, class_id: FromPath[str]) -> feeds.Referenc
     return room.answers.references(class_id, room.clock.now_ms())
 
 
+@get("/v1/asyncapi.json", sync_to_thread=False)
+def get_asyncapi(room: Wired) -> dict[str, Any]:
+    """The feed, for programs that write clients."""
+    return room.asyncapi
+
+
 def build(room: Room) -> Litestar:
     """The ASGI application over a wired room."""
 
@@ -114,7 +122,16 @@ def build(room: Room) -> Litestar:
         return room
 
     return Litestar(
-        route_handlers=[get_market, get_book, get_trades, get_ticker, get_grid, get_blocks, get_references],
+        route_handlers=[
+            get_market,
+            get_book,
+            get_trades,
+            get_ticker,
+            get_grid,
+            get_blocks,
+            get_references,
+            get_asyncapi,
+        ],
         dependencies={"room": Provide(provide_room)},
         exception_handlers={Refused: _refused, ValidationException: _invalid, HTTPException: _http},
         openapi_config=None,

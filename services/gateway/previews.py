@@ -153,7 +153,7 @@ class Previews:
             row = rows.get(hour)
             book = books.get(symbols[hour])
             if row is None or book is None:
-                refused = told(ApiError("unknown_contract", need=hour))
+                refused = told(ApiError("unknown_contract"))
                 previews.append((http.PreviewAnswer(contract=symbols[hour], fills=0, refusal=refused), 0))
                 continue
             levels = _opposite(book, wanted.side)

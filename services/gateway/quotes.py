@@ -92,10 +92,9 @@ class Quotes:
         refusals: dict[Hour, http.RefusalAnswer],
     ) -> QuotesPut:
         """With money for the bids of the hours that lacked it; `put` as it was, with the reason, where there is none."""
-        need = _holds(of_class, short)
         async with self._funding.purse(caller, door.shard):
             try:
-                await self._funding.fetch(caller, door.shard, need, 0)
+                short = await self._fund(caller, door.shard, of_class, short, refusals)
             except ApiError as error:
                 refusals |= {quote.hour: told(error) for quote in short}
                 return put
@@ -108,13 +107,41 @@ class Quotes:
                 # The hours that passed stand: what is told is the first command, and of these hours why they are not quoted.
                 refusals |= {quote.hour: told(error) for quote in short}
                 if error.outcome == "rejected":
-                    await self._funding.give_back(caller, door.shard, need)
+                    await self._funding.give_back(caller, door.shard, _holds(of_class, short))
                 return put
             failed = {outcome.hour for outcome in again.outcomes if outcome.code}
             if failed:
                 back = _holds(of_class, (quote for quote in short if quote.hour in failed))
                 await self._funding.give_back(caller, door.shard, back)
             return again
+
+    async def _fund(
+        self,
+        caller: Caller,
+        shard: int,
+        of_class: Row,
+        short: list[QuoteHour],
+        refusals: dict[Hour, http.RefusalAnswer],
+    ) -> list[QuoteHour]:
+        """Those for whose bids money is there now: all, or as many as the wallet has money for. Raises ApiError."""
+        try:
+            await self._funding.fetch(caller, shard, _holds(of_class, short), 0)
+        except ApiError as error:
+            if error.code != "insufficient_funds":
+                raise
+            left, paid = error.have, list[QuoteHour]()
+            for quote in short:
+                hold = _holds(of_class, (quote,))
+                if hold <= left:
+                    left -= hold
+                    paid.append(quote)
+                else:
+                    refusals[quote.hour] = told(ApiError("insufficient_funds", need=hold, have=left))
+            if not paid:
+                raise
+            await self._funding.fetch(caller, shard, _holds(of_class, paid), 0)
+            return paid
+        return short
 
 
 def _hour(quote: http.QuoteRequest, lot: int) -> QuoteHour:

@@ -29,6 +29,12 @@ class Early(NamedTuple):
     """The same, with an open bid for a part of it."""
     maker: Member
     """The same, with a promise that needs a part of it."""
+    seller: Member
+    """Asks in the first hour whose gate closes: `stays` says `running` and `goes` does not."""
+    stays: dict[str, Any]
+    goes: dict[str, Any]
+    sold: str
+    """That hour: one GPU of it was sold forward, and nobody has written a delivery record."""
 
 
 @pytest.hookimpl(wrapper=True)
@@ -60,6 +66,14 @@ def exchange(kafka: ApacheKafka) -> Iterator[Exchange]:
 
 
 def _early(exchange: Exchange) -> Early:
+    seller = exchange.member(role="provider", usd="0")
+    first = exchange.first_hour()
+    seller.back(first, 4)
+    seller.back(first, 2, ground="ready")
+    stays, goes = seller.placed(first, "sell", 2, "3.20", running=True), seller.placed(first, "sell", 2, "3.10")
+    provider, holder = exchange.seller(first), exchange.member()
+    provider.placed(first, "sell", 1, "3.00")
+    holder.placed(first, "buy", 1, "3.00")
     hour, other = exchange.fresh_hour(), exchange.fresh_hour()
     ana, idle, bidder, maker = (exchange.member(role=role) for role in ("member", "member", "member", "market_maker"))
     for member in (idle, bidder, maker):
@@ -68,7 +82,7 @@ def _early(exchange: Exchange) -> Early:
     maker.back(other, 1, ground="promised", price="6.60")
     orders = {name: ana.placed(hour, "buy", 1, "2.00", client_order_id=name) for name in ("cancelled", "resting")}
     assert ana.ask("DELETE", "/v1/orders/client/cancelled").is_success
-    return Early(ana, hour, orders, idle, bidder, maker)
+    return Early(ana, hour, orders, idle, bidder, maker, seller, stays, goes, first)
 
 
 @pytest.fixture(scope="package")

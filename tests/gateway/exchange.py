@@ -42,7 +42,7 @@ ENGINE_VERSION = 2
 """Of its shards."""
 CLASSES = ("H100.SXM.80.US", "L40S.48.US")
 """One per shard."""
-BEGIN_MINUTE = 36
+BEGIN_MINUTE = 26
 """Of a market hour, when the exchange is created: half a minute later the first gate has closed."""
 STOCK = 24
 """Accounts opened at once."""
@@ -78,6 +78,11 @@ def signature(key: Key, method: str, target: str, body: bytes, stamp: str | None
     stamp = stamp or str(time.time_ns() // 1_000_000)
     digest = hmac.new(key.secret, f"{stamp}{method}{target}".encode() + body, hashlib.sha256).hexdigest()
     return {"Hourbook-Key": key.key_id, "Hourbook-Timestamp": stamp, "Hourbook-Signature": digest}
+
+
+def begin(contract: str) -> str:
+    """`...20261122T14-USD` → `2026-11-22T14:00Z`."""
+    return f"{datetime.strptime(contract.rsplit('.', 1)[1], '%Y%m%dT%H-USD').replace(tzinfo=UTC):%Y-%m-%dT%H:%MZ}"
 
 
 def milliseconds(told: str) -> int:
@@ -148,11 +153,17 @@ class Member:
         outcome: dict[str, Any] = answer.json()["outcome"]
         return outcome
 
-    def back(self, contract: str, qty: int, *, ground: str = "declared", version: int = 1, price: str = "0") -> None:
-        """Capacity in one hour."""
-        class_id, hour = contract.rsplit(".", 1)
-        start = datetime.strptime(hour, "%Y%m%dT%H-USD").replace(tzinfo=UTC)
-        body = {"class": class_id, "from": f"{start:%Y-%m-%dT%H:%MZ}", "hours": 1, "ground": ground, "qty": qty}
+    def back(
+        self, contract: str, qty: int, *, ground: str = "declared", version: int = 1, price: str = "0", hours: int = 1
+    ) -> None:
+        """Capacity in one hour, or in so many from it on."""
+        body = {
+            "class": contract.rsplit(".", 1)[0],
+            "from": begin(contract),
+            "hours": hours,
+            "ground": ground,
+            "qty": qty,
+        }
         self.done("PUT", "/v1/capacity", body | {"version": version, "collateral_price": price})
 
     def paid_out(self) -> None:
@@ -250,10 +261,10 @@ class Exchange:
         account = self.operator.done("POST", "/v1/admin/accounts", body)["account"]
         return account, self.key(account, "read", "trade", "supply")
 
-    def seller(self, contract: str, qty: int = 100, **more: Any) -> Member:
-        """A provider with machines for one hour."""
+    def seller(self, contract: str, qty: int = 100, *, hours: int = 1, **more: Any) -> Member:
+        """A provider with machines for one hour, or for so many from it on."""
         seller = self.member(role="provider", usd="0", **more)
-        seller.back(contract, qty)
+        seller.back(contract, qty, hours=hours)
         return seller
 
     def key(self, account: int, *scopes: str, **more: object) -> Key:
@@ -272,6 +283,29 @@ class Exchange:
         """A contract that no other test trades in."""
         self._hours[class_id] += 1
         return self._listed[class_id][self._hours[class_id]]
+
+    def fresh_hours(self, count: int, class_id: str = CLASSES[0]) -> list[str]:
+        """So many of them in a row."""
+        return [self.fresh_hour(class_id) for _ in range(count)]
+
+    def first_hour(self) -> str:
+        """The one whose gate closes next, with a few seconds to act in it."""
+        closing = (self.market_ms() + (5 + 5) * 60_000) // 3_600_000  # the gate's five minutes, and five for us
+        return next(symbol for symbol in self._listed[CLASSES[0]] if milliseconds(begin(symbol)) // 3_600_000 > closing)
+
+    def running_hour(self, class_id: str = CLASSES[0]) -> str:
+        """The contract whose hour runs, with a third of it to go at least."""
+
+        def found() -> list[str]:
+            listed = self.operator.get(f"/v1/contracts?class={class_id}")
+            return [each["contract"] for each in listed if each["phase"] == "running"]
+
+        def early() -> bool:
+            # Its gate closes five minutes before it begins.
+            return bool(found()) and not 38 < self.market_ms() // 60_000 % 60 < 55
+
+        self.until(early, "an hour begins")
+        return found()[0]
 
     # --- Waiting and looking ---------------------------------------------------------------------------------
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import random
 from typing import NamedTuple
 
-from tests.reference.flow import MOODS, MOODS_OF_VERSION_1, FrameIntent, random_day
+from tests.reference.flow import FrameIntent, random_day
 from tests.reference.memory import Setting
+from tests.reference.moods import MOODS, MOODS_OF_VERSION_1
 
 FRAMES = 48
 
@@ -28,6 +29,7 @@ def day_of(seed: str, number: int, frames: int = FRAMES) -> Day:
         version=2 if start == "version 2" else 1,
         retries_max=chance.choice([64, 64, 2, 1]),
     )
-    moods = MOODS_OF_VERSION_1 if start == "version 1" else MOODS
-    flow = random_day(f"{seed}/{number}", frames, moods[number % len(moods)], switch=start == "version 1 to 2")
+    moods = MOODS_OF_VERSION_1 if start == "version 1" else [*MOODS]
+    mood = MOODS[moods[number % len(moods)]]
+    flow = random_day(f"{seed}/{number}", frames, mood, switch=start == "version 1 to 2")
     return Day(list(flow), setting)

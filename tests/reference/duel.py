@@ -10,6 +10,7 @@ Of the production engine only what is public is used: `apply`, `skip`, `check` a
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import msgspec
@@ -18,6 +19,7 @@ from schemas.events import Event
 from services.matching.engine import Engine
 from tests.reference.memory import Setting
 from tests.reference.naive_engine import NaiveEngine
+from tests.reference.naive_shard import Bounds
 from tests.reference.script import Record, play
 from tests.reference.shrink import Flow, shrink
 from tests.reference.trace import compare, tell
@@ -46,10 +48,13 @@ class Disagreement(Exception):
 class Duel:
     """One shard, twice."""
 
-    def __init__(self, retries_max: int = USUAL.retries_max) -> None:
+    def __init__(self, bounds: Bounds | None = None) -> None:
         self.engine = Engine()
         self.naive = NaiveEngine()
-        self.engine.retries_max = self.naive.retries_max = retries_max
+        if bounds is not None:
+            self.naive.bounds = bounds
+            for name, bound in asdict(bounds).items():
+                setattr(self.engine, name, bound)
         self.records: list[Record] = []
 
     def play(self, record: Record) -> list[Event]:
@@ -95,7 +100,7 @@ def disagreement(
     flow: Flow, setting: Setting = USUAL, listen: Callable[[Record, list[Event]], None] = lambda *_: None
 ) -> Disagreement | None:
     """What the engines differ about in a flow, if anything. `listen` hears what they agree about."""
-    duel = Duel(setting.retries_max)
+    duel = Duel(Bounds(retries_max=setting.retries_max))
     try:
         for record in play(flow, setting):
             listen(record, duel.play(record))

@@ -30,8 +30,6 @@ from tests.reference.naive_orders import (
 from tests.reference.naive_shard import HOUR_MAX, Block, Phase, Refusal, Shard
 
 HOURS_MAX = 168
-BLOCKS_OF_ACCOUNT_MAX = 100
-BLOCKS_OVER_HOUR_MAX = 256
 
 
 @dataclass
@@ -137,12 +135,12 @@ def _too_many(shard: Shard, body: PlaceBlock, block: Block) -> Refusal | None:
     refusal = too_many_orders(shard, body.account) or too_many_ids(shard, body)
     if refusal is not None or body.tif not in RESTING:
         return refusal
-    if len(shard.blocks_of(body.account)) >= BLOCKS_OF_ACCOUNT_MAX:
-        return Refusal(Code.TOO_MANY_ORDERS, BLOCKS_OF_ACCOUNT_MAX)
+    if len(shard.blocks_of(body.account)) >= shard.bounds.blocks_max:
+        return Refusal(Code.TOO_MANY_ORDERS, shard.bounds.blocks_max)
     for contract in block.contracts:
         over = [its for its in shard.blocks if its.side == block.side and contract in its.contracts]
-        if len(over) >= BLOCKS_OVER_HOUR_MAX:
-            return Refusal(Code.TOO_MANY_ORDERS, BLOCKS_OVER_HOUR_MAX)
+        if len(over) >= shard.bounds.blocks_over_hour_max:
+            return Refusal(Code.TOO_MANY_ORDERS, shard.bounds.blocks_over_hour_max)
     return None
 
 

@@ -38,11 +38,10 @@ from tests.reference import (
     naive_time,
 )
 from tests.reference.naive_checks import Diary, check
-from tests.reference.naive_shard import Refusal, Shard
+from tests.reference.naive_shard import Bounds, Refusal, Shard
 from tests.reference.naive_titles import GROUNDS
 
 AHEAD_MS_MAX = 60_000
-RETRIES_MAX = 64
 SINCE_VERSION_2 = (
     cmd.PlaceRange,
     cmd.PlaceBlock,
@@ -60,8 +59,7 @@ class NaiveEngine:
     """One shard."""
 
     def __init__(self) -> None:
-        self.retries_max = RETRIES_MAX
-        """Of blocks in a record."""
+        self.bounds = Bounds()
         self._shard: Shard | None = None
         self._diary = Diary()
 
@@ -70,7 +68,7 @@ class NaiveEngine:
     def apply(self, offset: int, stamp_ms: Millis, commands: Sequence[Command | Malformed]) -> list[Event]:
         """One record of `commands` → its events. Raises ValueError when the first one does not start a shard."""
         if self._shard is None:
-            self._shard = _start(offset, stamp_ms, commands)
+            self._shard = _start(self.bounds, offset, stamp_ms, commands)
             return self._shard.events
         shard = self._shard
         assert offset > shard.offset
@@ -80,12 +78,12 @@ class NaiveEngine:
         naive_operators.turn_version(shard)
         shard.time_ms = max(shard.time_ms, _target(shard, stamp_ms, commands))
         naive_time.let_time_pass(shard)
-        naive_blocks.retry(shard, self.retries_max)
+        naive_blocks.retry(shard, self.bounds.retries_max)
         for index, command in enumerate(commands):
             shard.index = index
             before = len(shard.events)
             _do(shard, command)
-            naive_blocks.retry(shard, self.retries_max)
+            naive_blocks.retry(shard, self.bounds.retries_max)
             assert shard.events[before].index == index, "O3: the outcome comes first"
             assert not any(hasattr(event, "index") for event in shard.events[before + 1 :]), "O3: only one outcome"
         self._diary.read(shard.events)
@@ -153,7 +151,7 @@ class NaiveEngine:
 # --- Time ---------------------------------------------------------------------------------------------------------
 
 
-def _start(offset: int, stamp_ms: Millis, commands: Sequence[Command | Malformed]) -> Shard:
+def _start(bounds: Bounds, offset: int, stamp_ms: Millis, commands: Sequence[Command | Malformed]) -> Shard:
     start = commands[0]
     if offset != 0 or len(commands) != 1 or not isinstance(start, cmd.StartShard):
         raise ValueError("the first record of a shard is StartShard, alone, at offset 0")
@@ -164,7 +162,7 @@ def _start(offset: int, stamp_ms: Millis, commands: Sequence[Command | Malformed
     s = start
     started = ev.ShardStarted(0, s.shard, s.engine_version, s.t0_ms, s.rate, s.sandbox)
     time_ms = max(0, _market_time(start, stamp_ms))
-    return Shard(start, time_ms, version=s.engine_version, version_next=s.engine_version, events=[started])
+    return Shard(start, bounds, time_ms, version=s.engine_version, version_next=s.engine_version, events=[started])
 
 
 def _market_time(start: cmd.StartShard, stamp_ms: Millis) -> Millis:

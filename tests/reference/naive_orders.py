@@ -16,8 +16,6 @@ from tests.reference.naive_shard import EXPIRED, HOUR_MAX, Moment, Named, Order,
 
 VALID_MS_MAX = 600_000
 CLIENT_ID_MS = 900_000
-OPEN_ORDERS_MAX = 100_000
-CLIENT_IDS_MAX = 200_000
 LEGS_MAX = 1_024
 
 
@@ -221,16 +219,16 @@ def outside_collar(shard: Shard, contract: int, price: Price) -> Refusal | None:
 
 def too_many_orders(shard: Shard, account: int, reserved: int = 0) -> Refusal | None:
     """Check 15, the first half."""
-    if shard.open_orders(account) + reserved >= OPEN_ORDERS_MAX:
-        return Refusal(Code.TOO_MANY_ORDERS, OPEN_ORDERS_MAX)
+    if shard.open_orders(account) + reserved >= shard.bounds.open_orders_max:
+        return Refusal(Code.TOO_MANY_ORDERS, shard.bounds.open_orders_max)
     return None
 
 
 def too_many_ids(shard: Shard, body: PlaceOrder | PlaceRange | PlaceBlock) -> Refusal | None:
     """Check 15, the second half."""
     ids = [named for (account, _), named in shard.client_ids.items() if account == body.account]
-    if body.client_id and sum(in_use(shard, named) for named in ids) >= CLIENT_IDS_MAX:
-        return Refusal(Code.TOO_MANY_ORDERS, CLIENT_IDS_MAX)
+    if body.client_id and sum(in_use(shard, named) for named in ids) >= shard.bounds.client_ids_max:
+        return Refusal(Code.TOO_MANY_ORDERS, shard.bounds.client_ids_max)
     return None
 
 

@@ -7,7 +7,6 @@ from schemas.commands import Flag, PutQuotes, QuoteHour, Role, Side, State, Tif
 from schemas.events import Code, Reason
 from schemas.ids import contract_of
 from schemas.units import QTY_MAX, Gpus, Price
-from tests.reference import naive_orders
 from tests.reference.naive_matching import within
 from tests.reference.naive_orders import late, outside_collar, rates, wrong_hours, wrong_price
 from tests.reference.naive_shard import Contract, Order, Phase, Refusal, Shard
@@ -113,7 +112,7 @@ def _cannot_stand(shard: Shard, contract: int, quote: QuoteHour, new: list[Side]
 
 def _cannot_afford(shard: Shard, contract: int, account: int, quote: QuoteHour, new: list[Side]) -> Refusal | None:
     """Orders, money and machines."""
-    if shard.open_orders(account) + len(new) > naive_orders.OPEN_ORDERS_MAX:
+    if shard.open_orders(account) + len(new) > shard.bounds.open_orders_max:
         return Refusal(Code.TOO_MANY_ORDERS)
     if Side.BUY in new:
         bid = _order(shard, contract, account, Side.BUY, quote.bid, quote.bid_qty, leg=0)

@@ -36,6 +36,22 @@ COLLATERALISED = (Ground.PROMISED, Ground.READY)
 """Grounds on which cash stands behind what is sold; a provider's `READY` has a collateral price of 0."""
 
 
+@dataclass
+class Bounds:
+    """How much there may be of something; part of the engine's version, and small where a test is to reach them."""
+
+    open_orders_max: int = 100_000
+    """Of an account, blocks included."""
+    client_ids_max: int = 200_000
+    """Of an account, in use."""
+    blocks_max: int = 100
+    """Of an account, resting."""
+    blocks_over_hour_max: int = 256
+    """Of one side, resting."""
+    retries_max: int = 64
+    """Of blocks, in a record."""
+
+
 class Refusal(NamedTuple):
     """Why a command changes nothing."""
 
@@ -196,6 +212,7 @@ class Shard:
     """Accounts, classes, contracts, and the events of the record at hand."""
 
     start: StartShard
+    bounds: Bounds
     time_ms: Millis
     offset: int = 0
     index: int = 0

@@ -63,11 +63,16 @@ def _happens(shard: Shard, moment: Moment) -> None:
 
 
 def list_class(shard: Shard, rules: SetClass) -> None:
-    """A new class: hours within its horizon whose gate is open are listed now, the others at their moment."""
+    """A new class: hours within its horizon that are not over are listed now, the others at their moment.
+
+    The gate of the hour that runs has passed, and is due with the next record. In version 1 such an hour is not listed.
+    """
     hour_now = shard.time_ms // MS_PER_HOUR
     after_horizon = hour_now + rules.horizon_hours + 1
     for hour in range(max(hour_now, rules.first_hour), min(after_horizon, HOUR_MAX)):
-        if hour * MS_PER_HOUR - rules.gate_ms > shard.time_ms:
+        gate_ms = hour * MS_PER_HOUR - rules.gate_ms
+        end_ms = gate_ms if shard.version == 1 else (hour + 1) * MS_PER_HOUR - rules.running_close_ms
+        if end_ms > shard.time_ms:
             _list(shard, rules.class_no, hour)
     _list_later(shard, rules.class_no, max(rules.first_hour, after_horizon))
 

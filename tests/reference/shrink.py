@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from tests.reference.flow import MENUS, STEPS_MS, FrameIntent, Intent
+from tests.reference.flow import FrameIntent, Intent
+from tests.reference.menus import MENUS, STEPS_MS
 
 Flow = Sequence[FrameIntent]
 Fails = Callable[[Flow], bool]

@@ -1,6 +1,7 @@
 """Bounds that random days do not reach, and starts that both engines refuse."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 
 import pytest
 from msgspec.structs import replace
@@ -8,20 +9,19 @@ from msgspec.structs import replace
 from schemas import commands as cmd
 from schemas import events as ev
 from schemas.commands import Fees, Ground, Role, SetBacking, SetClass, Side, StartShard, Tif
-from schemas.events import Code, Event, Reason
+from schemas.events import Code, Event
 from schemas.ids import contract_of, order_id
 from schemas.units import MS_PER_HOUR
 from services.matching.engine import Engine
-from tests.reference import naive_orders
 from tests.reference.duel import Duel
 from tests.reference.faults import BOUNDS, OTHER_VALUES, UNSOUND_CLASSES
 from tests.reference.naive_engine import NaiveEngine
+from tests.reference.naive_shard import Bounds
 from tests.reference.script import Record
 from tests.reference.world import CLASSES, NEW_CLASS, T0_MS
 
 HOUR = T0_MS // MS_PER_HOUR + 1
 CONTRACT = contract_of(1, HOUR)
-FRAME_MAX = 512
 
 
 def opening(horizon_hours: int, role: Role) -> list[cmd.Command]:
@@ -37,30 +37,173 @@ def bids(count: int) -> list[cmd.Command]:
     return [cmd.PlaceOrder(1, CONTRACT, Side.BUY, 1, 10**9, Tif.GTC, 0, "", T0_MS + 1_000) for _ in range(count)]
 
 
-@pytest.mark.parametrize(("make", "bound"), [(NaiveEngine, 2), (Engine, 100_000)], ids=["naive", "production"])
-def test_an_account_has_so_many_open_orders_and_not_one_more(
-    make: type[NaiveEngine | Engine], bound: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The same story of both engines, each at a bound that it can reach; one cancelled order makes room for one."""
-    monkeypatch.setattr(naive_orders, "OPEN_ORDERS_MAX", 2)
-    engine = make()
-    engine.apply(0, T0_MS, [StartShard(0, 1, T0_MS)])
-    engine.apply(1, T0_MS, opening(1, Role.MEMBER))
-    for offset in range(2, 2 + -(-bound // FRAME_MAX)):
-        said = engine.apply(offset, T0_MS, bids(min(FRAME_MAX, bound - engine.resting_count())))
-        assert {type(event) for event in said} == {ev.OrderAccepted}
-    assert engine.resting_count() == bound
+def test_the_bounds_of_the_engine_are_those_of_the_rules() -> None:
+    engine = Engine()
 
-    said = engine.apply(9_999, T0_MS, [*bids(1), cmd.CancelOrder(1, order_id(0, 2, 0), "", T0_MS), *bids(2)])
+    assert {name: getattr(engine, name) for name in asdict(Bounds())} == asdict(Bounds())
 
-    assert said == [
-        ev.Rejected(0, 1, Code.TOO_MANY_ORDERS, "", need=bound),
-        ev.CancelAccepted(1, 1, order_id(0, 2, 0)),
-        ev.OrderCancelled(order_id(0, 2, 0), 1, CONTRACT, 1, Reason.ASKED),
-        ev.OrderAccepted(2, order_id(0, 9_999, 2), 1, CONTRACT, Side.BUY, 1, 10**9, Tif.GTC, 0, "", 0, 1_000),
-        ev.Rejected(3, 1, Code.TOO_MANY_ORDERS, "", need=bound),
+
+def test_an_account_has_so_many_open_orders_and_not_one_more() -> None:
+    """Orders, legs, blocks and quotes count alike; one cancelled order makes room for one."""
+    duel = begin(Bounds(open_orders_max=4), opening(2, Role.MARKET_MAKER))
+    two, until_ms = (HOUR, HOUR + 1), T0_MS + 1_000
+    quotes = [cmd.QuoteHour(hour, 10**9, 1, 2 * 10**9, 1) for hour in two]
+
+    said = duel.play(Record(3, T0_MS, [
+        cmd.SetBacking(4, 1, 1, two, Ground.DECLARED, 9, 0, 1),
+        *bids(2),
+        cmd.PlaceRange(1, 1, two, Side.BUY, 1, 10**9, Tif.IOC, 0, "", until_ms),
+        block(1),
+        cmd.PlaceRange(1, 1, two, Side.BUY, 1, 10**9, Tif.GTC, 0, "", until_ms),
+        block(1),
+        *bids(1),
+        cmd.CancelOrder(1, order_id(0, 3, 1), "", T0_MS),
+        cmd.PutQuotes(1, 1, 1, (quotes[0],), until_ms),
+        cmd.CancelOrder(1, order_id(0, 3, 2), "", T0_MS),
+        cmd.PutQuotes(1, 1, 2, tuple(quotes), until_ms),
+        *bids(1),
+    ]))  # fmt: skip
+
+    full, cancelled = (Code.TOO_MANY_ORDERS, 4), [ev.CancelAccepted, ev.OrderCancelled]
+    assert [type(event) for event in said] == [
+        ev.BackingSet, ev.OrderAccepted, ev.OrderAccepted, ev.RangeAccepted, ev.OrderCancelled, ev.OrderCancelled,
+        ev.BlockAccepted, ev.RangeAccepted, ev.Rejected, ev.Rejected, *cancelled, ev.QuotesPut, *cancelled, ev.QuotesPut,
+        ev.Rejected,
+    ]  # fmt: skip
+    assert [(event.code, event.need) for event in said if isinstance(event, ev.Rejected)] == [full] * 3
+    ranges = [event.legs for event in said if isinstance(event, ev.RangeAccepted)]
+    assert [[(leg.code, leg.need) for leg in legs] for legs in ranges] == [[(0, 0), (0, 0)], [(0, 0), full]]
+    put = [event.outcomes for event in said if isinstance(event, ev.QuotesPut)]
+    assert [[hour.code for hour in hours] for hours in put] == [[Code.TOO_MANY_ORDERS], [0, Code.TOO_MANY_ORDERS]]
+
+
+def test_an_account_has_so_many_client_ids_in_use_and_not_one_more() -> None:
+    """Orders, ranges and blocks count alike, whether anything rests of them or not; what has no id does not."""
+    duel = begin(Bounds(client_ids_max=3), opening(2, Role.MEMBER))
+    two, until_ms, (bid,) = (HOUR, HOUR + 1), T0_MS + 1_000, bids(1)
+
+    def a_range(name: str) -> cmd.PlaceRange:
+        return cmd.PlaceRange(1, 1, two, Side.BUY, 1, 10**9, Tif.IOC, 0, name, until_ms)
+
+    fleeting = [replace(bid, tif=Tif.IOC, client_id=name) for name in ("a", "b")]
+    blocks = [replace(block(1, tif=Tif.IOC), client_id=name) for name in ("c", "d")]
+    said = duel.play(Record(3, T0_MS, [
+        fleeting[0], a_range("r"), blocks[0], fleeting[1], a_range("s"), blocks[1], a_range(""), replace(bid, tif=Tif.IOC),
+    ]))  # fmt: skip
+
+    assert [type(event) for event in said if hasattr(event, "index")] == [
+        ev.OrderAccepted, ev.RangeAccepted, ev.BlockAccepted, ev.Rejected, ev.Rejected, ev.Rejected, ev.RangeAccepted,
+        ev.OrderAccepted,
+    ]  # fmt: skip
+    assert [(event.code, event.need, event.have) for event in said if isinstance(event, ev.Rejected)] == [
+        (Code.TOO_MANY_ORDERS, 3, 0)
+    ] * 3
+
+
+def test_an_account_has_so_many_blocks_and_an_hour_so_many_of_a_side() -> None:
+    """Blocks of the other side and of other hours do not count, and one that cannot rest needs no place."""
+    duel = begin(
+        Bounds(blocks_max=2, blocks_over_hour_max=3),
+        [*opening(4, Role.PROVIDER), *accounts(4, 2, 3), cmd.SetBacking(8, 3, 1, HOURS, Ground.DECLARED, 9, 0, 1)],
+    )
+
+    said = duel.play(Record(3, T0_MS, [
+        block(1), block(1), block(1), block(1, tif=Tif.IOC),
+        block(2, first_hour=HOUR + 1), block(2), block(3, first_hour=HOUR + 1), block(3, first_hour=HOUR + 2),
+        block(3, side=Side.SELL, price=2 * 10**9),
+        cmd.CancelOrder(1, order_id(0, 3, 0), "", T0_MS),
+        block(2),
+    ]))  # fmt: skip
+
+    assert [(event.index, event.need) for event in said if isinstance(event, ev.Rejected)] == [(2, 2), (5, 3), (6, 3)]
+    accepted = [event.index for event in said if isinstance(event, (ev.BlockAccepted, ev.CancelAccepted))]
+    assert accepted == [0, 1, 3, 4, 7, 8, 9, 10]
+
+
+def begin(bounds: Bounds, first: list[cmd.Command]) -> Duel:
+    """A shard of version 2 at offset 2: the gate of the hour that runs is closed."""
+    duel = Duel(bounds)
+    for offset, commands in enumerate([[StartShard(0, 2, T0_MS)], first, [cmd.Tick(0)]]):
+        duel.play(Record(offset, T0_MS, commands))
+    return duel
+
+
+HOURS = (HOUR, HOUR + 1, HOUR + 2, HOUR + 3)
+
+
+def accounts(outbox: int, *numbers: int) -> list[cmd.Command]:
+    """As rich as the first one."""
+    made: list[cmd.Command] = []
+    for number in numbers:
+        made.append(cmd.SetAccount(outbox + len(made), number, number, Role.PROVIDER, 0))
+        made.append(cmd.Credit(outbox + len(made), number, 10**16))
+    return made
+
+
+def block(
+    account: int, first_hour: int = HOUR, side: int = Side.BUY, price: int = 10**9, tif: int = Tif.GTC
+) -> cmd.PlaceBlock:
+    """Two hours of one GPU."""
+    return cmd.PlaceBlock(account, 1, first_hour, 2, side, 1, 1, price, tif, 0, "", T0_MS + 1_000)
+
+
+@pytest.mark.parametrize("retries_max", [1, 2, 64])
+def test_blocks_that_a_record_does_not_retry_are_retried_in_the_next_ones(retries_max: int) -> None:
+    """Seven blocks wait for one ask. With whatever bound, the same trades come in the same order."""
+    duel = Duel(Bounds(retries_max=retries_max))
+    duel.play(Record(0, T0_MS, [StartShard(0, 2, T0_MS)]))
+    duel.play(
+        Record(1, T0_MS, [*opening(4, Role.MEMBER), *accounts(4, 2, 3), cmd.SetBacking(8, 3, 1, HOURS, 1, 9, 0, 1)])
+    )
+    prices = [5, 7, 6, 7, 5, 9, 4]
+    duel.play(Record(2, T0_MS, [block(1 + i % 2, price=price * 10**9) for i, price in enumerate(prices)]))
+    asks = [
+        cmd.PlaceOrder(3, contract_of(1, hour), Side.SELL, 5, 5 * 10**9, Tif.GTC, 0, "", T0_MS) for hour in HOURS[:2]
     ]
-    engine.check()
+    duel.play(Record(3, T0_MS, asks[:1]))  # all are tried in vain
+
+    said = [duel.play(Record(4 + i, T0_MS, asks[1:] if i == 7 else [cmd.Tick(0)])) for i in range(15)]
+
+    filled = [[event.order for event in events if isinstance(event, ev.BlockFilled)] for events in said]
+    # Highest limit first, then oldest; the sixth block finds nothing any more, the seventh would not pay.
+    assert [order for orders in filled for order in orders] == [order_id(0, 2, i) for i in (5, 1, 3, 2, 0)]
+    assert max(map(len, filled)) == min(5, retries_max)
+    assert duel.naive.open_orders() == [
+        (order_id(0, 2, 4), 1, CONTRACT, Side.BUY, 1, 5 * 10**9),
+        (order_id(0, 2, 6), 1, CONTRACT, Side.BUY, 1, 4 * 10**9),
+    ]
+
+
+def test_a_range_has_1024_hours_a_block_168_and_quotes_512() -> None:
+    """Each at its bound in both engines, and each refused with one hour more."""
+    duel, until_ms = Duel(), T0_MS + 1_000
+    duel.play(Record(0, T0_MS, [StartShard(0, 2, T0_MS)]))
+    duel.play(Record(1, T0_MS, opening(170, Role.MARKET_MAKER)))
+    many = tuple(range(HOUR, HOUR + 1_025))
+    quotes = tuple(cmd.QuoteHour(hour, 10**9, 1, 0, 0) for hour in many[:513])
+
+    said = duel.play(Record(2, T0_MS, [
+        cmd.PlaceRange(1, 1, many, Side.BUY, 1, 10**9, Tif.IOC, 0, "", until_ms),
+        cmd.PlaceRange(1, 1, many[:-1], Side.BUY, 1, 10**9, Tif.IOC, 0, "", until_ms),
+        cmd.PlaceBlock(1, 1, HOUR, 169, Side.BUY, 1, 1, 10**9, Tif.GTC, 0, "", until_ms),
+        cmd.PlaceBlock(1, 1, HOUR, 168, Side.BUY, 1, 1, 10**9, Tif.GTC, 0, "", until_ms),
+        cmd.PutQuotes(1, 1, 1, quotes, until_ms),
+        cmd.PutQuotes(1, 1, 1, quotes[:-1], until_ms),
+    ]))  # fmt: skip
+
+    outcomes = [event for event in said if hasattr(event, "index")]
+    assert [(type(event), getattr(event, "code", 0)) for event in outcomes] == [
+        (ev.Rejected, Code.WRONG_HOURS),
+        (ev.RangeAccepted, 0),
+        (ev.Rejected, Code.WRONG_HOURS),
+        (ev.BlockAccepted, 0),
+        (ev.Rejected, Code.WRONG_HOURS),
+        (ev.QuotesPut, 0),
+    ]
+    # 170 hours are listed.
+    assert [leg.code for leg in outcomes[1].legs] == [0] * 170 + [Code.UNKNOWN_CONTRACT] * (1_024 - 170)
+    assert [hour.code for hour in outcomes[5].outcomes] == [0] * 170 + [Code.UNKNOWN_CONTRACT] * (512 - 170)
+    assert duel.naive.resting_count() == 1 + 170
 
 
 def test_a_promise_beyond_all_money_says_the_largest_number_there_is() -> None:

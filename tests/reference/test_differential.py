@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 
 from tests.reference import naive_matching
 from tests.reference.duel import Disagreement, disagreement, smallest_disagreement
-from tests.reference.flow import MOODS, STEPS_MS, FrameIntent, Mood, draw_intent
+from tests.reference.flow import FrameIntent, draw_intent
 from tests.reference.memory import Setting
+from tests.reference.menus import STEPS_MS
+from tests.reference.moods import MOODS, Mood
 
 EXAMPLES = 300
 _menus: dict[int, st.SearchStrategy] = {}
@@ -38,7 +40,7 @@ _settings = st.builds(
     version=st.sampled_from([2, 2, 2, 1]),
     retries_max=st.sampled_from([64, 1]),
 )
-_flows = st.sampled_from(MOODS).flatmap(lambda mood: st.lists(_frames(mood), min_size=1, max_size=10))
+_flows = st.sampled_from([*MOODS.values()]).flatmap(lambda mood: st.lists(_frames(mood), min_size=1, max_size=10))
 
 
 @settings(

@@ -4,15 +4,16 @@ The bugs are planted in the naive engine, because this room knows nothing of the
 """
 
 import itertools
-from typing import Any, NamedTuple
 
 import pytest
 
 from schemas.commands import Side
 from schemas.units import bid_hold
-from tests.reference import naive_matching, naive_orders, naive_settlement, naive_shard, naive_time, naive_titles
+from tests.reference import bugs, naive_matching, naive_orders, naive_settlement, naive_shard, naive_time, naive_titles
+from tests.reference.bugs import Bug
 from tests.reference.days import day_of
 from tests.reference.duel import Disagreement, disagreement, smallest_disagreement
+from tests.reference.moods import MOODS
 from tests.reference.naive_shard import Order, Shard
 from tests.reference.naive_titles import Title, Titles
 
@@ -83,48 +84,42 @@ def asks_before_bids(contract: naive_shard.Contract) -> list[Order]:
     return [*contract.books[Side.SELL], *contract.books[Side.BUY]]
 
 
-class Bug(NamedTuple):
-    where: Any
-    name: str
-    instead: Any
-    commands_max: int
-
-
-BUGS = {
-    "price priority": Bug(naive_shard, "ask_rank", worse_asks_first, 3),
-    "time priority": Bug(naive_shard, "ask_rank", youngest_first, 3),
-    "fee rounding": Bug(naive_matching, "fee", fee_rounded_down, 2),
-    "hold recomputation": Bug(Shard, "hold", hold_of_the_whole_order, 2),
-    "release on resale": Bug(Titles, "_resell", nothing_is_released, 4),
-    "promises are bought back first": Bug(naive_titles, "CLOSING", naive_titles.FORWARD, 7),
-    "declared machines are sold first": Bug(naive_titles, "FORWARD", naive_titles.CLOSING, 5),
-    "pieces round down": Bug(naive_titles, "portion", pieces_round_up, 6),
-    "first in, first out": Bug(Titles, "held_by", last_in_first_out, 6),
-    "self-trade by owner": Bug(Shard, "same_owner", one_account_is_one_owner, 2),
-    "raising DECLARED covers": Bug(naive_settlement, "_cover", nobody_is_covered, 4),
-    "worst asks are cut first": Bug(Shard, "cut_asks", asks_are_cut_from_the_best, 3),
-    "the gate ends backing": Bug(naive_time, "_close_gate", backing_outlives_the_gate, 1),
-    "the gate ends bids first": Bug(naive_shard.Contract, "resting", property(asks_before_bids), 3),
-    "client ids for 15 minutes": Bug(naive_orders, "CLIENT_ID_MS", 900_001, 3),
-    "ten minutes ahead": Bug(naive_orders, "VALID_MS_MAX", 599_999, 1),
-    "hours end before gates close": Bug(naive_time, "HOUR_ENDED", 9, 1),
+OF_BOTH_VERSIONS = {
+    "price priority": Bug(naive_shard, "ask_rank", worse_asks_first, "one book", 3),
+    "time priority": Bug(naive_shard, "ask_rank", youngest_first, "one book", 3),
+    "fee rounding": Bug(naive_matching, "fee", fee_rounded_down, "one book", 2),
+    "hold recomputation": Bug(Shard, "hold", hold_of_the_whole_order, "one book", 2),
+    "release on resale": Bug(Titles, "_resell", nothing_is_released, "one book", 4),
+    "promises are bought back first": Bug(naive_titles, "CLOSING", naive_titles.FORWARD, "one book", 7),
+    "declared machines are sold first": Bug(naive_titles, "FORWARD", naive_titles.CLOSING, "one book", 5),
+    "pieces round down": Bug(naive_titles, "portion", pieces_round_up, "one book", 6),
+    "first in, first out": Bug(Titles, "held_by", last_in_first_out, "one book", 6),
+    "self-trade by owner": Bug(Shard, "same_owner", one_account_is_one_owner, "one book", 2),
+    "raising DECLARED covers": Bug(naive_settlement, "_cover", nobody_is_covered, "one book", 4),
+    "worst asks are cut first": Bug(Shard, "cut_asks", asks_are_cut_from_the_best, "one book", 3),
+    "the gate ends backing": Bug(naive_time, "_close_gate", backing_outlives_the_gate, "one book", 1),
+    "the gate ends bids first": Bug(naive_shard.Contract, "resting", property(asks_before_bids), "one book", 3),
+    "client ids for 15 minutes": Bug(naive_orders, "CLIENT_ID_MS", 900_001, "one book", 3),
+    "ten minutes ahead": Bug(naive_orders, "VALID_MS_MAX", 599_999, "one book", 1),
+    "hours end before gates close": Bug(naive_time, "HOUR_ENDED", 9, "one book", 1),
 }
+BUGS = {**OF_BOTH_VERSIONS, **bugs.BUGS}
 
 
 @pytest.mark.parametrize("bug", BUGS.values(), ids=BUGS)
 def test_a_planted_bug_is_found_and_told_in_a_few_commands(bug: Bug, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bug.where, bug.name, bug.instead)
 
-    found = first_disagreement()
+    found = first_disagreement(bug.mood)
 
     print(found)
     assert found.commands <= bug.commands_max
 
 
-def first_disagreement() -> Disagreement:
-    """Of the random days that are the same for ever."""
-    for number in itertools.count():
-        assert number < DAYS_MAX, "no day shows the bug"
+def first_disagreement(mood: str) -> Disagreement:
+    """Of the random days that are the same for ever, those in a mood."""
+    for number in itertools.count(start=[*MOODS].index(mood), step=len(MOODS)):
+        assert number < DAYS_MAX * len(MOODS), "no day shows the bug"
         flow, setting = day_of("fixed", number)
         if disagreement(flow, setting) is not None:
             return smallest_disagreement(flow, setting)

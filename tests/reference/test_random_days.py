@@ -13,7 +13,7 @@ from tests.reference.coverage import ANSWERS, Tally
 from tests.reference.days import day_of
 from tests.reference.duel import disagreement, smallest_disagreement
 
-FIXED, OF_CHANCE = 240, 40
+FIXED, OF_CHANCE = 240, 20
 
 
 @pytest.mark.timeout(400)  # twenty seconds, unless others want the machine as well

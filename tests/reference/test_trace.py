@@ -2,11 +2,19 @@
 
 from schemas.codec import Malformed
 from schemas.commands import (
+    AmendOrder,
+    CancelAllAfter,
     CancelOrder,
     Credit,
     Flag,
     Ground,
+    MassCancel,
+    MoveReference,
+    PlaceBlock,
     PlaceOrder,
+    PlaceRange,
+    PutQuotes,
+    QuoteHour,
     SetAccount,
     SetBacking,
     SetState,
@@ -69,6 +77,39 @@ record 9 at 2026-09-21 14:20:35.567 in quarantine
 record 10 at 2026-09-21 14:20:35.567
   tick until -3 ms"""
     )
+
+
+def test_orders_of_many_hours_and_what_becomes_of_them_are_a_line_each_too() -> None:
+    hours = tuple(range(HOUR, HOUR + 6))
+    record = Record(7, T0_MS, [
+        PlaceRange(6, 1, hours, Side.BUY, 2, 11, Tif.IOC, 0, "c1", SOON),
+        PlaceBlock(1, 1, HOUR, 3, Side.SELL, 8, 2, 9, Tif.GTD, 0, "", SOON, SOON),
+        PlaceBlock(6, 1, HOUR, 3, Side.BUY, 8, 8, 9, Tif.FOK, 0, "c2", SOON),
+        AmendOrder(1, order_id(0, 7, 1), "", 4, 10, SOON),
+        AmendOrder(6, 0, "c2", 4, 10, SOON),
+        CancelOrder(6, 0, "", SOON),
+        CancelOrder(6, -1, "", SOON),
+        PutQuotes(3, 1, 9, (QuoteHour(HOUR, 9, 2, 11, 3),), SOON),
+        MassCancel(6, 1, 0, Side.BUY, SOON),
+        CancelAllAfter(6, 20_000, SOON),
+        CancelAllAfter(6, 0, SOON),
+        MoveReference(1, 0, 12, "simulated"),
+    ])  # fmt: skip
+
+    assert [line.removesuffix(", valid until 2026-09-21 14:21:04.567") for line in tell([record]).splitlines()[1:]] == [
+        "  bob bids 2 × each of [TINY.20260921T15, TINY.20260921T16, TINY.20260921T17, TINY.20260921T18, ...] at 11, IOC, as c1",
+        "  ana offers 8 (at least 2) × a block of 3 hours from TINY.20260921T15 at 9, GTD, expires 2026-09-21 14:21:04.567",
+        "  bob bids 8 × a block of 3 hours from TINY.20260921T15 at 9, FOK, as c2",
+        "  ana amends 0-7-1-0 to 4 at 10",
+        "  bob amends c2 to 4 at 10",
+        "  bob cancels nothing",
+        "  bob cancels -1",
+        "  mia quotes, number 9: 2 at 9 | 3 at 11 × TINY.20260921T15",
+        "  bob cancels everything of class 1, hour 0, side 1 (0: all)",
+        "  bob wants all cancelled in 20000 ms",
+        "  bob turns the switch off",
+        "  the reference of class 1 moves to 12",
+    ]
 
 
 def test_events_are_told_once_where_both_say_the_same_and_twice_where_they_differ() -> None:

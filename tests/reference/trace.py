@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
-from itertools import zip_longest
+from difflib import SequenceMatcher
+from typing import Any
 
 from msgspec.msgpack import Decoder, encode
 
@@ -40,13 +41,14 @@ def tell(records: Iterable[Record]) -> str:
 
 def compare(engine: Sequence[Event], rules: Sequence[Event]) -> str:
     """Two lists of events side by side: what is equal once, what is not as the engine and as the rules have it."""
-    lines = []
     # Through their bytes: numbers and names of an enumeration are the same then.
-    for one, two in zip_longest(_events.decode(encode(engine)), _events.decode(encode(rules))):
-        if one == two:
-            lines.append(f"  both    {_event(one)}")
+    one, two = ([_event(event) for event in _events.decode(encode(events))] for events in (engine, rules))
+    lines = []
+    for kind, a, b, c, d in SequenceMatcher(None, one, two, autojunk=False).get_opcodes():
+        if kind == "equal":
+            lines += [f"  both    {event}" for event in one[a:b]]
         else:
-            lines += [f"  engine  {_event(one)}"] * (one is not None) + [f"  rules   {_event(two)}"] * (two is not None)
+            lines += [f"  engine  {event}" for event in one[a:b]] + [f"  rules   {event}" for event in two[c:d]]
     return "\n".join(lines)
 
 
@@ -58,8 +60,21 @@ def say(command: Command | Malformed) -> str:
         case cmd.PlaceOrder():
             return _place(command)
         case cmd.CancelOrder():
-            which = format_order(command.order) if command.order else command.client_id
-            return f"{name_of(command.account)} cancels {which}, valid until {_moment(command.valid_until_ms)}"
+            return f"{name_of(command.account)} cancels {_which(command)}{_until(command)}"
+        case cmd.PlaceRange() | cmd.PlaceBlock():
+            return _many_hours(command)
+        case cmd.AmendOrder():
+            return f"{name_of(command.account)} amends {_which(command)} to {command.qty} at {command.price}{_until(command)}"
+        case cmd.PutQuotes():
+            quotes = [_quote(command.class_no, quote) for quote in command.quotes[:4]] + ["..."] * (
+                len(command.quotes) > 4
+            )
+            return f"{name_of(command.account)} quotes, number {command.number}: {'; '.join(quotes)}{_until(command)}"
+        case cmd.MassCancel() | cmd.CancelAllAfter():
+            return _much(command) + _until(command)
+        case cmd.MoveReference():
+            what = f"class {command.class_no}" if command.hour == 0 else _contract(command.class_no, command.hour)
+            return f"the reference of {what} moves to {command.price}"
         case cmd.Tick():
             return f"tick until {_moment(command.until_ms)}"
         case cmd.SetState():
@@ -72,19 +87,57 @@ def say(command: Command | Malformed) -> str:
 
 
 def _place(order: cmd.PlaceOrder) -> str:
-    verb = {1: "bids", 2: "offers"}.get(order.side, f"(on side {order.side})")
     contract = _contract(class_no_of(order.contract), hour_of(order.contract))
-    words = [f"{name_of(order.account)} {verb} {order.qty} × {contract} at {order.price}"]
-    if order.tif != Tif.GTC:
-        words.append(_word(Tif, order.tif))
-    if order.flags:
-        known = [flag.name for flag in Flag if order.flags > 0 and order.flags & flag]
-        words.append(" ".join(known) if sum(Flag[name] for name in known) == order.flags else f"flags {order.flags}")
-    if order.client_id:
-        words.append(f"as {order.client_id}")
-    if order.expires_ms:
-        words.append(f"expires {_moment(order.expires_ms)}")
-    return ", ".join([*words, f"valid until {_moment(order.valid_until_ms)}"])
+    return _terms(order, f"{order.qty} × {contract}")
+
+
+def _many_hours(body: cmd.PlaceRange | cmd.PlaceBlock) -> str:
+    if isinstance(body, cmd.PlaceRange):
+        return _terms(body, f"{body.qty} × each of [{_hours(body.class_no, body.hours)}]")
+    least = f" (at least {body.qty_min})" if body.qty_min != body.qty else ""
+    first = _contract(body.class_no, body.first_hour)
+    return _terms(body, f"{body.qty}{least} × a block of {body.hours} hours from {first}")
+
+
+def _terms(body: cmd.PlaceOrder | cmd.PlaceRange | cmd.PlaceBlock, what: str) -> str:
+    """Who wants what, at which price and for how long."""
+    verb = {1: "bids", 2: "offers"}.get(body.side, f"(on side {body.side})")
+    words = [f"{name_of(body.account)} {verb} {what} at {body.price}"]
+    if body.tif != Tif.GTC:
+        words.append(_word(Tif, body.tif))
+    if body.flags:
+        known = [flag.name for flag in Flag if body.flags > 0 and body.flags & flag]
+        words.append(" ".join(known) if sum(Flag[name] for name in known) == body.flags else f"flags {body.flags}")
+    if body.client_id:
+        words.append(f"as {body.client_id}")
+    if body.expires_ms:
+        words.append(f"expires {_moment(body.expires_ms)}")
+    return ", ".join(words) + _until(body)
+
+
+def _which(body: cmd.CancelOrder | cmd.AmendOrder) -> str:
+    if body.order == 0:
+        return body.client_id or "nothing"
+    return format_order(body.order) if body.order > 0 else str(body.order)
+
+
+def _until(body: Any) -> str:
+    return f", valid until {_moment(body.valid_until_ms)}"
+
+
+def _quote(class_no: int, quote: cmd.QuoteHour) -> str:
+    return f"{quote.bid_qty} at {quote.bid} | {quote.ask_qty} at {quote.ask} × {_contract(class_no, quote.hour)}"
+
+
+def _much(body: cmd.MassCancel | cmd.CancelAllAfter) -> str:
+    name = name_of(body.account)
+    if isinstance(body, cmd.CancelAllAfter):
+        return f"{name} wants all cancelled in {body.after_ms} ms" if body.after_ms else f"{name} turns the switch off"
+    return f"{name} cancels everything of class {body.class_no}, hour {body.hour}, side {body.side} (0: all)"
+
+
+def _hours(class_no: int, hours: Sequence[Hour]) -> str:
+    return ", ".join([_contract(class_no, hour) for hour in hours[:4]] + ["..."] * (len(hours) > 4))
 
 
 def _settlement(body: cmd.OutboxCommand) -> str:
@@ -97,10 +150,10 @@ def _settlement(body: cmd.OutboxCommand) -> str:
         case cmd.Sweep():
             return f"{body.amount} µUSD of {name_of(body.account)}'s go home"
         case cmd.SetBacking():
-            hours = [_contract(body.class_no, hour) for hour in body.hours[:4]] + ["..."] * (len(body.hours) > 4)
             promise = f" at {body.collateral_price}" if body.collateral_price else ""
             ground = _word(Ground, body.ground)
-            return f"{name_of(body.account)} backs {body.qty} × [{', '.join(hours)}] as {ground}{promise}, version {body.version}"
+            what = f"{body.qty} × [{_hours(body.class_no, body.hours)}]"
+            return f"{name_of(body.account)} backs {what} as {ground}{promise}, version {body.version}"
         case cmd.SetClass():
             return str(body)
 

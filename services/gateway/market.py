@@ -9,7 +9,6 @@ import asyncio
 import secrets
 from collections.abc import Iterable
 from typing import Annotated, Final, TypeVar
-from urllib.parse import quote
 
 import httpx
 import msgspec
@@ -22,6 +21,7 @@ from msgspec import Struct
 from schemas import feeds
 from schemas.codec import UNREADABLE
 from schemas.feed_token import LIFE_MS, NONCE_BYTES, derive_feed_key, make_token
+from schemas.ids import is_class_id, parse_symbol
 from schemas.units import Millis
 from services.gateway.database import Database
 from services.gateway.errors import CODES, ApiError
@@ -57,7 +57,7 @@ class MarketData:
 
         async def one(symbol: str) -> tuple[str, feeds.MarketBook]:
             async with gate:
-                return symbol, await self.read(f"/v1/market/{_part(symbol)}/book?depth={DEPTH_MAX}", feeds.MarketBook)
+                return symbol, await self.read(f"/v1/market/{_symbol(symbol)}/book?depth={DEPTH_MAX}", feeds.MarketBook)
 
         return dict(await asyncio.gather(*map(one, symbols)))
 
@@ -111,7 +111,7 @@ async def get_market_book(
     market_data: Room, symbol: FromPath[str], depth: Annotated[int, QueryParameter(ge=1, le=DEPTH_MAX)] = 50
 ) -> Response[bytes]:
     """Depth of an hour."""
-    return await market_data.pass_on(f"/v1/market/{_part(symbol)}/book?depth={depth}")
+    return await market_data.pass_on(f"/v1/market/{_symbol(symbol)}/book?depth={depth}")
 
 
 @get("/v1/market/{symbol:str}/trades", responses=_answers(feeds.MarketTrades))
@@ -119,31 +119,31 @@ async def get_market_trades(
     market_data: Room, symbol: FromPath[str], limit: Annotated[int, QueryParameter(ge=1, le=500)] = 100
 ) -> Response[bytes]:
     """Newest trades of an hour, without names."""
-    return await market_data.pass_on(f"/v1/market/{_part(symbol)}/trades?limit={limit}")
+    return await market_data.pass_on(f"/v1/market/{_symbol(symbol)}/trades?limit={limit}")
 
 
 @get("/v1/market/{symbol:str}/ticker", responses=_answers(feeds.Ticker))
 async def get_market_ticker(market_data: Room, symbol: FromPath[str]) -> Response[bytes]:
     """An hour's best prices and last price, and its last 24 hours."""
-    return await market_data.pass_on(f"/v1/market/{_part(symbol)}/ticker")
+    return await market_data.pass_on(f"/v1/market/{_symbol(symbol)}/ticker")
 
 
 @get("/v1/classes/{class_id:str}/grid", responses=_answers(feeds.Grid))
 async def get_grid(market_data: Room, class_id: FromPath[str]) -> Response[bytes]:
     """All hours of a class."""
-    return await market_data.pass_on(f"/v1/classes/{_part(class_id)}/grid")
+    return await market_data.pass_on(f"/v1/classes/{_class(class_id)}/grid")
 
 
 @get("/v1/classes/{class_id:str}/blocks", responses=_answers(feeds.BlockBook))
 async def get_blocks(market_data: Room, class_id: FromPath[str]) -> Response[bytes]:
     """The block book of a class."""
-    return await market_data.pass_on(f"/v1/classes/{_part(class_id)}/blocks")
+    return await market_data.pass_on(f"/v1/classes/{_class(class_id)}/blocks")
 
 
 @get("/v1/classes/{class_id:str}/references", responses=_answers(feeds.References))
 async def get_references(market_data: Room, class_id: FromPath[str]) -> Response[bytes]:
     """What collars are based on, and what they would be based on now."""
-    return await market_data.pass_on(f"/v1/classes/{_part(class_id)}/references")
+    return await market_data.pass_on(f"/v1/classes/{_class(class_id)}/references")
 
 
 @get("/v1/asyncapi.json")
@@ -152,9 +152,20 @@ async def get_asyncapi(market_data: Room) -> Response[bytes]:
     return await market_data.pass_on("/v1/asyncapi.json")
 
 
-def _part(text: str) -> str:
-    """One part of a path, whatever was sent: it cannot lead anywhere else."""
-    return quote(text, safe="")
+def _symbol(text: str) -> str:
+    """A contract as part of a path: nothing else is passed on, so nothing leads anywhere else. Raises ApiError."""
+    try:
+        parse_symbol(text)
+    except ValueError as error:
+        raise ApiError("wrong_contract", str(error)) from None
+    return text
+
+
+def _class(text: str) -> str:
+    """Likewise."""
+    if not is_class_id(text):
+        raise ApiError("unknown_class", f"{text!r} is not listed; GET /v1/classes lists the classes")
+    return text
 
 
 ROUTES: Final = [

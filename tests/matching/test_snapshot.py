@@ -26,8 +26,8 @@ def test_an_engine_that_is_loaded_now_and_then_says_the_same_as_one_that_never_w
     """
     seed = os.environ.get("HOURBOOK_SEED") or str(random.SystemRandom().randrange(1 << 40))
     print(f"HOURBOOK_SEED={seed}", file=sys.stderr, flush=True)
-    day = golden.Day("clock", max(ENGINE_VERSIONS), seed)
-    day.record(2_000)
+    day = golden.Scribe("clock", max(ENGINE_VERSIONS), seed)
+    day.write(4_000)
     steady, loaded = Replica(golden.SHARD, Engine()), Replica(golden.SHARD, Engine())
     loads = random.Random(f"{seed}/loads")
     for record in day.commands:

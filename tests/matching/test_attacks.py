@@ -1,4 +1,4 @@
-"""The nine attacks on titles and escrow, with running titles and buy-ins: what would go wrong otherwise, and what happens instead.
+"""Nine attacks on titles and escrow, with running titles and buy-ins: what would go wrong otherwise, and what happens instead.
 
 In each story somebody would fail on purpose, or let himself be bought in. The engine keeps for every title its escrow, what its
 obligor has when it is delivered (proceeds) and what its holder has when it is not (cost); neither may ever exceed the escrow,
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from schemas import events as ev
 from schemas.commands import Fees, Ground
-from tests.matching.market import Market, rows
+from tests.matching.market import Market, lines, rows
 
 
 def test_1_a_fee_waits_in_the_escrow_of_a_running_hour_too() -> None:
@@ -33,7 +33,7 @@ def test_1_nor_does_a_resale_at_almost_the_same_price_that_is_bought_in_pay_a_fe
 
     assert market.titles() == rows("""
         title | obligor | holder | ground   | gpus | proceeds | cost  | escrow
-        1     | carl    | hana   | declared | 1    | 1.994975 | 2.005 | 2.02
+        1     | carl    | hana   | declared | 1    | 1.994975 | 2.005 | 2.025025
     """)
     assert market.balances("mike", "ana")[1:] == [
         ("mike", "999.985", "0.00", "0.00", "999.985"),

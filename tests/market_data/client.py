@@ -1,7 +1,7 @@
 """A client of the feed, written from docs/feeds.md alone: it shares no code with what it reads.
 
 client = Client()
-client.read(text)                   # every message; raises Wrong where one does not follow, or a checksum differs
+client.read(text)                   # every message; asserts that it follows, and that its checksum is that of our book
 client.books["book:..."].bids       # {Decimal: int}
 """
 
@@ -16,10 +16,6 @@ from typing import Any
 Row = dict[str, Any]
 
 
-class Wrong(Exception):
-    """The feed broke a promise."""
-
-
 class Book:
     """Both sides; prices as they were written."""
 
@@ -32,8 +28,8 @@ class Book:
         for price, qty in levels:
             if qty:
                 at[Decimal(price)] = price, qty
-            elif at.pop(Decimal(price), None) is None:
-                raise Wrong(f"a level at {price} is taken away that was not there")
+            else:
+                assert at.pop(Decimal(price), None), f"a level at {price} is taken away that was not there"
         return len(levels)
 
     def checksum(self) -> int:
@@ -118,19 +114,15 @@ class Client:
     def _count(self, message: Row) -> None:
         channel = message["channel"]
         if "prev_seq" in message:
-            if message["prev_seq"] != self.seqs.get(channel):
-                raise Wrong(
-                    f"{channel}: {message['seq']} follows {message['prev_seq']}, here is {self.seqs.get(channel)}"
-                )
-            if message["seq"] != message["prev_seq"] + 1:
-                raise Wrong(f"{channel}: {message['seq']} after {message['prev_seq']}")
+            seq, before, known = message["seq"], message["prev_seq"], self.seqs.get(channel)
+            assert before == known, f"{channel}: {seq} follows {before}, here is {known}"
+            assert seq == before + 1, f"{channel}: {seq} after {before}"
         self.seqs[channel] = message["seq"]
 
     def _check(self, message: Row) -> None:
         channel = message["channel"]
         book = self.books[channel]
-        if book.checksum() != message["checksum"]:
-            raise Wrong(f"{channel}, seq {message['seq']}: the checksum is another")
+        assert book.checksum() == message["checksum"], f"{channel}, seq {message['seq']}: the checksum is another"
         self.checksums += 1
         if self._on_book is not None:
             self._on_book(channel, message["at"], book)
@@ -144,8 +136,7 @@ class Client:
     def _book(self, message: Row) -> None:
         book = self.books[message["channel"]]
         changed = book.put("bids", message["bids"]) + book.put("asks", message["asks"])
-        if not changed:
-            raise Wrong(f"{message['channel']}, seq {message['seq']}: nothing has changed")
+        assert changed, f"{message['channel']}, seq {message['seq']}: nothing has changed"
         self.changes += changed
         self._check(message)
 
@@ -174,8 +165,8 @@ class Client:
         for level in message["blocks"]:
             if level["qty"]:
                 levels[_place(level)] = level
-            elif levels.pop(_place(level), None) is None:
-                raise Wrong(f"{level} is taken away and was not there")
+            else:
+                assert levels.pop(_place(level), None), f"{level} is taken away and was not there"
 
     def _corrections_snapshot(self, message: Row) -> None:
         self.corrections = list(reversed(message["corrections"]))
@@ -193,10 +184,8 @@ class Client:
         if message["type"] == "account_snapshot":
             self.accounts[shard] = Account(message)
         else:
-            if message["prev_seq"] != self.shard_seqs.get(shard):
-                raise Wrong(
-                    f"shard {shard}: {message['seq']} follows {message['prev_seq']}, not {self.shard_seqs.get(shard)}"
-                )
+            seq, before, known = message["seq"], message["prev_seq"], self.shard_seqs.get(shard)
+            assert before == known, f"shard {shard}: {seq} follows {before}, here is {known}"
             self.accounts[shard].change(message)
         self.shard_seqs[shard] = message["seq"]
 

@@ -17,7 +17,7 @@ from schemas.units import MS_PER_HOUR
 from services.market_data.channels import RING_BYTES_MAX, RING_MAX, WARM_MS
 from services.market_data.hub import Hub
 from services.market_data.sessions import CHANNELS_MAX, PRIVATE_MS, Session
-from tests.market_data.client import Client, Wrong
+from tests.market_data.client import Client
 from tests.market_data.outlets import Pipe, op
 
 HOUR = 497_300
@@ -159,7 +159,7 @@ def test_a_client_notices_a_message_that_is_missing(story: Story) -> None:
     for price in (200, 201, 202):
         story.bid(1, price)
     del pipe.queued[1]
-    with pytest.raises(Wrong, match=r"5003 follows 5002, here is 5001"):
+    with pytest.raises(AssertionError, match=r"5003 follows 5002, here is 5001"):
         pipe.read()
 
 

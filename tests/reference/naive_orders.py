@@ -314,5 +314,6 @@ def expires(shard: Shard, number: int, tif: int, expires_ms: Millis) -> None:
 
 def name(shard: Shard, body: PlaceOrder | PlaceRange | PlaceBlock, number: int, orders: list) -> None:
     """From now on the account's client id stands for this."""
+    assert in_use_as(shard, body.account, body.client_id) is None, "O2: one client id, two orders"
     if body.client_id:
         shard.client_ids[body.account, body.client_id] = Named(body, number, shard.time_ms, orders)

@@ -288,6 +288,7 @@ def test_after_the_last_hour_that_a_contract_can_have_nothing_is_listed() -> Non
 
 STARTS: dict[str, tuple[int, Sequence[cmd.Command], bool]] = {
     "as it should be": (0, [StartShard(255, 1, 0)], True),
+    "of the second version": (0, [StartShard(0, 2, T0_MS)], True),
     "fast, in a sandbox": (0, [StartShard(0, 1, T0_MS, 60, sandbox=True)], True),
     "stamped before its own beginning": (0, [StartShard(0, 1, 2 * T0_MS, 3, sandbox=True)], True),
     "at another offset": (1, [StartShard(0, 1, T0_MS)], False),

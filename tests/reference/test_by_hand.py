@@ -28,12 +28,12 @@ GATE_MS, COVER_MS = HOUR * MS_PER_HOUR - 300_000, HOUR * MS_PER_HOUR - 1_800_000
 class Market:
     """TINY, and four members with money: ana and zoe declare machines, mia promises, bob buys."""
 
-    def __init__(self) -> None:
+    def __init__(self, version: int = 2) -> None:
         self.duel = Duel()
         self._offsets: Iterator[int] = count()
         self._outbox: Iterator[int] = count(1)
         self.time_ms = T0_MS
-        self.say(cmd.StartShard(0, 2, T0_MS))
+        self.say(cmd.StartShard(0, version, T0_MS))
         self.tell(replace(CLASSES[1], outbox=0))
         for account, role in ((ANA, Role.PROVIDER), (BOB, Role.MEMBER), (MIA, Role.MARKET_MAKER), (ZOE, Role.PROVIDER)):
             self.tell(cmd.SetAccount(0, account, account, role, 0), cmd.Credit(0, account, 10_000))
@@ -50,6 +50,9 @@ class Market:
 
     def back(self, account: int, ground: int, qty: int, price: int = 0, version: int = 1) -> list[Event]:
         return self.tell(cmd.SetBacking(0, account, 1, (HOUR, HOUR + 1), ground, qty, price, version))
+
+    def quarantine(self) -> list[Event]:
+        return self.duel.play(Record(next(self._offsets), self.time_ms, [], quarantined=True))
 
     def order(
         self, account: int, side: int, qty: int, price: int, contract: int = ONE, tif: int = Tif.GTC
@@ -262,3 +265,53 @@ def test_a_quote_that_shrinks_keeps_its_place_and_one_that_moves_goes_to_the_end
     assert (smaller.bid_order, smaller.ask_order, smaller.ask_qty) == (first.bid_order, first.ask_order, 3)
     assert (sold_first.maker_order, sold_first.seller) == (first.ask_order, MIA)
     assert sold_then.seller == ZOE
+
+
+def test_version_2_begins_with_the_next_record_that_is_applied_and_looks_for_deadlines_that_are_over() -> None:
+    """Mia promised 8 and sold 6 when there were no deadlines; a second step in the same frame may not go back."""
+    market = Market(version=1)
+    market.pass_to(COVER_MS + 1)
+    market.back(MIA, Ground.PROMISED, 8, 20)
+    market.order(MIA, Side.SELL, 6, 10)
+    market.order(BOB, Side.BUY, 6, 10)
+    switch = cmd.CancelAllAfter(BOB, 1_000, market.time_ms)
+
+    turned = market.say(cmd.SetEngineVersion(900, 2), cmd.SetEngineVersion(900, 1), switch)
+    nothing = market.quarantine()
+    then = market.say(switch)
+
+    assert turned == [
+        ev.EngineVersionSet(0, 900, 2),
+        ev.Rejected(1, 900, Code.WRONG_VERSION),
+        ev.Rejected(2, BOB, Code.NOT_OFFERED_YET),
+    ]
+    assert nothing == []
+    assert then == [
+        ev.BackingCut(ONE, MIA, Ground.PROMISED, 2),
+        ev.BuyIn(ONE, MIA, 6, 20),
+        ev.BuyInFailed(ONE, MIA, 6),
+        ev.CancelAllAfterSet(0, BOB, market.time_ms + 1_000),
+    ]
+
+
+def test_the_hour_that_runs_is_listed_with_its_class_and_its_gate_closes_with_the_next_record() -> None:
+    """So that a new sandbox sells what there is now. In the very record it is still forward, and nobody may promise any more."""
+    market, running = Market(), contract_of(2, HOUR - 1)
+    hours = (HOUR - 1,)
+    two = replace(CLASSES[1], class_no=2, class_id="TWO")
+
+    listed = market.tell(
+        two,
+        cmd.SetBacking(0, MIA, 2, hours, Ground.PROMISED, 5, 20, 1),
+        cmd.SetBacking(0, ANA, 2, hours, Ground.DECLARED, 5, 0, 1),
+        cmd.SetBacking(0, ANA, 2, hours, Ground.READY, 3, 0, 1),
+    )
+    closed = market.order(ANA, Side.SELL, 3, 10, running)
+
+    assert listed[1] == ev.ContractListed(running)
+    assert [type(event) for event in listed[-3:]] == [ev.OutboxRejected, ev.BackingSet, ev.BackingSet]
+    assert [type(event) for event in closed] == [ev.GateClosed, ev.OrderAccepted]
+    # T0 is 20 min 34.567 s into the hour: 39 whole minutes are left. 2 × 10 × 39 / 60 = 13.
+    fill = market.order(BOB, Side.BUY, 2, 10, running, tif=Tif.IOC)[1]
+    assert isinstance(fill, ev.Filled)
+    assert (fill.minutes, fill.notional) == (39, 13)

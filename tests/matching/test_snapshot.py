@@ -51,26 +51,58 @@ def test_bytes_tell_the_state_and_not_the_path_to_it() -> None:
     assert state_hash(one.engine) == state_hash(other.engine)
 
 
-@pytest.mark.parametrize(
-    "story",
-    [
-        "ana buys 2 at 2.00",
-        "ana buys 1 at 2.01",
-        "bert buys 1 at 2.00",
-        "ana buys 1 at 2.00 as mine",
-        "ana is given 0.01",
-        "ana declares 99",
-        "the hour is halted",
-        "the class is halted",
-        "ana is a member",
-    ],
+STORIES = (
+    "",
+    "ana buys 2 at 2.00",
+    "ana buys 1 at 2.01",
+    "bert buys 1 at 2.00",
+    "ana buys 1 at 2.00 as mine",
+    "ana is given 0.01",
+    "ana declares 99",
+    "the hour is halted",
+    "the class is halted",
+    "ana is a member",
+    "ana buys 1 at 2.00 until 22:00",
+    "ana buys 1 at 2.00 in hours +0 as mine",
+    "ana bids a block of 1 for 1 hours from +0 at 2.00",
+    "ana bids a block of 1 for 2 hours from +0 at 1.00",
+    "ana's switch is set to 5000 ms",
+    "ana readies 1",
+    "the reference of the class is 2.10",
+    "the reference of the hour is 2.00",
 )
-def test_any_difference_of_a_state_is_a_difference_of_its_bytes(story: str) -> None:
-    """The hash is what two copies of a shard compare."""
-    people = {"ana": "1000", "bert": "1000"}
-    one, other = Market.given(money=people).when("ana buys 1 at 2.00"), Market.given(money=people).when(story)
 
-    assert state_hash(one.engine) != state_hash(other.engine)
+
+def test_any_difference_of_a_state_is_a_difference_of_its_bytes() -> None:
+    """The hash is what two copies of a shard compare: after each of these, one record each, it is another one."""
+
+    def after(story: str) -> bytes:
+        market = Market.given(money={"ana": "1000", "bert": "1000"})
+        return state_hash((market.when(story) if story else market.wait(ms=0)).engine)
+
+    assert len({after(story) for story in STORIES}) == len(STORIES) > 15
+    assert after(STORIES[1]) == after(STORIES[1])
+
+
+def test_the_number_of_the_last_quotes_and_which_orders_are_quotes_are_part_of_a_state() -> None:
+    """And whether a reopening is under way, and who waits for a retry."""
+
+    def after(story: str, retries_max: int = 64) -> bytes:
+        market = Market.given("hour | bid | price | ask\n+0 | | 2.00 | 9 carl", promises={"mike": 9}, hours=2)
+        for name in ("ana", "bert"):
+            market.when(f"{name} bids a block of 1 for 2 hours from +0 at 1.50")
+        market.engine.retries_max = retries_max
+        return state_hash(market.when(story).engine)
+
+    pairs = [
+        ("mike quotes #1: +0 bids 1 at 1.90", "mike quotes #2: +0 bids 1 at 1.90"),
+        ("mike quotes #1: +0 bids 1 at 1.90", "mike buys 1 at 1.90 post-only"),
+        ("the hour is cancel-only", "the hour is halted\nthe hour is open"),
+    ]
+    assert [(one, other) for one, other in pairs if after(one) == after(other)] == []
+    ask = "carl sells 1 at 3.00 in hour +1"
+    assert len({after(ask, 0), after(ask, 1), after(ask, 2)}) == 3
+    assert after(ask, 2) == after(ask, 64)
 
 
 # --- What is not a snapshot ------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import click
 
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from services.cli.local import Keeper
 
 # What starts exchanges is imported where it is used: the image of production has no servers, and looking needs no Kafka.
+
+
+ENDING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Hourbook(click.Group):
@@ -86,29 +89,34 @@ for command in (*COMMANDS, *tools.COMMANDS, admin):
 @hourbook.command()
 @click.option("--port", type=click.IntRange(0, 65_535), default=0, help="The gateway's port; default: any free one.")
 @click.option("--only-wheels", is_flag=True, help="Leave aside a Postgres that this machine has of its own.")
+@click.option("--quiet", is_flag=True, help="Without demo members: only you and the desk trade.")
+@click.option(
+    "--plain", is_flag=True, help="A few lines in place of the screen; so it is where the output is no terminal."
+)
 @pass_context
-def sandbox(context: Context, port: int, only_wheels: bool) -> None:
+def sandbox(context: Context, port: int, only_wheels: bool, quiet: bool, plain: bool) -> None:
     """An exchange on this machine that lives until Ctrl-C. Needs nothing but Python."""
-    from services.cli import local, screen
+    from services.cli import local, watching
 
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in ENDING:
         signal.signal(number, _interrupt)
     say = _progress(context)
     try:
-        with local.sandbox(say, port=port, only_wheels=only_wheels) as (stack, keeper):
+        with local.sandbox(say, port=port, only_wheels=only_wheels, demo=not quiet) as (stack, keeper):
             client = context.client()
-            _wait_for_ask(keeper, lambda: screen.best_ask(client) is not None)
+            _wait_for_quote(keeper, lambda: watching.quoted(client) is not None)
             if context.as_json:
                 output.document({"url": stack.url, "home": str(profile.SANDBOX), "pid": os.getpid()})
                 sys.stdout.flush()
-            screen.watch(stack.url, client, output.program(), keeper.lives, quiet=context.as_json)
+            watching.show(stack.url, client, keeper.lives, silent=context.as_json, plain=plain)
     except KeyboardInterrupt:
-        say("stopped; nothing is left")
+        pass
+    say(f"stopped; nothing is left but the broker's program in {local.unpacked_programs()}")
 
 
 def _interrupt(number: int, frame: object) -> NoReturn:  # noqa: ARG001 # a signal handler's
-    """A closed terminal or a plain `kill` ends it like Ctrl-C: in order, and once."""
-    for each in (signal.SIGTERM, signal.SIGHUP):
+    """A closed terminal or a plain `kill` ends it like Ctrl-C: in order, and once, however often it is pressed."""
+    for each in ENDING:
         signal.signal(each, signal.SIG_IGN)
     raise KeyboardInterrupt
 
@@ -120,16 +128,16 @@ def _progress(context: Context) -> Callable[[str], None]:
     return output.console.print
 
 
-def _wait_for_ask(keeper: Keeper, asked: Callable[[], bool]) -> None:
+def _wait_for_quote(keeper: Keeper, quoted: Callable[[], bool]) -> None:
     from services.cli import local
 
     deadline = time.monotonic() + local.READY_S
-    while not asked():
+    while not quoted():
         keeper.poll()
         if hopeless := keeper.hopeless():
             raise Refused(hopeless)
         if time.monotonic() > deadline:
-            raise Refused(f"the desk does not ask; see {profile.SANDBOX / 'logs'}")
+            raise Refused(f"the desk does not quote; see {profile.SANDBOX / 'logs'}")
         time.sleep(0.1)
 
 

@@ -52,10 +52,18 @@ UP_S: Final = 240.0
 """Apache Kafka and Postgres start first; after a crash, or on a busy machine, more than once."""
 START_TRIES: Final = 3
 MEMBER_USD: Final = "10000"
-DESK_USD: Final = "2000000"
+DESK_USD: Final = "3000000"
+DEMO: Final = (
+    ("demo-provider", "provider", "1000"),
+    ("demo-buyer", "member", "2000000"),
+    ("demo-trader", "member", "2000000"),
+)
+"""Members of a sandbox who trade by themselves: name, role, simulated USD."""
 DATABASE: Final = "hourbook"
 _SERVER_AGAIN_S: Final = 5.0
 _BEYOND_WAITING: Final = (os.EX_DATAERR, os.EX_CONFIG)
+CLOUD_OWNER: Final = (1 << 40) + 1
+"""Not the first operator's: two operators of different owners are two."""
 _FOLDER_PREFIX: Final = "hourbook-"
 _PORTS: Final = ("kafka", "postgres", "http", "feed", "market")
 
@@ -134,9 +142,10 @@ def _log(line: str) -> None:
 # --- A new exchange -----------------------------------------------------------------------------------------
 
 
-def begin(stack: Stack, keeper: Keeper, say: Say, *, sandbox: bool) -> None:
+def begin(stack: Stack, keeper: Keeper, say: Say, *, sandbox: bool, demo: bool = False) -> None:
     """Topics, services, the first key, and on a new exchange its furniture. Raises CliError.
 
+    A sandbox has a simulated cloud as well, and with `demo` members who trade by themselves.
     Interrupted anywhere, it completes what is missing when called again.
     """
     try:
@@ -153,10 +162,20 @@ def begin(stack: Stack, keeper: Keeper, say: Say, *, sandbox: bool) -> None:
     if not (stack.home / "member.json").exists() or not desk_key.exists():
         wait_until_open(stack, keeper)
         say(f"the gateway answers at {stack.url}")
-        with contextlib.closing(Client(msgspec.json.decode(file.read_bytes(), type=profile.Profile))) as operator:
+        with contextlib.closing(operator_of(file)) as operator:
             furnish(stack, operator, say)
     keeper.supervisor.start(stack.supply())
     keeper.supervisor.start(stack.desk(desk_key))
+    if sandbox:
+        with contextlib.closing(operator_of(file)) as operator:
+            keeper.supervisor.start(stack.cloud(cloud_keys(stack, operator)))
+            if demo:
+                keeper.supervisor.start(stack.demo_members(demo_keys(stack, operator, say)))
+
+
+def operator_of(file: Path) -> Client:
+    """A client with the first operator's key."""
+    return Client(msgspec.json.decode(file.read_bytes(), type=profile.Profile))
 
 
 def furnish(stack: Stack, operator: Client, say: Say) -> None:
@@ -169,20 +188,45 @@ def furnish(stack: Stack, operator: Client, say: Say) -> None:
         ("member", "member", MEMBER_USD, ("read", "trade"), False),
         ("desk", "market_maker", DESK_USD, ("read", "trade", "supply"), True),
     ):
-        opened = http.AccountRequest(name=name, role=role, desk=desk)  # type: ignore[arg-type]  # one of the literals
-        answer = operator.settle("POST", "/v1/admin/accounts", opened, key=f"start-{name}")
-        account = int(answer.outcome["account"])
-        deposit = http.DepositRequest(
-            account=account, amount=usd, provider="simulated-faucet", provider_ref=f"start-{name}"
-        )
-        operator.settle("POST", "/v1/admin/deposits", deposit, key=f"start-money-{name}")
-        body_of_key = http.OperatorKeyRequest(account=account, scopes=scopes, label=name)  # type: ignore[arg-type]  # likewise
-        issued = operator.write("POST", "/v1/admin/keys", body_of_key, http.NewKeyAnswer)
+        issued = open_account(operator, name, role, usd, scopes, desk=desk)
         if desk:
             write_private(stack.home / "desk.key", msgspec.json.encode(issued))
         else:
             profile.save(stack.home / "member.json", profile.Profile(stack.url, issued))
-        say(f"account {account} ({name}) has {usd} USD from the simulated faucet")
+        say(f"account {issued.key.account} ({name}) has {usd} USD from the simulated faucet")
+
+
+def open_account(
+    operator: Client, name: str, role: str, usd: str, scopes: tuple[str, ...], *, desk: bool = False
+) -> http.NewKeyAnswer:
+    """An account with simulated money, and a key of it. Called again, it opens and books nothing twice."""
+    opened = http.AccountRequest(name=name, role=role, desk=desk)  # type: ignore[arg-type]  # one of the literals
+    answer = operator.settle("POST", "/v1/admin/accounts", opened, key=f"start-{name}")
+    account = int(answer.outcome["account"])
+    deposit = http.DepositRequest(
+        account=account, amount=usd, provider="simulated-faucet", provider_ref=f"start-{name}"
+    )
+    operator.settle("POST", "/v1/admin/deposits", deposit, key=f"start-money-{name}")
+    body_of_key = http.OperatorKeyRequest(account=account, scopes=scopes, label=name)  # type: ignore[arg-type]  # likewise
+    return operator.write("POST", "/v1/admin/keys", body_of_key, http.NewKeyAnswer)
+
+
+def cloud_keys(stack: Stack, operator: Client) -> Path:
+    """The simulated cloud's key, an operator's of its own, in a file."""
+    body = http.OperatorKeyRequest(account=0, owner=CLOUD_OWNER, scopes=("read", "operator"), label="simulated cloud")
+    issued = operator.write("POST", "/v1/admin/keys", body, http.NewKeyAnswer)
+    file = stack.home / "cloud.keys"
+    write_private(file, msgspec.json.encode({"operator": issued}))
+    return file
+
+
+def demo_keys(stack: Stack, operator: Client, say: Say) -> Path:
+    """Accounts of demo members, and a file with a key of each."""
+    keys = {name: open_account(operator, name, role, usd, ("read", "trade", "supply")) for name, role, usd in DEMO}
+    file = stack.home / "demo.keys"
+    write_private(file, msgspec.json.encode(keys))
+    say(f"{len(keys)} demo members trade with simulated money: {', '.join(keys)}")
+    return file
 
 
 def wait_until_open(stack: Stack, keeper: Keeper) -> None:
@@ -210,7 +254,7 @@ def is_open(url: str) -> bool:
 
 
 @contextlib.contextmanager
-def sandbox(say: Say, *, port: int = 0, only_wheels: bool = False) -> Iterator[tuple[Stack, Keeper]]:
+def sandbox(say: Say, *, port: int = 0, only_wheels: bool = False, demo: bool = True) -> Iterator[tuple[Stack, Keeper]]:
     """An exchange that is gone when the block ends. Raises CliError."""
     home = profile.SANDBOX.resolve()
     try:
@@ -231,7 +275,7 @@ def sandbox(say: Say, *, port: int = 0, only_wheels: bool = False) -> Iterator[t
             )
             keeper = Keeper(home, postgres, forgetful=[broker])
             with keeper.supervisor:
-                begin(stack, keeper, say, sandbox=True)
+                begin(stack, keeper, say, sandbox=True, demo=demo)
                 yield stack, keeper
     except ServerFailed as error:
         raise Refused(str(error)) from None
@@ -249,6 +293,11 @@ def place_of_sandbox(home: Path) -> Iterator[Path]:
                 yield folder
         finally:
             shutil.rmtree(home, ignore_errors=True)  # keys and logs of an exchange that is gone
+
+
+def unpacked_programs() -> Path:
+    """What stays on the machine: the wheel of the broker unpacks its program once, for all sandboxes to come."""
+    return Path("~/.calfkit/bin")
 
 
 def _clear(home: Path) -> None:

@@ -117,6 +117,21 @@ class Stack:
             {**reached, "HOURBOOK_GATEWAY": self.url, "HOURBOOK_KEY": str(key_file)},
         )
 
+    def cloud(self, keys_file: Path) -> Program:
+        """The simulated cloud: an operator's key and the gateway."""
+        return self._simulated("cloud", keys_file)
+
+    def demo_members(self, keys_file: Path) -> Program:
+        """Members who trade so that a sandbox lives: a key each and the gateway."""
+        return self._simulated("members", keys_file)
+
+    def _simulated(self, role: str, keys_file: Path) -> Program:
+        return Program(
+            f"simulated-{role}",
+            [*_module("simulated"), role],
+            {**_only(self.environment(), "RUN"), "HOURBOOK_GATEWAY": self.url, "HOURBOOK_KEYS": str(keys_file)},
+        )
+
     def _program(self, name: str, room: str, **more: str) -> Program:
         return Program(name, _module(room), self.environment(HOURBOOK_NAME=name, **more))
 

@@ -1,0 +1,56 @@
+"""What waits for an operator: promises that must be covered, and ended hours of which no delivery record speaks.
+
+A file late in the alphabet: by the time it is run the first hour of the exchange has usually ended.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.gateway.conftest import Early
+from tests.gateway.exchange import Exchange, Member, begin
+
+
+def rows_of(exchange: Exchange, path: str, contract: str) -> list[dict[str, Any]]:
+    exchange.settled()
+    return [row for row in exchange.operator.get(path) if row["contract"] == contract]
+
+
+def test_a_promise_waits_from_its_sale_until_machines_are_procured(exchange: Exchange, ana: Member) -> None:
+    """Sold short it is owed as promised; procured it is not; sold on it says what machines there are already."""
+    maker, contract = exchange.member(role="market_maker"), exchange.fresh_hour()
+    maker.done(
+        "POST", "/v1/transfers", {"direction": "to_trading", "amount": "40", "class": contract.rsplit(".", 1)[0]}
+    )
+    maker.back(contract, 5, ground="promised", price="6.60")
+    owed = {"account": maker.account, "contract": contract, "hour": begin(contract), "collateral_price": "6.60"}
+    assert rows_of(exchange, "/v1/admin/promises", contract) == []
+
+    maker.placed(contract, "sell", 5, "3.40")
+    ana.placed(contract, "buy", 3, "3.40")
+    assert rows_of(exchange, "/v1/admin/promises", contract) == [owed | {"owed": 3, "declared": 0}]
+
+    bought = {"account": maker.account, "class": contract.rsplit(".", 1)[0], "from": begin(contract), "hours": 1}
+    exchange.operator.done("POST", "/v1/admin/procure", bought | {"qty": 3, "cost": "9.87"})
+    assert rows_of(exchange, "/v1/admin/promises", contract) == []
+
+    ana.placed(contract, "buy", 2, "3.40")
+    assert rows_of(exchange, "/v1/admin/promises", contract) == [owed | {"owed": 2, "declared": 3}]
+
+
+def test_an_ended_hour_waits_until_somebody_says_what_was_delivered(exchange: Exchange, early: Early) -> None:
+    def waiting() -> list[dict[str, Any]]:
+        return rows_of(exchange, "/v1/admin/undelivered", early.sold)
+
+    exchange.until(lambda: bool(waiting()), "the hour ends", 150)
+    assert [(row["hour"], row["titles"] >= 1) for row in waiting()] == [(begin(early.sold), True)]
+
+    record = {"contract": early.sold, "simulated": True, "undelivered_minutes": 0}
+    assert exchange.operator.ask("POST", "/v1/admin/deliveries", record).status_code == 202
+    exchange.until(lambda: not waiting(), "settlement has read the record")
+
+
+def test_only_operators_see_what_waits(ana: Member) -> None:
+    for path in ("/v1/admin/promises", "/v1/admin/undelivered"):
+        answer = ana.ask("GET", path)
+        assert (answer.status_code, answer.json()["code"]) == (403, "missing_scope")

@@ -111,25 +111,25 @@ def _grid(seen: Seen, choice: Choice, width: int) -> list[Text]:
     names = max((len(each) for each in seen.classes), default=5)
     rows = {each: {hour_of(row): row for row in seen.hours(each)} for each in seen.classes}
     chosen = choice.contract_of(seen)
-    columns: list[tuple[int, int]] = []
+    columns: list[tuple[int, str, int]] = []
     room = width - names - 1
     for hour in sorted({hour for of_class in rows.values() for hour in of_class}):
-        cells = [_cell(of_class.get(hour)) for of_class in rows.values()]
-        size = max(8, *(len(cell.plain) for cell in cells))
+        there = [row for of_class in rows.values() if (row := of_class.get(hour)) is not None]
+        # It has begun when it has in every class.
+        named = f"{'now ' if all(row.phase == 'running' for row in there) else ''}{_clock(hour)}"
+        size = max(len(named), *(len(_cell(row).plain) for row in there))
         if room < size + 2:
             break
-        columns.append((hour, size))
+        columns.append((hour, named, size))
         room -= size + 2
     head = Text(f"{'bid/ask':<{names + 1}}", style=_HEAD)
-    for hour, size in columns:
-        # As late as the last class is that still runs.
-        runs = all(row.phase == "running" for of_class in rows.values() if (row := of_class.get(hour)) is not None)
-        head.append(f"  {'now ' if runs else ''}{_clock(hour)}".ljust(size + 2))
+    for _, named, size in columns:
+        head.append(f"  {named:<{size}}")
     lines = [head]
     for each in seen.classes:
         shown = choice.class_of(seen) == each
         line = Text(f"{'▸' if shown else ' '}{each:<{names}}", style="bold" if shown else "")
-        for hour, size in columns:
+        for hour, _, size in columns:
             cell = _cell(rows[each].get(hour))
             if chosen is not None and shown and hour == hour_of(chosen):
                 cell.stylize("reverse")

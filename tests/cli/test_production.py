@@ -35,7 +35,7 @@ class Production(Place):
         super().__init__(folder)
         (folder / "deploy").mkdir()
         (folder / "services").symlink_to(CHECKOUT / "services")
-        self.port = free_port()
+        self.port, self.market_port, self.feed_port = free_port(), free_port(), free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.kafka = kafka.bootstrap
         self.database = database
@@ -67,14 +67,19 @@ class Production(Place):
             "postgres:5432/hourbook": f"{at.hostname}:{at.port}{at.path}",
             "http://gateway:8080": self.url,
             "${HOURBOOK_MASTER_KEY:?}": self.master_key,
+            "${HOURBOOK_FEED_KEY:?}": self.shell("hourbook admin feed-key").strip(),
+            "http://market_data:8082": f"http://127.0.0.1:{self.market_port}",
             "/run/secrets/desk_key": str(self.folder / "deploy/desk.key"),
         }
         text = json.dumps(OURS[name]["environment"])
         for before, after in put.items():
             text = text.replace(before, after)
         environment: dict[str, str] = json.loads(re.sub(r"\$\{\w+_PASSWORD:\?\}", PASSWORD, text))
-        if "HOURBOOK_HTTP_PORT" in environment:
-            environment["HOURBOOK_HTTP_PORT"] = str(self.port)
+        ports = {
+            "gateway": {"HOURBOOK_HTTP_PORT": self.port},
+            "market_data": {"HOURBOOK_HTTP_PORT": self.market_port, "HOURBOOK_FEED_PORT": self.feed_port},
+        }
+        environment |= {variable: str(port) for variable, port in ports.get(name, {}).items()}
         for volume in OURS[name].get("volumes", []):
             environment["HOURBOOK_DATA"] = str(self.folder / volume.partition(":")[0])
         command = [str(self.folder / ".venv/bin/hourbook"), *OURS[name]["command"]]

@@ -12,7 +12,8 @@ One class (lot 1, tick 0.01, list price 2.00, so the collar is 1.00 to 4.00; sel
 at the centre of the story: 23:00, told from 21:10 on; cover deadline 22:30, gate 22:55, end of the running phase 23:50.
 Whoever is mentioned is a provider with 1,000.00 USD and 100 declared GPUs unless `given` says otherwise. Every record goes
 through the bytes of the log, and through a second engine loaded from a snapshot taken just before: both must say the same
-(D2). Every invariant is checked after each. What can be said is in `sentences`, what is answered in `words`.
+(D2). Every invariant is checked after each, by the engine itself and by the auditor, who knows the rules and not the engine.
+What can be said is in `sentences`, what is answered in `words`.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ from schemas.commands import Command, Fees, Ground, Role, Side, Tif
 from schemas.events import Event
 from schemas.ids import contract_of, hour_of
 from schemas.units import MS_PER_HOUR, MS_PER_MINUTE, format_usd, parse_usd
+from services.audit.log_model import ShardModel
+from services.audit.report import Findings
 from services.matching.engine import Engine
 from services.matching.snapshot import dump, load
 from tests.matching.drawing import HOUR_NOW, T0_MS, Table, clock, lines, rows
@@ -38,6 +41,14 @@ __all__ = ["CLASS", "HOUR_NOW", "OPERATOR", "T0_MS", "VALID_MS", "Market", "Tabl
 
 FEES = Fees()
 """Buyers nothing, sellers 50 bp."""
+
+
+def bounds_of(engine: Engine) -> dict[str, int]:
+    """What a test may set lower."""
+    return {name: getattr(engine, name) for name in dir(engine) if name.endswith("_max")}
+
+
+USUAL_BOUNDS = bounds_of(Engine())
 
 
 def check_blocks(events: list[Event]) -> None:
@@ -84,6 +95,8 @@ class Market:
         self._unsent = 0
         """Messages of settlement's in the frame that is being written."""
         self._seq, self._chain = 0, CHAIN_START
+        self._judge = ShardModel(Findings()) if engine is None else None
+        """The auditor; its bounds are the usual ones."""
         self.tell(cmd.StartShard(0, version, T0_MS))
         spec = cmd.SetClass(
             self.outbox(), CLASS, "H100.SXM.80.US", lot, parse_usd(tick), parse_usd(list_price), fees,
@@ -194,6 +207,10 @@ class Market:
             self._seq, self._chain = sealed.seq, sealed.chain
             record = decode_record(sealed.body)
             assert record.events == events
+            if self._judge is not None and bounds_of(self.engine) == USUAL_BOUNDS:
+                self._judge.apply(record, frame)
+                broken = {finding.name: finding.breaches for finding in self._judge.found if finding.broken}
+                assert not broken, broken
         self._offset += 1
         self.events += events
         return events
@@ -201,9 +218,8 @@ class Market:
     def _twin(self) -> Engine:
         """Loaded from a snapshot, with the same bounds."""
         twin = load(dump(self.engine)) if self._offset else Engine()
-        for name, value in vars(self.engine).items():
-            if name.endswith("_max"):
-                setattr(twin, name, value)
+        for name, value in bounds_of(self.engine).items():
+            setattr(twin, name, value)
         return twin
 
     def outbox(self) -> int:

@@ -122,8 +122,9 @@ def _resting(market: Market, name: str, side: str, price: str) -> int:
     half = contract.bids if side == "bid" else contract.asks
     blocks = contract.buy_blocks if side == "bid" else contract.sell_blocks
     account, at = market.account(name), parse_usd(price)
-    (order,) = (o.order for o in [*half, *blocks] if o.account == account and o.price == at)
-    return order
+    found = [o.order for o in [*half, *blocks] if o.account == account and o.price == at]
+    assert len(found) == 1, f"{name} has {len(found)} {side}s at {price}"
+    return found[0]
 
 
 def _cancel_at(market: Market, name: str, side: str, price: str) -> cmd.CancelOrder:

@@ -109,7 +109,7 @@ _MEASURED = (
     ),
     Figure(
         "feed_rebuild",
-        "levels of a book told and rebuilt per second",
+        "levels of a book told and rebuilt per second of processor time",
         "records of a million commands → market data as deployed, with every account's holdings → WebSocket → a client that "
         "rebuilds the book; equal to the engine's own book at every checksum",
         by="ours",

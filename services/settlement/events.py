@@ -26,6 +26,7 @@ from services.settlement.ledger import (
     Contradiction,
     Origin,
 )
+from services.settlement.orders import accepted, trade
 from services.settlement.rows import FORWARD, RUNNING
 from services.settlement.state import Shard, State
 
@@ -39,7 +40,7 @@ def settle(state: State, record: EventsRecord) -> None:
         if type(event) is ev.Filled:
             _filled(state, shard, origin, index, event)
         elif type(event) is ev.OrderAccepted:
-            orders.accepted(state, origin, event)
+            accepted(state, origin, event)
         else:
             _settle(state, shard, origin, index, event)
 
@@ -104,7 +105,7 @@ def _trading(state: State, shard: Shard, at: Origin, index: int, event: _Trading
         case ev.Filled():
             _filled(state, shard, at, index, event)
         case ev.OrderAccepted():
-            orders.accepted(state, at, event)
+            accepted(state, at, event)
         case ev.RangeAccepted():
             orders.range_accepted(state, at, event)
         case ev.OrderAmended():
@@ -194,8 +195,8 @@ def _filled(state: State, shard: Shard, at: Origin, index: int, event: ev.Filled
         _check_running(of_contract, at, event)
     cost, to_seller, to_buyer = shard.titles.fill(event, running=running)
     if maker is not None and taker is not None:
-        orders.trade(state, at, maker, event.qty, event.maker_leaves)
-        orders.trade(state, at, taker, event.qty, event.taker_leaves)
+        trade(state, at, maker, event.qty, event.maker_leaves)
+        trade(state, at, taker, event.qty, event.taker_leaves)
     else:
         sides.trade(state, at, event, event.maker_order, event.maker_leaves)
         sides.trade(state, at, event, event.taker_order, event.taker_leaves)

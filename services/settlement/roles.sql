@@ -22,7 +22,7 @@ REVOKE ALL ON ALL TABLES IN SCHEMA settlement, runtime FROM PUBLIC,
 -- Settlement writes its schema, but what has been posted stays as it is.
 GRANT USAGE ON SCHEMA settlement, runtime TO hourbook_settlement;
 GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA settlement TO hourbook_settlement;
-REVOKE UPDATE, DELETE ON settlement.entries, settlement.postings FROM hourbook_settlement;
+REVOKE UPDATE, DELETE ON settlement.entries, settlement.postings, settlement.corrections FROM hourbook_settlement;
 GRANT SELECT, INSERT, UPDATE ON runtime.leases TO hourbook_settlement;
 GRANT SELECT ON runtime.migrations TO hourbook_settlement;
 

@@ -30,6 +30,7 @@ from schemas.events import Event
 from schemas.ids import contract_of, hour_of
 from schemas.units import MS_PER_HOUR, MS_PER_MINUTE, format_usd, parse_usd
 from services.audit.log_model import ShardModel
+from services.audit.market import Contradiction
 from services.audit.report import Findings
 from services.matching.engine import Engine
 from services.matching.snapshot import dump, load
@@ -208,7 +209,10 @@ class Market:
             record = decode_record(sealed.body)
             assert record.events == events
             if self._judge is not None and bounds_of(self.engine) == USUAL_BOUNDS:
-                self._judge.apply(record, frame)
+                try:
+                    self._judge.apply(record, frame)
+                except Contradiction as error:
+                    raise AssertionError(f"the auditor cannot go on: {error}") from error
                 broken = {finding.name: finding.breaches for finding in self._judge.found if finding.broken}
                 assert not broken, broken
         self._offset += 1

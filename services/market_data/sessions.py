@@ -28,6 +28,8 @@ MESSAGE_MAX: Final = 64 * 1024
 """Bytes of a reader's message: enough to resume all of his channels."""
 OPS_MAX: Final = 100
 """Of a reader, within `OPS_MS`."""
+ASKED_MAX: Final = 2 * CHANNELS_MAX
+"""Channels that he names in them: each may cost a snapshot."""
 OPS_MS: Final = 10_000
 WAITING_MAX: Final = 4 * 1024 * 1024
 """Bytes that wait for a reader; beyond it he is cut off. One more message may be on top."""
@@ -86,6 +88,7 @@ class Session:
         self._private_channels: list[Channel] = []
         self._wanted: deque[_Wanted] = deque()
         self._ops = 0
+        self._asked = 0
         self._ops_since_ms = now_ms
         self._send(feeds.Hello(channels_max=CHANNELS_MAX, heartbeat_ms=HEARTBEAT_MS))
 
@@ -190,7 +193,7 @@ class Session:
         if self.closed:
             return
         if now_ms - self._ops_since_ms >= OPS_MS:
-            self._ops, self._ops_since_ms = 0, now_ms
+            self._ops, self._asked, self._ops_since_ms = 0, 0, now_ms
         self._ops += 1
         if self._ops > OPS_MAX:
             self.close(POLICY, f"rate_limited: more than {OPS_MAX} messages in {OPS_MS // 1000} s")
@@ -200,6 +203,11 @@ class Session:
         except UNREADABLE as error:
             self._send(feeds.Refusal(code="malformed", detail=f"the message does not decode: {error}"))
             return
+        if isinstance(op, feeds.Subscribe | feeds.Unsubscribe | feeds.Resume):
+            self._asked += len(op.channels)
+            if self._asked > ASKED_MAX:
+                self.close(POLICY, f"rate_limited: more than {ASKED_MAX} channels named in {OPS_MS // 1000} s")
+                return
         match op:
             case feeds.Subscribe():
                 self._subscribe([_Wanted(name) for name in dict.fromkeys(op.channels)], op.id)

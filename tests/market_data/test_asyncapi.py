@@ -90,6 +90,7 @@ def test_the_text_names_the_bounds_that_hold() -> None:
         f"{sessions.CHANNELS_MAX} channels a connection", f"{sessions.OPS_MAX} messages in {sessions.OPS_MS // 1000} s",
         f"a message of more than {sessions.MESSAGE_MAX // 1024} KiB", f"more than {sessions.WAITING_MAX >> 20} MiB wait",
         f"at most {RING_MAX} messages", f"every {sessions.HEARTBEAT_MS // 1000} s", f"{SESSIONS_MAX} readers",
+        f"{sessions.ASKED_MAX} channels named",
     ):  # fmt: skip
         assert bound in shown, bound
     assert (WARM_MS, sessions.PRIVATE_MS) == (120_000, 600_000), "two minutes, ten minutes"

@@ -13,7 +13,7 @@ import pytest
 
 from services.market_data.hub import Hub
 from services.market_data.server import FeedServer
-from services.market_data.sessions import MESSAGE_MAX, OPS_MAX, PACED, WAITING_MAX
+from services.market_data.sessions import CHANNELS_MAX, MESSAGE_MAX, OPS_MAX, PACED, WAITING_MAX
 from tests.market_data.client import Client
 from tests.market_data.flow import CLASSES, Flow
 from tests.market_data.wire import BINARY, CLOSE, PING, TEXT, Closed, Refused, Wire
@@ -233,6 +233,16 @@ async def test_a_reader_who_talks_too_much_is_cut_off(port: Port) -> None:
         for _ in range(OPS_MAX + 1):
             await wire.say({"op": "ping"})
         assert await wire.end() == Closed(1008, f"rate_limited: more than {OPS_MAX} messages in 10 s")
+
+
+async def test_a_reader_who_asks_for_too_much_is_cut_off(port: Port) -> None:
+    """Each channel may cost a snapshot, and each refusal a message: whoever names thousands is not served first."""
+    async with Wire.open(port.number) as wire:
+        names = [f"x{number}" for number in range(CHANNELS_MAX)]
+        for _ in range(3):
+            await wire.say({"op": "subscribe", "channels": names})
+        ended = await wire.end()
+    assert ended == Closed(1008, f"rate_limited: more than {2 * CHANNELS_MAX} channels named in 10 s")
 
 
 async def test_who_says_goodbye_is_answered_and_forgotten(port: Port) -> None:

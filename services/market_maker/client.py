@@ -211,6 +211,7 @@ class GatewayClient:
 
     async def cancel(self, order: str) -> Outcome:
         """By its id."""
+        assert order, "without an id the address is that of all orders"
         return _outcome(await self._send("DELETE", f"/v1/orders/{order}"))
 
     async def pull(self, class_id: str) -> Outcome:

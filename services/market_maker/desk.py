@@ -388,6 +388,8 @@ class Desk:
         price = running_ask(each.terms, view, limits, half_spread_bp(view, limits, limits.spread_of(name)), row.high)
         left = qty - ready.owed
         stale = [order for order in each.orders.get(row.hour, ()) if order.price != price]
+        if not all(order.order for order in stale):
+            return  # one of them was placed since the last reading: the next one tells its id
         outcomes = [await self._exchange.cancel(order.order) for order in stale]
         if not all(isinstance(outcome, Accepted) for outcome in outcomes):
             return  # the next reading tells

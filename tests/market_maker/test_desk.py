@@ -349,6 +349,25 @@ async def test_the_running_ask_moves_with_the_catalogue() -> None:
     assert market.book()[0] == "09 |  | 4@8450"
 
 
+async def test_a_running_ask_that_has_just_been_placed_is_moved_once_a_reading_has_told_its_id() -> None:
+    """Its id is not known before. A cancel without an id would be one of everything the desk has in the books."""
+    market = Market(limits=on_demand())
+    market.lists(9_000)
+    await market.turn()
+    await into_the_gate(market)
+
+    market.lists(8_000)
+    await market.turn()  # takes the old one away, and places another
+    market.lists(7_900)
+    await market.desk.quote()
+    before_the_reading = market.book()[0]
+    await market.turn()
+    await market.turn()
+
+    assert before_the_reading == "09 |  | 4@8450"
+    assert market.book()[0] == "09 |  | 4@8340"
+
+
 # --- A random day ------------------------------------------------------------------------------------------------------
 
 

@@ -235,10 +235,10 @@ def suggestions(program: str, price: str) -> list[str]:
     """Commands that work when typed as they stand, in the same folder."""
     return [
         f"{program} book {EXAMPLE}",
-        f"{program} buy 2 {EXAMPLE} --price {price}",
+        f'{program} buy 2 {EXAMPLE} --hour "in 3 hours" --price {price}',
         f"{program} positions",
         f"{program} ledger",
-        f"{program} sell 1 {EXAMPLE} --price {price}",
+        f'{program} sell 1 {EXAMPLE} --hour "in 3 hours" --price {price}',
         f"{program} balance",
         f"{program} status",
         f"{program} audit --young",

@@ -1,7 +1,8 @@
 """Places to type commands in: an empty folder with the project's .venv, as a newcomer's second terminal has it.
 
 place     Place    an empty folder
-sandbox   Sandbox  one for the tests of this folder, started as `make run` starts it, with broker and database from wheels only
+sandbox   Sandbox  one for the tests of this folder, started as `make run` starts it, but without demo members and with
+                   broker and database from wheels only
 here      Place    the same as `place`, and commands given to `typed` are typed there
 inside    Sandbox  likewise
 """
@@ -87,7 +88,7 @@ class Sandbox(Place):
         before = slowness()
         began_s = time.monotonic()
         self.process = OwnedProcess(
-            [".venv/bin/hourbook", "sandbox", "--only-wheels"],
+            [".venv/bin/hourbook", "sandbox", "--only-wheels", "--quiet"],
             log=folder / "run.log",
             cwd=folder,
             env=self.environment,

@@ -91,11 +91,6 @@ class Levels:
         changed.sort(reverse=self.sign > 0)
         return changed
 
-    def check(self) -> None:
-        """B5 as far as totals show it."""
-        assert self.keys == sorted(price * self.sign for price in self.totals)
-        assert all(total > 0 for total in self.totals.values())
-
 
 class Book:
     """Both sides of one contract."""
@@ -106,10 +101,6 @@ class Book:
         self.contract = contract
         self.bids = Levels(Side.BUY)
         self.asks = Levels(Side.SELL)
-
-    def side(self, side: int) -> Levels:
-        """Of `Side`."""
-        return self.bids if side == Side.BUY else self.asks
 
     def is_empty(self) -> bool:
         """Nothing rests."""
@@ -155,9 +146,6 @@ class Depth:
 
     def __contains__(self, order: int) -> bool:
         return order in self._orders
-
-    def __len__(self) -> int:
-        return len(self._orders)
 
     def turn(self) -> list[Book]:
         """Books that were touched since this was last asked; their `changes` say what is different."""

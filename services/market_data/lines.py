@@ -9,7 +9,6 @@ from typing import Final
 from schemas import feeds
 from schemas.commands import Side
 from schemas.feeds import MarketState, SideName
-from schemas.ids import hour_of
 from schemas.units import Gpus, Hour, Millis, Price
 from services.market_data.blocks import Level, Range
 from services.market_data.books import Levels, price_text
@@ -89,8 +88,3 @@ def block_line(where: Range, level: Level) -> feeds.BlockLine:
         level.qty_min,
         level.blocks,
     )
-
-
-def hour_text(contract: int) -> str:
-    """Begin of a contract's hour."""
-    return iso_hour(hour_of(contract))

@@ -39,7 +39,7 @@ PRIVATE_MS: Final = 600_000
 """From `auth` to the next: a key that has ended reads no longer than this."""
 HEARTBEAT_MS: Final = 5_000
 
-NORMAL, POLICY, TOO_BIG, TRY_LATER = 1000, 1008, 1009, 1013
+POLICY, TOO_BIG = 1008, 1009
 """Codes of RFC 6455."""
 
 _decoder: msgspec.json.Decoder[feeds.Op] = msgspec.json.Decoder(feeds.Op)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tests.simulation.exchange import Exchange
 
 FAUCET = "simulated-faucet"
+MAKERS = [account for account in ACCOUNTS if role_of(account) == Role.MARKET_MAKER]
 DRAWS = (
     *["deposit"] * 3,
     *["withdraw"] * 3,
@@ -25,6 +26,8 @@ DRAWS = (
     *["back"] * 7,
     *["deliver"] * 5,
     *["transfer"] * 4,
+    *["ready"] * 4,
+    *["procure"] * 4,
     "role",
 )
 
@@ -57,8 +60,9 @@ def opening(exchange: Exchange) -> Iterator[rq.Request]:
         for class_no, (lot, _, list_price) in exchange.classes.items():
             ground = {Role.PROVIDER: Ground.DECLARED, Role.MARKET_MAKER: Ground.PROMISED}.get(role_of(account))
             if ground is not None:
-                price = 2 * list_price if ground == Ground.PROMISED else 0
-                hours = tuple(range(hour, hour + 20))
+                price = 3 * list_price if ground == Ground.PROMISED else 0
+                # Promises of the first hour may come after its cover deadline.
+                hours = tuple(range(hour + (ground == Ground.PROMISED), hour + 20))
                 qty = chance.randint(5, 25) * lot
                 yield rq.Back(f"b-{account}-{class_no}", account, class_no, hours, ground, qty, price, 1)
 
@@ -110,6 +114,10 @@ class Teller:
                 return rq.Withdraw(name, account, amount, chance.choice(["home", "simulated:fail"]))
             case "back":
                 return self._backing(name, account)
+            case "ready":
+                return self._ready(name, account)
+            case "procure":
+                return self._procured(request_id(OPERATOR, key))
             case "to wallet":
                 return rq.FromTrading(name, account, shard, amount)
         return rq.ToTrading(name, account, shard, amount)
@@ -128,8 +136,31 @@ class Teller:
             tuple(range(hour, hour + chance.randint(1, 6))),
             Ground.PROMISED if promised else Ground.DECLARED,
             chance.choice([0, 0, 1, *[chance.randint(3, 25)] * 4]) * lot,
-            chance.choice([2, 2, 3]) * list_price if promised else 0,
+            chance.choice([2, 3, 3]) * list_price if promised else 0,
             max(1, exchange.versions[account, class_no]),
+        )
+
+    def _ready(self, name: str, account: int) -> rq.Back:
+        """What may be sold at once: of a provider without, of a market maker with collateral."""
+        chance, exchange = self._chance, self._exchange
+        class_no = chance.choice(list(exchange.classes))
+        lot, _, list_price = exchange.classes[class_no]
+        exchange.versions[account, class_no] += 1
+        hour = exchange.market_ms() // MS_PER_HOUR + chance.choice([0, 0, 0, 1, 1])
+        price = chance.choice([2, 2, 4]) * list_price if role_of(account) == Role.MARKET_MAKER else 0
+        hours, qty = tuple(range(hour, hour + chance.randint(1, 3))), chance.choice([0, *range(1, 13)]) * lot
+        return rq.Back(name, account, class_no, hours, Ground.READY, qty, price, exchange.versions[account, class_no])
+
+    def _procured(self, name: str) -> rq.Procure:
+        """An operator buys machines behind what a market maker may owe; most hours stay without."""
+        chance, exchange = self._chance, self._exchange
+        class_no = chance.choice(list(exchange.classes))
+        lot, _, list_price = exchange.classes[class_no]
+        hour = exchange.market_ms() // MS_PER_HOUR + chance.choice([1, 1, 1, 2, 2, 30])
+        account = chance.choice(MAKERS if chance.random() < 0.9 else ACCOUNTS)
+        hours, qty = tuple(range(hour, hour + chance.randint(1, 2))), chance.randint(1, 6) * lot
+        return rq.Procure(
+            name, account, class_no, hours, qty, len(hours) * qty * list_price * 9 // 10, "simulated-cloud"
         )
 
     async def _ask(self, told: Request) -> None:

@@ -42,6 +42,7 @@ def check_shard(
 ) -> None:
     """At the log's end: the ledger's copy of a shard is the log's, line by line."""
     sent: dict[int, tuple[int, int]] = {}
+    bought = _bought(db, shard)
     waiting: defaultdict[int, int] = defaultdict(int)
     for row in db.tables["outbox"].values():
         command = decode_outbox(row[2])  # type: ignore[arg-type]  # the body's column
@@ -56,7 +57,7 @@ def check_shard(
         if (source, of) == (1, shard) and kind != chart.NOVATION:
             posted[seq, index][kind, account_shard, ref, asset] += amount  # type: ignore[operator]  # an int column
     for seq, index, event in events:
-        lines = chart.lines_of(event, shard, sent)
+        lines = chart.lines_of(event, shard, sent, bought)
         if lines is None:
             continue
         due: defaultdict[tuple[object, ...], int] = defaultdict(int)
@@ -78,3 +79,24 @@ def check_shard(
         }
         due_now = {ref: amount for ref, amount in of_log.items() if amount}
         found.expect("M7", there == due_now, f"shard {shard}, kind {kind}: ledger {there}, log {due_now}")
+
+
+def _bought(db: SimDatabase, shard: int) -> dict[int, tuple[int, int, int]]:
+    """Outbox number -> (account, cost, provider) of machines procured: an entry of their request says what was paid."""
+    numbers = {row["request_id"]: row["outbox"] for row in db.rows("outbox") if row["shard"] == shard}
+    paid = {
+        entry[2]: entry for entry in db.entered if entry[0] == chart.REQUEST and entry[4] == "simulated procurement"
+    }
+    found: dict[int, tuple[int, int, int]] = {}
+    if not paid:
+        return found
+    lines: defaultdict[int, dict[int, tuple[int, int]]] = defaultdict(dict)
+    for source, _, seq, _, _, kind, _, ref, _, amount in db.postings:
+        if source == chart.REQUEST and seq in paid:
+            lines[seq][kind] = (ref, amount)
+    for row in db.rows("requests"):
+        if row["log_offset"] in lines and row["request_id"] in numbers:
+            of_request = lines[row["log_offset"]]
+            (account, _), (provider, cost) = of_request[chart.WALLET], of_request[chart.EXTERNAL]
+            found[numbers[row["request_id"]]] = (account, cost, provider)
+    return found

@@ -20,8 +20,9 @@ from tests.simulation.judge import Judge
 from tests.simulation.surroundings import surroundings
 from tests.simulation.world import START_MS
 
-STEPS: Final = 12_000
-FAULT_EVERY: Final = 300
+STEPS: Final = 30_000
+FAULT_EVERY: Final = 900
+"""Steps, on average."""
 HEAL_MS: Final = 180_000
 TRACE_SHOWN: Final = 60
 
@@ -38,12 +39,12 @@ class Day(Struct):
     """By table: faults, endings, answers, events, invariants looked at."""
 
 
-def random_day(seed: int, steps: int = STEPS) -> Day:
+def random_day(seed: int, steps: int = STEPS, fault_every: int = FAULT_EVERY) -> Day:
     """One seed, from its first step to its verdict; what is wrong is said and not raised."""
     with surroundings(), bounds(seed):
         exchange = Exchange(seed)
         try:
-            judge = _live_through(exchange, steps)
+            judge = _live_through(exchange, steps, fault_every)
         except BaseException as error:  # noqa: BLE001 # it is the day's result; the caller raises it with the seed
             return Day(seed, failure=_told(exchange, steps, error), counted=_counted(exchange))
         finally:
@@ -65,12 +66,12 @@ def random_days(seeds: Iterable[int], steps: int = STEPS) -> list[Day]:
             raise
 
 
-def _live_through(exchange: Exchange, steps: int) -> Judge:
+def _live_through(exchange: Exchange, steps: int, fault_every: int) -> Judge:
     trouble, when = Trouble(exchange), exchange.world.chance("when")
     opened = False
     while exchange.world.steps < steps:
         assert exchange.world.step(), "everything waits for ever"
-        if when.random() * (FAULT_EVERY if opened else 5 * FAULT_EVERY) < 1:
+        if when.random() * (fault_every if opened else 5 * fault_every) < 1:
             trouble.make()
         if exchange.world.steps % 50 == 0:
             exchange.check_bounds()
@@ -84,7 +85,7 @@ def _live_through(exchange: Exchange, steps: int) -> Judge:
 
 def _heal(exchange: Exchange) -> None:
     """L1: faults stop, members begin nothing new; in bounded time everything is answered and settled."""
-    exchange.open = False
+    exchange.close_market()
     until_ms = exchange.world.now_ms + HEAL_MS
     while exchange.world.now_ms < until_ms:
         for _ in range(50):

@@ -10,17 +10,19 @@ import argparse
 import re
 import tempfile
 from collections import Counter, defaultdict
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from schemas import requests as rq
 from schemas.codec import WRITER_OPERATOR, WRITER_SHELL, BrokenFrame, decode_frame, decode_record, encode_frame
 from schemas.commands import StartShard
 from services.gateway import __main__ as gateway_main
 from services.gateway import door
 from services.gateway.wiring import Gateway
+from services.market_data.app import Room
 from services.matching import __main__ as matching_main
 from services.matching import mirror, tools
 from services.matching.follower import SnapshotPlan
@@ -33,9 +35,12 @@ from services.runtime.supervise import Service
 from services.settlement import __main__ as settlement_main
 from services.settlement.store import StoreAway
 from tests.simulation.bank import Teller, opening
+from tests.simulation.dealers import Dealer
 from tests.simulation.members import Receipts, Trader
+from tests.simulation.officers import Officer, Reporter, deliver_the_rest, switch_version
 from tests.simulation.simlog import SimCluster, Topic
 from tests.simulation.simstore import SimDatabase
+from tests.simulation.simtables import SimTables
 from tests.simulation.stores import SimLease, SimSnapshots
 from tests.simulation.world import START_MS, Process, Signal, SimClock, Wait, World
 
@@ -43,22 +48,27 @@ SHARDS = 2
 CLASSES = {1: (1, 10, 2_000), 2: (2, 10, 4_000), 3: (1, 50, 10_000)}
 """Class number -> (lot, tick, list price)."""
 RESTART_MS = 600
-TRADERS, TELLERS = 5, 2
+TRADERS, DEALERS, TELLERS = 8, 6, 2
 RUBBISH = b"\xc1 not a frame"
 
 
 class Exchange:
     """Everything of one seed."""
 
-    def __init__(self, seed: int, rate: int = 0) -> None:
-        """`rate` 0: drawn."""
+    classes = CLASSES
+    killable: tuple[str, ...] = ("matching", "settlement", "gateway")
+    """Kinds of processes that faults may kill and stop."""
+
+    def __init__(self, seed: int, rate: int = 0, version: int = 0) -> None:
+        """`rate`, `version` 0: drawn."""
         self.world = World(seed)
         self.world.outside = self
         chance = self.world.chance("exchange")
         self.shards = SHARDS
-        self.classes = CLASSES
         self.rate = rate or chance.choice([60, 240, 480])
         """Market hours pass in minutes or seconds."""
+        self.version = version or chance.choice([2, 2, 2, 1])
+        """Of the engine, as the day begins; a day of the first one goes on with the second."""
         may_repeat = bool(chance.getrandbits(1))
         """A broker without idempotent producers: writes that readers know how to drop may land twice."""
         self.commands = [Topic(self.world, "commands", shard, may_repeat=False) for shard in range(SHARDS)]
@@ -75,6 +85,8 @@ class Exchange:
             topic.empty_ms = 15
         self.cluster = SimCluster({(topic.name, topic.partition): topic for topic in [*self.topics, *quiet]})
         self.database = SimDatabase(self.world)
+        self.tables = SimTables(self.database)
+        """The same, to be read with statements."""
         self.lease = SimLease(self.world)
         self.disks: dict[str, SimSnapshots] = {}
         """Folder -> snapshots."""
@@ -86,11 +98,17 @@ class Exchange:
         """Fired once accounts, classes, money and backing are there."""
         self.open_gateways: dict[str, tuple[Process, Gateway]] = {}
         self.lost_answers_permille = 0
+        self.market_rooms: list[tuple[Process, Room]] = []
+        """Market data's processes that have begun, and what they answer from."""
         self.receipts = Receipts()
         self.versions: defaultdict[tuple[int, int], int] = defaultdict(lambda: 1)
         """(account, class) -> version of its backing."""
         self.traded: list[tuple[int, str, str, str]] = []
         """(account, contract, side, price) of fills that members were told of."""
+        self.trades: list[str] = []
+        """Their numbers."""
+        self.delivered_last: list[int] = []
+        """Contracts for which an operator has written a record at the end of the day."""
         self.did: Counter[str] = Counter()
         """What was done to the exchange, and how its processes took it."""
         self.internal: list[str] = []
@@ -110,20 +128,35 @@ class Exchange:
             for letter in "ab":
                 name = f"matching-{shard}{letter}"
                 self._keep(name, lambda name=name, shard=shard: self._matching(name, shard))  # type: ignore[misc]
-        asked = list(opening(self))
+        asked = list(self.opening())
         self._asked = [request.request_id for request in asked]
         self.requests.land([Outgoing(msgspec.msgpack.encode(request)) for request in asked])
         for letter in "ab":
             for kind, serve in (("settlement", settlement_main.serve), ("gateway", gateway_main.serve)):
                 name = f"{kind}-{letter}"
                 self._keep(name, lambda name=name, serve=serve: serve(self._begun(name)))  # type: ignore[misc]
-        traders = [Trader(self, f"trader-{number}") for number in range(TRADERS)]
-        tellers = [Teller(self, f"teller-{number}") for number in range(TELLERS)]
-        self.clients = [self.world.spawn("member", one.run()) for one in [*traders, *tellers]]
+        self.clients = [self.world.spawn("member", run) for run in self.cast()]
+        if self.version == 1:
+            self.clients.append(self.world.spawn("operator", switch_version(self)))
+
+    def opening(self) -> Iterable[rq.Request]:
+        """What an operator's tool writes before the doors open."""
+        return opening(self)
+
+    def cast(self) -> list[Coroutine[Any, Any, None]]:
+        """Who begins to ask then."""
+        members = [
+            *(Trader(self, f"trader-{number}") for number in range(TRADERS)),
+            *(Dealer(self, f"dealer-{number}") for number in range(DEALERS)),
+            *(Teller(self, f"teller-{number}") for number in range(TELLERS)),
+            Officer(self, "officer"),
+            Reporter(self, "reporter"),
+        ]
+        return [one.run() for one in members]
 
     def start(self, shard: int) -> StartShard:
         """A shard's first command."""
-        return StartShard(shard, 1, START_MS, self.rate, sandbox=True)
+        return StartShard(shard, self.version, START_MS, self.rate, sandbox=True)
 
     def shard_of(self, class_no: int) -> int:
         """Two classes trade in shard 0, one in shard 1."""
@@ -145,6 +178,9 @@ class Exchange:
             data=Path(self.home.name) / name,
             master_key=bytes(32),
             http_port=1,
+            feed_port=1,
+            feed_key=bytes(32),
+            market="http://market-data",
             name=name,
         )
         service = Service(settings, Status(name))
@@ -285,6 +321,11 @@ class Exchange:
 
     # --- Peace -------------------------------------------------------------------------------------------------
 
+    def close_market(self) -> None:
+        """Members begin nothing new, and what has ended is delivered."""
+        self.open = False
+        self.clients.append(self.world.spawn("operator", deliver_the_rest(self)))
+
     def at_rest(self) -> bool:
         """Whether everything is answered, settled and said to be so."""
         return not self.unrest()
@@ -329,6 +370,7 @@ class Exchange:
             process.on_end = None
             self.world.kill(process)
         self.home.cleanup()
+        self.tables.close()
 
 
 def _is_tick(value: bytes) -> bool:

@@ -6,7 +6,7 @@ not (readable records lost together with both processes of a shard) is what `rec
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from services.runtime.log import Outgoing
@@ -32,17 +32,16 @@ WEIGHTS: Final = {
     "power": 1,
     "calm": 3,
 }
-KILLED: Final = ("matching", "settlement", "gateway")
 
 
 class Trouble:
     """Draws faults and carries them out."""
 
-    def __init__(self, exchange: Exchange) -> None:
+    def __init__(self, exchange: Exchange, weights: Mapping[str, int] = WEIGHTS) -> None:
         self._exchange = exchange
         self._world = exchange.world
         self._chance = exchange.world.chance("faults")
-        self._kinds = [kind for kind, weight in WEIGHTS.items() for _ in range(weight)]
+        self._kinds = [kind for kind, weight in weights.items() for _ in range(weight)]
         self._stopped: list[Process] = []
 
     def make(self) -> None:
@@ -73,7 +72,7 @@ class Trouble:
         return [
             process
             for name, process in self._exchange.running.items()
-            if process.alive and name.split("-")[0] in (kinds or KILLED)
+            if process.alive and name.split("-")[0] in (kinds or self._exchange.killable)
         ]
 
     def _kill(self) -> None:
@@ -84,7 +83,7 @@ class Trouble:
 
     def _stop(self) -> None:
         """SIGSTOP for longer than a lease, perhaps: it wakes up and does not know that another has taken over."""
-        alive = [process for process in self._alive("matching", "settlement", "gateway") if not process.stopped]
+        alive = [process for process in self._alive() if not process.stopped]
         if alive:
             process = self._chance.choice(alive)
             self._exchange.did[f"stopped {process.name.split('-')[0]}"] += 1

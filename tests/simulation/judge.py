@@ -5,14 +5,12 @@ Written from the rules: the log model of the audit, the ledger's sums, and a rep
 
 from __future__ import annotations
 
-import itertools
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from schemas import http
 from schemas.codec import (
     WRITER_GATEWAY_MIN,
     WRITER_SHELL,
@@ -23,21 +21,7 @@ from schemas.codec import (
     decode_record,
     read_headers,
 )
-from schemas.commands import Flag, Ground, Side, Tif
-from schemas.events import (
-    BackingSet,
-    Code,
-    Event,
-    Filled,
-    OrderAccepted,
-    OrderCancelled,
-    OutboxSkipped,
-    Reason,
-    Rejected,
-)
-from schemas.ids import class_no_of, format_symbol, hour_of, parse_order
-from schemas.units import parse_usd
-from services.audit.books import CLIENT_ID_WINDOW_MS
+from schemas.events import Event, OutboxSkipped
 from services.audit.log_model import ShardModel
 from services.audit.report import Findings
 from services.matching.engine import Engine
@@ -49,7 +33,8 @@ from services.matching.store import Unusable, decode
 from services.runtime.log import Record
 from services.settlement import shell as settlement
 from tests.simulation.books import check_books, check_shard
-from tests.simulation.members import Order
+from tests.simulation.heard import Heard
+from tests.simulation.receipts import check_receipts
 
 if TYPE_CHECKING:
     from tests.simulation.exchange import Exchange
@@ -71,28 +56,34 @@ class Judge:
         self.broken: list[str] = []
         """Of what the audit's list does not name: S2, L1 to L3."""
         self.looked: Counter[str] = Counter()
-        self.happened: Counter[str] = Counter()
-        """Kinds of events, codes, reasons and title moves, over both shards."""
-        self._accepted: dict[int, OrderAccepted] = {}
-        self._accepted_ms: dict[int, int] = {}
-        self._fills: defaultdict[int, list[Filled]] = defaultdict(list)
-        """Taker's order -> its fills."""
-        self._asked: dict[int, OrderCancelled] = {}
+        self.heard = Heard()
+        self._ended = True
+        """Whether everything is at rest."""
+        self.happened = self.heard.happened
+        """Kinds of events, codes, reasons and title moves, over all shards."""
 
     def verdict(self) -> None:
         """Everything, at once."""
+        self._ended = True
+        self._verdict()
+
+    def _verdict(self) -> None:
         exchange = self.exchange
         check_books(self.found, exchange.database)
         for shard in range(exchange.shards):
             self._shard(shard)
-        self._orders()
-        self._cancels()
-        self._requests()
-        self._expect("S2", not exchange.receipts.unseen, f"reads that showed the past: {exchange.receipts.unseen[:3]}")
+        if self._ended:
+            check_receipts(exchange, self.heard, self._expect)
+        self._delivered()
         self._expect("L3", not exchange.internal, f"gateways answered faults of their own: {exchange.internal[:3]}")
         broken = [f"{finding.name}: {finding.breaches[0]}" for finding in self.found if finding.broken] + self.broken
         assert not broken, "\n".join(broken)
         self.looked.update({finding.name: finding.looked_at for finding in self.found})
+
+    def look(self) -> None:
+        """In the middle of everything: what holds at every moment; what is under way is nobody's breach."""
+        self._ended = False
+        self._verdict()
 
     def _expect(self, name: str, holds: bool, breach: str) -> None:
         self.looked[name] += 1
@@ -127,17 +118,19 @@ class Judge:
             settled += [(body.seq, index, event) for index, event in enumerate(body.events)]
             if body.seq == cursor["seq"]:
                 check_shard(found, exchange.database, shard, model, settled)
+            self.heard.hear(body)
             for event in body.events:
-                self._note(event)
-                if isinstance(event, OrderAccepted):
-                    self._accepted_ms[event.order] = body.time_ms
                 if (index := getattr(event, "index", None)) is not None and body.writer >= WRITER_GATEWAY_MIN:
                     key = (body.writer, body.frame_no, index)
                     # Settlement's outbox may send a frame again; members' frames are written once.
                     found.expect("O3", key not in outcomes, f"{key} was answered twice")
                     outcomes.add(key)
         model.finish()
-        self._expect("L1", asked <= cursor["seq"], f"shard {shard} is settled up to {cursor['seq']}, not to {asked}")
+        self._quantities(model)
+        if self._ended:
+            self._expect(
+                "L1", asked <= cursor["seq"], f"shard {shard} is settled up to {cursor['seq']}, not to {asked}"
+            )
         replica.engine.check()
         for number, account in replica.engine.accounts.items():
             found.expect("M7", account.cash == model.market.cash[number], f"cash of account {number}")
@@ -146,6 +139,27 @@ class Judge:
         self._window(shard)
         self._snapshots(shard, replica, banned)
         self._halts(shard, landed)
+
+    def _quantities(self, model: ShardModel) -> None:
+        """O1: of every order and block of the day, quotes and legs included."""
+        market = model.market
+        for each in [*market.orders.values(), *market.blocks.values()]:
+            whole = each.filled + each.leaves + each.cancelled == each.qty
+            self.found.expect("O1", whole and min(each.filled, each.leaves, each.cancelled) >= 0, f"{each}")
+
+    def _delivered(self) -> None:
+        """C6: of an hour that ended and was delivered nothing is left anywhere."""
+        db = self.exchange.database
+        left = {(key[0], key[2]): amount for key, amount in db.balances.items() if amount and key[0] in (6, 7)}
+        kept = {row["contract"] for row in db.rows("collateral")}
+        for contract in self.exchange.delivered_last if self._ended else ():
+            row = db.row("contracts", contract)
+            self.found.expect("C6", row is not None and row["paid_out"], f"{contract} was delivered, and is {row}")
+        for row in db.rows("contracts"):
+            if row["paid_out"]:
+                contract = row["contract"]
+                nothing = not left.get((6, contract)) and not left.get((7, contract)) and contract not in kept
+                self.found.expect("C6", nothing, f"{contract} is paid out, with money left: {left}")
 
     def _banned(self, shard: int) -> dict[int, bytes]:
         entries = [msgspec.msgpack.decode(record.value, type=Quarantine) for record in self.exchange.quarantine.records]
@@ -157,29 +171,6 @@ class Judge:
         for record, landed_at in zip(topic.all(), topic.landed_at, strict=True):
             if reader.accept(read_headers(record.headers), record.value):
                 yield decode_record(record.value), reader.chain, landed_at
-
-    def _note(self, event: Event) -> None:
-        happened = self.happened
-        happened[type(event).__name__] += 1
-        match event:
-            case OrderAccepted():
-                self._accepted[event.order] = event
-            case Filled():
-                self._fills[event.taker_order].append(event)
-                for move in event.moves:
-                    happened["sold short" if not move.source else "resold"] += 1
-                    happened["bought back"] += bool(move.closes)
-                    happened["bought back his own"] += move.closes == move.title
-                    if move.ground:
-                        happened[f"owed as {Ground(move.ground).name.lower()}"] += 1
-            case OrderCancelled():
-                happened[f"cancelled: {Reason(event.reason).name.lower()}"] += 1
-                if event.reason == Reason.ASKED:
-                    self._asked[event.order] = event
-            case Rejected():
-                happened[f"rejected: {Code(event.code).name.lower()}"] += 1
-            case BackingSet(qty=qty, ground=ground) if qty:
-                happened[f"backed as {Ground(ground).name.lower()}"] += 1
 
     def _window(self, shard: int) -> None:
         """L2: settlement has no more messages on their way than its window, by what `events` had confirmed until then."""
@@ -226,94 +217,3 @@ class Judge:
         for banned_offset, banned_at in banned.items():
             early = [offset for offset, at in landed.items() if offset >= banned_offset and at < banned_at]
             self._expect("L3", not early, f"shard {shard}: outputs of {early[:3]} before {banned_offset} was banned")
-
-    # --- What members were told ----------------------------------------------------------------------------
-
-    def _orders(self) -> None:
-        """S2, and O2 from outside: what was acknowledged is there, as it was acknowledged; what was refused is not."""
-        placed: defaultdict[tuple[int, str], set[int]] = defaultdict(set)
-        for event in self._accepted.values():
-            if event.client_id:
-                placed[event.account, event.client_id].add(event.order)
-        for order in self.exchange.receipts.orders:
-            self._one_order(order)
-            for answer in order.answers:
-                self._acknowledged(order.account, answer)
-            if order.refusals and not order.answers and not order.doubts and order.body.client_order_id:
-                known = placed[order.account, order.body.client_order_id]
-                mine = [number for number in known if self._is(self._accepted[number], order.body)]
-                self._expect("S2", not mine, f"{order.body.client_order_id} was refused ({order.refusals}) and is in")
-
-    def _one_order(self, order: Order) -> None:
-        """A client order id stands for one order for as long as the engine promises it, counted in market time."""
-        ids = sorted({parse_order(answer.order_id) for answer in order.answers})
-        times = sorted(self._accepted_ms[number] for number in ids if number in self._accepted_ms)
-        free = all(later - earlier >= CLIENT_ID_WINDOW_MS for earlier, later in itertools.pairwise(times))
-        self._expect("O2", free, f"{order.body.client_order_id} was acknowledged as {ids}")
-        self.happened["client order id used again after its window"] += len(ids) > 1
-
-    def _is(self, event: OrderAccepted, body: http.OrderRequest) -> bool:
-        side = "buy" if event.side == Side.BUY else "sell"
-        contract = format_symbol(f"SIM.{class_no_of(event.contract)}", hour_of(event.contract))
-        said = (contract, side, event.qty, event.price, Tif(event.tif).name.lower(), event.flags)
-        flags = Flag.POST_ONLY * body.post_only | Flag.CANCEL_OLDEST * (body.self_trade == "cancel_oldest")
-        return said == (body.contract, body.side, body.qty, parse_usd(body.price), body.tif, flags)
-
-    def _acknowledged(self, account: int, answer: http.OrderAnswer) -> None:
-        number = parse_order(answer.order_id)
-        event = self._accepted.get(number)
-        if event is None or event.account != account:
-            self._expect("S2", False, f"order {answer.order_id} was acknowledged to {account}, and is {event}")
-            return
-        said = (answer.client_order_id, answer.qty, parse_usd(answer.price))
-        self._expect("S2", said == (event.client_id, event.qty, event.price), f"{answer} is {event}")
-        fills = self._fills[number]
-        if answer.repeated:
-            self._expect("S2", answer.filled + answer.cancelled + answer.leaves == event.qty, f"{answer}")
-            return
-        buying = event.side == Side.BUY
-        due = [
-            (fill.trade, fill.qty, fill.price, fill.notional, fill.buyer_fee if buying else fill.seller_fee)
-            for fill in fills
-        ]
-        told = [
-            (int(fill.trade.split("-")[1]), fill.qty, *map(parse_usd, (fill.price, fill.notional, fill.fee)))
-            for fill in answer.fills
-        ]
-        self._expect("S2", told == due, f"order {answer.order_id}: acknowledged fills {told}, the log has {due}")
-        whole = answer.filled == sum(fill.qty for fill in fills)
-        self._expect("S2", whole and answer.filled + answer.cancelled + answer.leaves == event.qty, f"{answer}")
-
-    def _cancels(self) -> None:
-        for account, answer in self.exchange.receipts.cancels:
-            event = self._asked.get(parse_order(answer.order_id))
-            there = event is not None and (event.account, event.qty) == (account, answer.cancelled)
-            self._expect("S2", there, f"cancel of {answer.order_id} was acknowledged as {answer}, and is {event}")
-
-    def _requests(self) -> None:
-        """What was said to be done or refused stands so in settlement's tables; what was written for it is confirmed."""
-        database = self.exchange.database
-        unconfirmed = {row["request_id"] for row in database.rows("outbox") if not row["confirmed"]}
-        for told in self.exchange.receipts.requests:
-            name = told.request.request_id
-            row = database.row("requests", name)
-            self._expect("L1", told.state in ("done", "refused"), f"request {name} was told {told.state!r} only")
-            there = row is not None and (row["state"], row["code"], row["outcome"]) == (
-                told.state,
-                told.code,
-                told.outcome,
-            )
-            self._expect("S2", there, f"{told} is {row}")
-            self._expect("S2", name not in unconfirmed, f"{told} waits for a shard")
-            self.happened[f"request {told.state}"] += 1
-        written = {msgspec.msgpack.decode(record.value)[-1] for record in self.exchange.delivery.records}
-        gone = [record_id for record_id in self.exchange.receipts.deliveries if record_id not in written]
-        self._expect("S2", not gone, f"acknowledged delivery records are gone: {gone[:3]}")
-        self.happened["money fetched for a bid"] += sum(
-            ":auto-" in row["request_id"] and row["state"] == "done" for row in database.rows("requests")
-        )
-        for row in database.rows("payouts"):
-            self.happened[f"payout {row['state']}"] += 1
-        for row in database.rows("deliveries"):
-            part = {0: "in full", 60: "not at all"}.get(row["undelivered"], "in part")
-            self.happened[f"delivery {row['state']}, {part}"] += bool(row["title"])

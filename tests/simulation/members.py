@@ -20,6 +20,7 @@ from schemas.ids import format_symbol, parse_order
 from schemas.units import MS_PER_HOUR, format_usd
 from services.gateway.auth import Caller
 from services.gateway.errors import ApiError
+from services.gateway.times import iso
 from services.gateway.wiring import Gateway
 from tests.simulation.world import Process, Signal, Wait
 
@@ -47,11 +48,12 @@ def caller(account: int) -> Caller:
 
 
 class Order(msgspec.Struct):
-    """One order of a member, and all that he was told of it."""
+    """One order, range or block of a member, and all that he was told of it."""
 
     account: int
-    body: http.OrderRequest
-    answers: list[http.OrderAnswer] = []
+    body: http.OrderRequest | http.RangeRequest | http.BlockRequest
+    answers: list[Any] = []
+    """Of the body's kind."""
     refusals: list[str] = []
     doubts: int = 0
     """Answers that left the outcome open."""
@@ -74,7 +76,12 @@ class Receipts:
     def __init__(self) -> None:
         self.orders: list[Order] = []
         self.cancels: list[tuple[int, http.CancelAnswer]] = []
-        """With the account."""
+        """With the account; so are those that follow."""
+        self.amends: list[tuple[int, http.AmendAnswer]] = []
+        self.quotes: list[tuple[int, http.QuotesAnswer]] = []
+        self.switches: list[tuple[int, http.CancelAllAfterAnswer]] = []
+        self.mass_cancels: list[tuple[int, http.MassCancelAnswer]] = []
+        self.corrections: list[http.CorrectionAnswer] = []
         self.requests: list[Request] = []
         self.deliveries: list[str] = []
         """Record ids that were acknowledged."""
@@ -134,23 +141,70 @@ def is_open(answer: Any) -> bool:
     return answer is LOST or (isinstance(answer, ApiError) and answer.outcome == "unknown")
 
 
-class Trader:
-    """Places and cancels for any of the accounts, one thing after the other, until the market closes."""
+class Member:
+    """Whoever asks one thing after the other until the market closes."""
 
-    def __init__(self, exchange: Exchange, name: str) -> None:
+    def __init__(self, exchange: Exchange, name: str, pause_ms: int = 0) -> None:
+        """`pause_ms`: on average, between one thing and the next, besides what its kind leaves."""
         self._exchange = exchange
         self._world = exchange.world
         self._name = name
         self._chance = exchange.world.chance(name)
         self._line = Line(exchange, self._chance)
-        self._open: list[tuple[int, http.OrderAnswer]] = []
+        self._pause_ms = pause_ms
         self._drawn = 0
+
+    async def _rest(self, most_ms: int, least_ms: int = 0) -> None:
+        await Wait(self._world.now_ms + self._chance.randint(least_ms, most_ms + 2 * self._pause_ms))
+
+    def _told(self, what: str) -> None:
+        self._exchange.receipts.told[what] += 1
+
+    async def _insist(
+        self, what: str, order: Order, run: Callable[[Gateway], Coroutine[Any, Any, Any]], kind: type[Any]
+    ) -> Any:
+        """Ask under one client order id until its fate is known; None: it was refused, or nobody will ever know."""
+        self._exchange.receipts.orders.append(order)
+        again = self._chance.random() < 0.05
+        tries = 0
+        while True:
+            answer = await self._line.ask(run)
+            tries += 1
+            if isinstance(answer, kind):
+                self._told(f"{what}acknowledged again" if order.answers else f"{what}acknowledged")
+                order.answers.append(answer)
+                if again and order.body.client_order_id:
+                    again = False
+                    continue
+                return answer
+            if is_open(answer):
+                self._told(f"{what or 'order '}in doubt")
+                order.doubts += 1
+                if not order.body.client_order_id:
+                    return None
+                await Wait(self._world.now_ms + self._chance.randint(100, 2_000))
+            else:
+                self._told(f"{what or 'order '}{answer.code}")
+                order.refusals.append(answer.code)
+                if not answer.row.retryable or tries > 3:
+                    return None
+                if answer.code in ("overloaded", "not_ready"):
+                    await Wait(self._world.now_ms + self._chance.randint(500, 2_000))
+            await Wait(self._world.now_ms + self._chance.randint(10, 400))
+
+
+class Trader(Member):
+    """Places and cancels for any of the accounts."""
+
+    def __init__(self, exchange: Exchange, name: str, pause_ms: int = 0) -> None:
+        super().__init__(exchange, name, pause_ms)
+        self._open: list[tuple[int, http.OrderAnswer]] = []
 
     async def run(self) -> None:
         """Until the market closes; what is under way is asked to its end."""
         await Wait(self._world.now_ms + 120_000, self._exchange.opened)
         while self._exchange.open:
-            await Wait(self._world.now_ms + self._chance.randint(0, 60))
+            await self._rest(60)
             kind = self._chance.random()
             if kind < 0.12 and self._open:
                 await self._cancel()
@@ -165,17 +219,21 @@ class Trader:
         chance, exchange = self._chance, self._exchange
         class_no = chance.choice(list(exchange.classes))
         lot, tick, list_price = exchange.classes[class_no]
-        hour = exchange.market_ms() // MS_PER_HOUR + chance.choice([*[1] * 17, 2, 2, 2, 0, 9])
+        hour = exchange.market_ms() // MS_PER_HOUR + chance.choice([*[1] * 15, 2, 2, 2, 0, 0, 0, 9])
         side = chance.choice(["buy", "sell"])
         self._drawn += 1
-        tif = chance.choice([*["gtc"] * 6, "ioc", "ioc", "fok"])
+        tif = chance.choice([*["gtc"] * 6, "ioc", "ioc", "fok", "gtd"])
+        if hour == exchange.market_ms() // MS_PER_HOUR and side == "buy" and chance.random() < 0.8:
+            tif = chance.choice(["ioc", "fok"])
         body = http.OrderRequest(
             contract=format_symbol(f"SIM.{class_no}", hour),
             side=side,
             qty=chance.randint(1, 6) * lot,
             price=format_usd(list_price + chance.randint(-4, 4) * tick + (chance.random() < 0.01)),
             tif=tif,
-            post_only=tif == "gtc" and chance.random() < 0.2,
+            expires=iso(exchange.market_ms() + chance.randint(-1, 60) * 120_000) if tif == "gtd" else "",
+            post_only=tif in ("gtc", "gtd") and chance.random() < 0.2,
+            running=side == "sell" and tif in ("gtc", "gtd") and chance.random() < 0.3,
             self_trade=chance.choice(["cancel_newest", "cancel_newest", "cancel_oldest"]),
             client_order_id=chance.choice(["", *[f"{self._name}-{self._drawn}"] * 30]),
             valid_for_ms=chance.choice([1, *[max(1, 300_000 // exchange.rate)] * 20, 600_000]),
@@ -194,33 +252,10 @@ class Trader:
 
     async def _place(self) -> None:
         order = self._draw()
-        self._exchange.receipts.orders.append(order)
-        again = self._chance.random() < 0.05
-        tries = 0
-        while True:
-            answer = await self._line.ask(lambda gateway: self._placing(gateway, order))
-            tries += 1
-            if isinstance(answer, http.OrderAnswer):
-                self._told("acknowledged again" if order.answers else "acknowledged")
-                order.answers.append(answer)
-                if again and order.body.client_order_id:
-                    again = False
-                    continue
-                break
-            if is_open(answer):
-                self._told("order in doubt")
-                order.doubts += 1
-                if not order.body.client_order_id:
-                    return
-                await Wait(self._world.now_ms + self._chance.randint(100, 2_000))
-            else:
-                self._told(f"order {answer.code}")
-                order.refusals.append(answer.code)
-                if not answer.row.retryable or tries > 3:
-                    return
-                if answer.code in ("overloaded", "not_ready"):
-                    await Wait(self._world.now_ms + self._chance.randint(500, 2_000))
-            await Wait(self._world.now_ms + self._chance.randint(10, 400))
+        answer = await self._insist("", order, lambda gateway: self._placing(gateway, order), http.OrderAnswer)
+        if answer is None:
+            return
+        self._exchange.trades += [fill.trade for fill in answer.fills]
         self._exchange.traded += [(order.account, fill.contract, fill.side, fill.price) for fill in answer.fills]
         if answer.state == "open":
             self._open.append((order.account, answer))
@@ -228,6 +263,7 @@ class Trader:
 
     async def _placing(self, gateway: Gateway, order: Order) -> http.OrderAnswer:
         who = caller(order.account)
+        assert isinstance(order.body, http.OrderRequest)
         answer = await gateway.orders.place(who, order.body)
         if self._chance.random() < 0.1:
             await self._read(gateway, who, answer)
@@ -277,6 +313,3 @@ class Trader:
                 done = isinstance(answer, StateSet)
                 self._told("state set" if done else "state not set")
                 await Wait(self._world.now_ms + self._chance.randint(10, 1_000))
-
-    def _told(self, what: str) -> None:
-        self._exchange.receipts.told[what] += 1

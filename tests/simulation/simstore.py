@@ -33,7 +33,12 @@ class SimDatabase:
         self.tables: dict[str, dict[Tuple, Tuple]] = {name: {} for name in KEYS}
         self.balances: dict[BalanceKey, int] = {}
         self.entries: dict[Tuple, Tuple] = {}
+        self.entered: list[Tuple] = []
+        """The same, in the order in which they came."""
         self.postings: list[Tuple] = []
+        self.touched: dict[str, dict[Tuple, None]] = {name: {} for name in KEYS}
+        """Keys of rows that `simtables` has not read since they changed."""
+        self.touched_balances: dict[BalanceKey, None] = {}
         self.commits = 0
         self.away = False
         self.unknown_permille = 0
@@ -50,23 +55,29 @@ class SimDatabase:
             raise Conflict(f"commit {batch.commit} after {self.commits}")
         self.commits += 1
         cursors[key] = tuple(batch.cursor.row())
+        self.touched["cursors"][key] = None
         for entry in batch.posted.entries:
             assert entry[:4] not in self.entries, f"S1: entry {entry[:4]} twice"
             self.entries[entry[:4]] = entry
+        self.entered += batch.posted.entries
         self.postings += batch.posted.postings
         for change in batch.posted.balances:
             self.balances[change.key] = self.balances.get(change.key, 0) + change.delta
+            self.touched_balances[change.key] = None
             assert self.balances[change.key] >= 0 or change.key[0] in MAY_BE_NEGATIVE, f"M3: {change.key}"
         for name, changes in batch.changes.items():
-            table, width = self.tables[name], KEYS[name]
+            table, width, touched = self.tables[name], KEYS[name], self.touched[name]
             for key in changes.removed:
                 del table[key]
+                touched[key] = None
             for row in changes.created:
                 assert row[:width] not in table, f"S1: {name}: {row[:width]} is there already"
                 table[row[:width]] = row
+                touched[row[:width]] = None
             for row in changes.changed:
                 assert row[:width] in table, f"S1: {name}: {row[:width]} is not there"
                 table[row[:width]] = row
+                touched[row[:width]] = None
 
     def follows(self, batch: Batch, cursor: Tuple | None) -> bool:
         """The compare of compare-and-set: number of commits, and the log's position."""

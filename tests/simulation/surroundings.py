@@ -19,14 +19,19 @@ from typing import TYPE_CHECKING, Any, cast
 
 import services.gateway.__main__ as gateway_main
 import services.gateway.asks as gateway_asks
+import services.gateway.corrections as gateway_corrections
 import services.gateway.funding as gateway_funding
 import services.gateway.progress as gateway_progress
+import services.market_data.__main__ as market_data_main
+import services.market_maker.desk as desk_module
 import services.matching.__main__ as matching_main
 import services.matching.tools as matching_tools
 import services.settlement.__main__ as settlement_main
 from schemas.commands import StartShard
 from services.gateway.wiring import Gateway
+from services.market_data.app import Room
 from services.runtime.topics import Found
+from tests.simulation.simhttp import SimHttpx
 from tests.simulation.simlog import SimCluster
 from tests.simulation.simpool import SimPool
 from tests.simulation.simstore import SimStore
@@ -51,6 +56,10 @@ class SimSecrets:
     @staticmethod
     def token_hex(count: int) -> str:
         return f"{SimSecrets.randbits(8 * count):0{2 * count}x}"
+
+    @staticmethod
+    def token_bytes(count: int) -> bytes:
+        return SimSecrets.randbits(8 * count).to_bytes(count)
 
     @staticmethod
     def randbits(bits: int) -> int:
@@ -90,6 +99,33 @@ class SimServer:
         await Wait(1 << 60, Signal())
 
 
+class SimMarketServer:
+    """The same of market data: gateways reach its answers while this serves."""
+
+    def __init__(self, room: Room, **_: Any) -> None:
+        self.room = room
+
+    async def serve(self) -> None:
+        _outside().market_rooms.append((_process(), self.room))
+        await Wait(1 << 60, Signal())
+
+
+class NoFeed:
+    """`services.market_data.server.FeedServer`: nobody listens to the feed in here."""
+
+    def __init__(self, *_: object) -> None:
+        """Nothing is open."""
+
+    async def serve(self, *_: object) -> int:
+        return 0
+
+    async def watch(self) -> None:
+        await Wait(1 << 60, Signal())
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
 def _cluster(_bootstrap: str, *, prefix: str = "") -> SimCluster:
     assert not prefix
     return _outside().cluster
@@ -108,7 +144,7 @@ async def _read_start(_cluster: SimCluster, shard: int) -> StartShard:
 async def _open_pool(_dsn: str, *, size_max: int = 4) -> SimPool:
     del size_max
     await _reach_database()
-    return SimPool(_outside().database)
+    return SimPool(_outside().database, _outside().tables)
 
 
 async def _migrate(*_: object) -> int:
@@ -139,8 +175,8 @@ def _printed(**values: object) -> None:
     process.world.note(f"{process.name}: {values}")
 
 
-def _no_application(gateway: Gateway) -> Gateway:
-    return gateway
+def _no_application(wired: Any) -> Any:
+    return wired
 
 
 REPLACED: list[tuple[Any, dict[str, Any]]] = [
@@ -181,10 +217,24 @@ REPLACED: list[tuple[Any, dict[str, Any]]] = [
             "open_pool": _open_pool,
             "Server": SimServer,
             "build": _no_application,
+            "httpx": SimHttpx,
             "secrets": SimSecrets,
         },
     ),
+    (
+        market_data_main,
+        {
+            "Cluster": _cluster,
+            "check_topics": _check_topics,
+            "Server": SimMarketServer,
+            "FeedServer": NoFeed,
+            "build": _no_application,
+            "Collector": NoCollector,
+        },
+    ),
+    (desk_module, {"secrets": SimSecrets}),
     (gateway_funding, {"secrets": SimSecrets}),
+    (gateway_corrections, {"secrets": SimSecrets}),
     (gateway_asks, {"time": SimTime}),
     (gateway_progress, {"time": SimTime}),
 ]

@@ -16,7 +16,7 @@ import pytest
 from schemas.codec import ChainReader, Envelope
 from services.gateway.asks import Asks
 from services.gateway.door import Door, answers_of
-from services.matching import tools
+from services.matching import settling, tools
 from services.matching.archive import Safe
 from services.matching.engine import Engine
 from services.matching.replica import Replica
@@ -29,7 +29,7 @@ from tests.simulation.day import random_day
 from tests.simulation.simstore import SimDatabase
 from tests.simulation.stores import SimLease
 
-SEEDS, STEPS = range(300, 340), 5_000
+SEEDS, STEPS, FAULT_EVERY = range(300, 340), 5_000, 300
 Plant = Callable[[pytest.MonkeyPatch], None]
 
 
@@ -41,13 +41,13 @@ def more(patch: pytest.MonkeyPatch, **weights: int) -> None:
 
 def takes_numbers_as_they_come(patch: pytest.MonkeyPatch) -> None:
     """The engine applies a message of settlement's without comparing its number."""
-    judged = Engine._from_settlement
+    hear = settling.hear
 
-    def apply(self: Engine, index: int, command: object) -> None:
-        self.outbox_last = command.outbox - 1
-        judged(self, index, command)
+    def apply(shard: Engine, index: int, command: object) -> None:
+        shard.outbox_last = command.outbox - 1
+        hear(shard, index, command)
 
-    patch.setattr(Engine, "_from_settlement", apply)
+    patch.setattr(settling, "hear", apply)
 
 
 def sends_before_the_commit(patch: pytest.MonkeyPatch) -> None:
@@ -214,7 +214,7 @@ def test_a_day_turns_red(plant: Plant, said: str, monkeypatch: pytest.MonkeyPatc
     """Within the first few of these seeds, which are green without the bug."""
     plant(monkeypatch)
     for number, seed in enumerate(SEEDS, start=1):
-        verdict = random_day(seed, STEPS).failure.rpartition("\nAssertionError: ")[2]
+        verdict = random_day(seed, STEPS, FAULT_EVERY).failure.rpartition("\nAssertionError: ")[2]
         if verdict:
             print(f"seed {number}: {verdict.splitlines()[0][:150]}")
             assert re.search(said, verdict, re.DOTALL), verdict
@@ -223,7 +223,7 @@ def test_a_day_turns_red(plant: Plant, said: str, monkeypatch: pytest.MonkeyPatc
 
 
 def test_the_same_days_are_green_without_a_bug() -> None:
-    assert [failure for seed in SEEDS[:12] if (failure := random_day(seed, STEPS).failure)] == []
+    assert [failure for seed in SEEDS[:12] if (failure := random_day(seed, STEPS, FAULT_EVERY).failure)] == []
 
 
 def test_a_lease_that_everybody_gets_makes_nothing_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -236,5 +236,5 @@ def test_a_lease_that_everybody_gets_makes_nothing_wrong(monkeypatch: pytest.Mon
 
     monkeypatch.setattr(SimLease, "acquire", acquire)
     for seed in SEEDS[:4]:
-        day = random_day(seed, STEPS)
+        day = random_day(seed, STEPS, FAULT_EVERY)
         assert not day.failure, day.failure

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import os
 import uuid
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,10 @@ from schemas import http
 from schemas.ids import format_symbol
 from schemas.specifications import published
 from services.cli import output, profile, times
+from services.cli.context import Context, pass_context
 from services.cli.errors import Refused, Unusable
 from services.cli.files import write_private
-from services.cli.member import CLASS, Context, pass_context
+from services.cli.hours import CLASS, span_of, span_options
 from services.cli.tools import check_broker
 
 
@@ -156,12 +158,17 @@ def deposit(context: Context, account: int, amount: str, provider: str, referenc
 def _state(name: str, state: http.MarketState, sentence: str) -> click.Command:
     @admin.command(name, help=sentence)
     @click.argument("class_id", metavar="CLASS", type=CLASS)
+    @click.option("--hour", help="One hour of it only; it may run: 'now', '14:00', 'tomorrow 14:00'.")
     @click.option("--reason", required=True, help="Kept in the log.")
     @pass_context
-    def command(context: Context, class_id: str, reason: str) -> None:
-        body = http.StateRequest(class_id=class_id, state=state, reason=reason)
+    def command(context: Context, class_id: str, hour: str | None, reason: str) -> None:
+        begins = times.iso(times.parse_any_hour(hour, datetime.now().astimezone())) if hour else ""
+        body = http.StateRequest(class_id=class_id, state=state, reason=reason, hour=begins)
         done = context.client("operator").write("POST", "/v1/admin/states", body, http.StateAnswer)
-        context.show(done, lambda: output.console.print(f"{done.class_id} is {done.state}"))
+        what = f"{done.class_id}, {times.shown_iso(done.hour)}," if done.hour else done.class_id
+        steps = "; it opens by itself: post-only in a minute, open half a minute later"
+        opens = steps if state == "open" and done.state == "cancel_only" else ""
+        context.show(done, lambda: output.console.print(f"{what} is {done.state}{opens}"))
 
     return command
 
@@ -169,7 +176,87 @@ def _state(name: str, state: http.MarketState, sentence: str) -> click.Command:
 _state("halt", "halted", "Stop trading in a class. Time, gates and delivery go on, cancels pass.")
 _state("cancel-only", "cancel_only", "Take cancels only. The first step of opening again after a halt.")
 _state("post-only", "post_only", "Take orders that do not trade at once. The second step.")
-_state("open", "open", "Open a class again.")
+_state("open", "open", "Open a class again. After a halt it opens in steps: cancel-only, post-only, open.")
+
+
+@admin.command()
+@click.argument("account", type=int)
+@click.argument("qty", type=click.IntRange(min=1))
+@click.argument("class_id", metavar="CLASS", type=CLASS)
+@span_options
+@click.option("--cost", required=True, help="USD for all of it; the account's wallet pays.")
+@pass_context
+def procure(
+    context: Context, account: int, qty: int, class_id: str, first: str | None, count: int | None, cost: str
+) -> None:
+    """SIMULATED purchase of machines for an ACCOUNT.
+
+    QTY in each of several hours. They cover what it has promised, oldest first; no cloud is asked.
+    """
+    span = span_of(first, count) or span_of("next", 1)
+    assert span is not None
+    body = http.ProcureRequest(
+        account=account, class_id=class_id, from_hour=times.iso(span.first), hours=span.count, qty=qty, cost=cost
+    )
+    sentence = (
+        "simulated: account {account} has {declared} machines of {class_id} in each of {hours} hours; paid {cost} USD"
+    )
+    _settle(context, "POST", "/v1/admin/procure", body, sentence, account=account, class_id=class_id, hours=span.count)
+
+
+# --- Corrections: two operators of different owners, each with an account -----------------------------------
+
+
+def _correction_options(command: Callable[..., None]) -> Callable[..., None]:
+    for option in reversed(
+        (
+            click.option("--trade", required=True, help="As `hourbook fills` shows it: 0-317."),
+            click.option("--payer", type=int, required=True, help="The account that pays."),
+            click.option("--payee", type=int, required=True, help="The account that is paid."),
+            click.option("--amount", required=True, help="USD."),
+            click.option("--reason", required=True, help="Public."),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+@admin.command()
+@_correction_options
+@pass_context
+def approve(context: Context, trade: str, payer: int, payee: int, amount: str, reason: str) -> None:
+    """Approve a correction in cash: the first operator's part.
+
+    Another one, of another owner, makes it with `admin correct`. Nothing happens yet. Trades themselves are final.
+    """
+    body = http.CorrectionRequest(trade=trade, payer=payer, payee=payee, amount=amount, reason=reason)
+    done = context.client("operator").write("POST", "/v1/admin/corrections/approval", body, http.ApprovalAnswer)
+    context.show(
+        done,
+        lambda: output.console.print(
+            f"approved by account {done.operator} until {times.shown_moment(done.expires_at)}; an operator of another owner "
+            f"makes it with the same words and --approval {done.approval}"
+        ),
+    )
+
+
+@admin.command()
+@_correction_options
+@click.option("--approval", required=True, help="What the first operator was given.")
+@pass_context
+def correct(context: Context, trade: str, payer: int, payee: int, amount: str, reason: str, approval: str) -> None:
+    """Make a correction in cash that another has approved.
+
+    It is made once, and public with its reason.
+    """
+    body = http.ApprovedCorrectionRequest(
+        trade=trade, payer=payer, payee=payee, amount=amount, reason=reason, approval=approval
+    )
+    done = context.client("operator").write("POST", "/v1/admin/corrections", body, http.CorrectionAnswer)
+    context.show(
+        done,
+        lambda: output.console.print(f"account {payer} has paid {done.amount} USD to account {payee}: {done.reason}"),
+    )
 
 
 @admin.command()
@@ -274,7 +361,10 @@ def first_key(context: Context, kafka: str, prefix: str, url: str, file: Path) -
 @admin.command("feed-key")
 @pass_context
 def feed_key(context: Context) -> None:
-    """Print HOURBOOK_FEED_KEY for market data, derived from HOURBOOK_MASTER_KEY. It is a secret."""
+    """Print HOURBOOK_FEED_KEY, the secret of market data.
+
+    It is derived from HOURBOOK_MASTER_KEY.
+    """
     from schemas.feed_token import derive_feed_key
     from services.runtime.config import Settings
     from services.runtime.errors import BadSettings

@@ -1,7 +1,7 @@
 """The public API from the command line: requests signed with HMAC-SHA256.
 
 A request that broke off, or whose outcome is unknown, is repeated once: a write under the same client order id or
-Idempotency-Key, so that it happens once.
+Idempotency-Key, so that it happens once. An amend has neither: it is not repeated.
 """
 
 from __future__ import annotations
@@ -26,9 +26,11 @@ T = TypeVar("T")
 TIMEOUT_S: Final = 10.0
 _REPEATS: Final = 2
 _COMMANDS: Final = {
+    "blocks": "`hourbook blocks`",
     "classes": "`hourbook book`",
     "contracts": "`hourbook book CLASS`",
     "orders": "`hourbook orders`",
+    "trades": "`hourbook fills`",
     "positions": "`hourbook positions`",
     "status": "`hourbook status`",
 }
@@ -55,10 +57,18 @@ class Client:
             path = f"{path}?{urlencode(shown)}"
         return self._decode(self._send("GET", path, b""), kind)
 
-    def write(self, method: str, path: str, body: object, kind: type[T], *, key: str = "") -> T:
+    def write(
+        self, method: str, path: str, body: object, kind: type[T], *, key: str = "", repeats: int = _REPEATS
+    ) -> T:
         """`key`: an Idempotency-Key under which it may be asked again. Raises Refused, Unknown, Unreachable."""
         data = b"" if body is None else msgspec.json.encode(body)
-        return self._decode(self._send(method, path, data, idempotency_key=key or uuid.uuid4().hex), kind)
+        answer = self._send(method, path, data, idempotency_key=key or uuid.uuid4().hex, repeats=repeats)
+        return self._decode(answer, kind)
+
+    def delete(self, path: str, kind: type[T], **query: str) -> T:
+        """Of what matches. Raises Refused, Unknown, Unreachable."""
+        shown = urlencode({name: value for name, value in query.items() if value})
+        return self.write("DELETE", f"{path}?{shown}" if shown else path, None, kind)
 
     def settle(self, method: str, path: str, body: object, *, key: str = "") -> RequestAnswer:
         """A request to settlement, waited for. Raises Refused, Unknown, Unreachable."""
@@ -73,8 +83,8 @@ class Client:
             answer = self.get(f"/v1/requests/{answer.request_id}", RequestAnswer)
         return answer
 
-    def _send(self, method: str, path: str, body: bytes, idempotency_key: str = "") -> bytes:
-        for left in reversed(range(_REPEATS)):
+    def _send(self, method: str, path: str, body: bytes, idempotency_key: str = "", repeats: int = _REPEATS) -> bytes:
+        for left in reversed(range(repeats)):
             try:
                 answer = self._http.request(
                     method, path, content=body, headers=self._headers(method, path, body, idempotency_key)

@@ -36,6 +36,23 @@ def parse_any_hour(text: str, now: datetime) -> Hour:
     return _parse_any(text, now, "current_period")
 
 
+def moment(text: str, now: datetime) -> str:
+    """A moment to come, to the second, in UTC: `2026-11-24T14:03:20Z`. Without a zone local time is meant. Raises Unusable."""
+    words = text.strip()
+    if _FROM_NOW.fullmatch(words) and not _CLOCK.search(words):
+        found = _parse(words, now.astimezone(UTC), "future").replace(tzinfo=UTC)
+    else:
+        found = _iso(words) or _said(words, now, "future")
+    if found <= now:
+        raise Unusable(f"{text!r} is {found.astimezone():%a %d %b %H:%M}, which is over")
+    return f"{found.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def iso(hour: Hour) -> str:
+    """As the API writes an hour: `2026-11-24T14:00Z`."""
+    return f"{datetime.fromtimestamp(hour * 3600, UTC):%Y-%m-%dT%H:%MZ}"
+
+
 def _parse_any(text: str, now: datetime, prefer: str) -> Hour:
     words = text.strip()
     if _FROM_NOW.fullmatch(words) and not _CLOCK.search(words):

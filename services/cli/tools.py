@@ -21,8 +21,8 @@ import msgspec
 from rich.console import Console
 
 from services.cli import output, profile
+from services.cli.context import Context, pass_context
 from services.cli.errors import ToolEnded, Unreachable
-from services.cli.member import Context, pass_context
 from services.cli.status import last_words
 
 BROKER_S_MAX: Final = 3.0

@@ -168,6 +168,14 @@ def typing_in(place: Place) -> Iterator[None]:
     time.tzset()
 
 
+def wait_for_asks(class_id: str) -> None:
+    """Until somebody asks in each hour between a few hours ahead and two days and a half."""
+    deadline = time.monotonic() + 60
+    while not all(row["ask"] for row in json.loads(typed("--json", "book", class_id, "--hours", "60").out)[8:]):
+        assert time.monotonic() < deadline, typed("desk")
+        time.sleep(0.5)
+
+
 def typed(*words: str) -> Done:
     """A command typed in this process."""
     done = CliRunner().invoke(hourbook, list(words), prog_name="hourbook")

@@ -2,10 +2,11 @@
 
 import json
 import re
+import shlex
 
 import pytest
 
-from tests.cli.conftest import Sandbox, typed
+from tests.cli.conftest import Sandbox, typed, wait_for_asks
 
 CLASS = "L40S.48.US"
 H100 = "H100.SXM.80.X8.US"
@@ -15,12 +16,50 @@ WORDS = [
     ("admin acount", 2, r"No such command 'acount'.*; see `hourbook admin --help`"),
     ("orders --foo", 2, r"No such option '--foo'; see `hourbook orders --help`"),
     ("balance --json", 2, r"--json goes before the command: hourbook --json balance"),
-    ("cancel", 2, r"Missing argument 'ORDER'; see `hourbook cancel --help`"),
+    ("cancel", 2, r"name an order, or say --all, or narrow it down with --class, --hour, --side"),
+    ("cancel 0-1-1-1 --all", 2, r"name an order, or say --all, or narrow it down"),
+    ("amend 0-1-1-1", 2, r"say what is to change: --qty, --price or both"),
+    (f"buy 1 {CLASS} --price 1 --now --hour 14:00", 2, r"--now is the running hour: leave --hour and --hours out"),
+    (f"buy 1 {CLASS} --price 1 --hours 14:00", 2, r"--hours and --for go together: --hours 'tomorrow 20:00' --for 24"),
+    (f"buy 1 {CLASS} --price 1 --for 3", 2, r"--hours and --for go together"),
+    (f"buy 1 {CLASS} --price 1 --block", 2, r"a block is several hours: --block goes with --hours and --for"),
+    (f"buy 1 {CLASS} --price 1 --hours next --for 2 --min 1", 2, r"a block is several hours: .*--min with --block"),
+    (f"buy 1 {CLASS} --price 1 --hours next --for 2 --block --post-only", 2, r"a block knows neither --post-only nor"),
+    (f"buy 1 {CLASS} --price 1 --hours next --for 2 --hour next", 2, r"say --hour for one hour, or --hours and --for"),
+    (
+        f"buy 1 {CLASS}.20261126T12-USD --price 1 --hours next --for 2",
+        2,
+        r".* names one hour: with --hours name the class only",
+    ),
+    (f"buy 1 {CLASS}.20261126T12-USD --price 1 --now", 2, r".* names its hour already: --now goes with a class"),
+    (f"buy 1 {CLASS} --price 1 --until gibberish --hour 2031-01-01T00", 2, r"'gibberish' is not a time"),
+    (
+        f"buy 1 {CLASS} --price 1 --until 2016-01-01T00:00 --hour 2031-01-01T00",
+        2,
+        r"'2016-01-01T00:00' is .* which is over",
+    ),
+    (f"buy 1 {CLASS} --price 1 --until 18:30 --tif ioc --hour 2031-01-01T00", 2, r"--until says when an order ends"),
+    (f"quote {CLASS}", 2, r"say --bid, --ask or both, e\.g\. --bid 2\.00x8 --ask 2\.20x8; or --away"),
+    (
+        f"quote {CLASS} --bid 2.00",
+        2,
+        r"Invalid value for '--bid': '2\.00' is not a price with a quantity: write it like 2\.00x8",
+    ),
+    (f"quote {CLASS} --bid 2x1 --away", 2, r"say --bid, --ask or both"),
     (f"buy 2 {CLASS}", 2, r"Missing option '--price'; see `hourbook buy --help`"),
     (f"buy two {CLASS} --price 1", 2, r"Invalid value for 'QTY': 'two' is not a valid integer"),
     (f"buy 0 {CLASS} --price 1", 2, r"Invalid value for 'QTY': 0 is not in the range x>=1; see `hourbook buy --help`"),
     (f"buy -1 {CLASS} --price 1", 2, r"No such option '-1'; see `hourbook buy --help`"),
-    (f"buy 1 {CLASS} --price 1 --tif gtd", 2, r"Invalid value for '--tif': 'gtd' is not one of 'gtc', 'ioc', 'fok'"),
+    (
+        f"buy 1 {CLASS} --price 1 --tif day",
+        2,
+        r"Invalid value for '--tif': 'day' is not one of 'gtc', 'gtd', 'ioc', 'fok'",
+    ),
+    (
+        f"buy 1 {CLASS} --price 1 --tif gtd --hour 2031-01-01T00",
+        2,
+        r"--until says when an order ends; it goes with no --tif",
+    ),
     ("ledger --limit 0", 2, r"Invalid value for '--limit': 0 is not in the range 1<=x<=500"),
     ("book --hour 14:00", 2, r"--hour goes with a class: hourbook book CLASS --hour"),
     (f"book {CLASS} --hours -3", 2, r"Invalid value for '--hours': -3 is not in the range x>=1"),
@@ -67,13 +106,17 @@ REFUSED = [
     (f"buy 1 {CLASS} --price abc", 3, r"This is not a decimal amount \(wrong_decimal\): 'abc'"),
     (f"buy 1 {CLASS} --price -1", 3, r"This is not a decimal amount \(wrong_decimal\): '-1'"),
     (f"buy 1 {CLASS} --price 1.0001", 3, r"The price is not on the tick \(wrong_price\).*0\.002"),
-    (f"buy 1 {CLASS} --price 1.902", 3, r"The price is outside the collar \(outside_collar\).*1\.90"),
-    (f"buy 1 {CLASS} --price 0.46", 3, r"The price is outside the collar \(outside_collar\).*0\.475"),
+    (f"buy 1 {CLASS} --price 9.99", 3, r"The price is outside the collar \(outside_collar\): its bound is 1\.\d+ USD"),
+    (f"buy 1 {CLASS} --price 0.10", 3, r"The price is outside the collar \(outside_collar\): its bound is 0\.\d+ USD"),
     (f"buy 3 {H100} --price 3", 3, r"The quantity is not tradable \(wrong_qty\).*8"),
     (f"buy 100000 {CLASS} --price 1", 3, r"The account cannot cover this \(insufficient_funds\).*needs 100000"),
     (f"sell 999 {CLASS} --price 1", 3, r"More than may be sold \(insufficient_backing\).*999"),
-    (f"buy 1 {CLASS} --price 1.90 --post-only", 3, r"Post-only, and it would trade at once \(would_trade\)"),
-    (f"buy 900 {CLASS} --price 1.90 --tif fok", 3, r"Fill-or-kill, and the book cannot fill it \(cannot_fill\)"),
+    (
+        f"buy 1 {CLASS} --price 1.40 --post-only --hour 'in 9 hours'",
+        3,
+        r"Post-only, and it would trade at once \(would_trade\)",
+    ),
+    (f"buy 900 {CLASS} --price 1.40 --tif fok", 3, r"Fill-or-kill, and the book cannot fill it \(cannot_fill\)"),
     (
         f"buy 1 {CLASS} --price 1 --hour 2031-01-01T00",
         3,
@@ -115,6 +158,8 @@ def test_where_nothing_runs(words: str, code: int, line: str) -> None:
 @pytest.mark.usefixtures("inside")
 @pytest.mark.parametrize(("words", "code", "line"), REFUSED, ids=[row[0] for row in REFUSED])
 def test_what_the_exchange_refuses(words: str, code: int, line: str) -> None:
+    if "--hour 'in 9 hours'" in words:
+        wait_for_asks(CLASS)
     assert_one_line(words, code, line)
 
 
@@ -149,7 +194,7 @@ def test_the_first_key_wants_the_master_key(inside: Sandbox) -> None:
 
 
 def assert_one_line(words: str, code: int, line: str) -> None:
-    done = typed(*words.split())
+    done = typed(*shlex.split(words))
 
     assert (done.code, done.out) == (code, "")
     assert re.fullmatch(rf"hourbook: {line}.*\n", done.err), done.err

@@ -1,0 +1,100 @@
+"""`hourbook desk`: what the aggregator's own desk quotes, which limits hold it, and which of them it has reached.
+
+From its own `/status`, found as `hourbook status` finds it. It is a member like any other: what it knows of the market, everybody
+can know.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import click
+from msgspec import Struct
+
+from schemas.units import format_usd
+from services.cli import output, status
+from services.cli.context import Context, pass_context
+from services.cli.errors import Unreachable
+
+NAME: Final = "market_maker"
+_QUOTE: Final = "quote "
+_LIMIT: Final = "limit "
+_COUNTS: Final = ("quoted", "bids", "bid_gpus", "asks", "ask_gpus", "held_gpu_hours", "open_promises", "offers")
+
+
+class Desk(Struct, frozen=True, kw_only=True):
+    """`hourbook --json desk`."""
+
+    state: status.State
+    waits_for: str
+    worth: str
+    """USD: its money and what its hours would bring."""
+    day_begin: str
+    """The same at the beginning of its day; empty: not known yet."""
+    counts: dict[str, int]
+    """quoted: classes; bids, asks: hours with one; bid_gpus, ask_gpus; held_gpu_hours; open_promises: sold and not covered."""
+    quotes: dict[str, str]
+    """Class → what its quote rests on, or why there is none."""
+    limits: dict[str, str]
+    """In force, as it says them."""
+    reached: tuple[str, ...]
+    """Limits that pull its quotes just now."""
+    last_refusal: str
+
+
+def read() -> Desk:
+    """Raises Unreachable where no desk is known of."""
+    found = next((each for each in status.read().processes if each.name == NAME), None)
+    if found is None:
+        raise Unreachable("this exchange runs no desk; `hourbook status` lists what runs")
+    told = found.details
+    reached = str(told.get("limits_reached", ""))
+    return Desk(
+        state=found.state,
+        waits_for=found.waits_for,
+        worth=_usd(told.get("worth_micros", 0)),
+        day_begin=_usd(told.get("day_begin_micros", 0)) if told.get("day_begin_micros") else "",
+        counts={name: int(told[name]) for name in _COUNTS if name in told},
+        quotes=_named(told, _QUOTE),
+        limits=_named(told, _LIMIT),
+        reached=tuple(reached.split("; ")) if reached else (),
+        last_refusal=str(told.get("last_refusal", "")),
+    )
+
+
+def _named(told: dict[str, int | float | str | bool], prefix: str) -> dict[str, str]:
+    return {key.removeprefix(prefix): str(value) for key, value in sorted(told.items()) if key.startswith(prefix)}
+
+
+def _usd(micros: float | str) -> str:
+    return format_usd(int(micros))
+
+
+@click.command()
+@pass_context
+def desk(context: Context) -> None:
+    """What the desk quotes, and which limits it has reached."""
+    found = read()
+    context.show(found, lambda: _show(found))
+
+
+def _show(found: Desk) -> None:
+    say = output.console.print
+    counts = found.counts
+    say(f"The desk: {found.state}" + (f", waits for {found.waits_for}" if found.waits_for else ""))
+    say(
+        f"  worth {found.worth} USD"
+        + (f" ({found.day_begin} at the beginning of its day)" if found.day_begin else "")
+        + f"; holds {output.plural(counts.get('held_gpu_hours', 0), 'GPU-hour')}, "
+        f"has promised and not covered {counts.get('open_promises', 0)}"
+    )
+    say(
+        f"  bids for {output.plural(counts.get('bid_gpus', 0), 'GPU')} in {output.plural(counts.get('bids', 0), 'hour')}, "
+        f"asks for {output.plural(counts.get('ask_gpus', 0), 'GPU')} in {output.plural(counts.get('asks', 0), 'hour')}"
+    )
+    output.table("Quotes", ("class", "rests on"), found.quotes.items(), empty="none yet")
+    if found.limits:
+        output.table("Limits", ("limit", "value"), found.limits.items(), empty="")
+    say("limits reached: " + ("; ".join(found.reached) or "none"))
+    if found.last_refusal:
+        say(f"last refusal: {found.last_refusal}")

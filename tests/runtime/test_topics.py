@@ -20,7 +20,7 @@ async def test_creating_starts_every_shard_at_offset_0_and_only_once(cluster: Cl
         assert await log.bounds() == (0, 1)
         frame = decode_frame((await log.read(0, wait_ms=1000))[0].value)
         assert frame.writer == WRITER_OPERATOR
-        assert frame.commands == [StartShard(shard, 1, 1_790_000_000_000, 60, True)]
+        assert frame.commands == [StartShard(shard, 2, 1_790_000_000_000, 60, True)]
     found = await check_topics(cluster, 2)
     assert (found.sandbox, found.rate) == (True, 60)
     with pytest.raises(Halt, match="all 2 shards are started already"):

@@ -28,8 +28,8 @@ class Holdings:
         """The moves of a trade."""
         running = self.market.phase.get(event.contract) == "running"
         minutes = event.qty * event.minutes
-        self.market.bought[event.buyer, event.contract, running] += minutes
-        self.market.bought[event.seller, event.contract, running] -= minutes
+        self.market.bought[event.contract][event.buyer, running] += minutes
+        self.market.bought[event.contract][event.seller, running] -= minutes
         done = 0
         for move in event.moves:
             if running:

@@ -97,6 +97,13 @@ class Promise(Struct):
     version: int = 0
 
 
+Minutes = defaultdict[tuple[int, bool], int]
+
+
+def _minutes() -> Minutes:
+    return defaultdict(int)
+
+
 class Market(Struct):
     """One shard's."""
 
@@ -142,8 +149,8 @@ class Market(Struct):
     """contract -> live and closed titles."""
     ended: dict[int, Title] = field(default_factory=dict)
     """Titles of ended hours, as they left the shard."""
-    bought: defaultdict[tuple[int, int, bool], int] = field(default_factory=lambda: defaultdict(int))
-    """(account, contract, running) -> GPU-minutes bought minus sold, by the fills alone."""
+    bought: defaultdict[int, Minutes] = field(default_factory=lambda: defaultdict(_minutes))
+    """contract -> (account, running) -> GPU-minutes bought minus sold, by the fills alone."""
     held: defaultdict[tuple[int, int], Gpus] = field(default_factory=lambda: defaultdict(int))
     """(account, contract) -> GPUs held; what was bought running stands apart."""
     owed: defaultdict[tuple[int, int, int], Gpus] = field(default_factory=lambda: defaultdict(int))

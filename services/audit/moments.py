@@ -39,6 +39,8 @@ class Moments:
         self.covered: set[int] = set()
         """Contracts whose cover deadline has come, or was over when they were listed."""
         self.cover_due: dict[int, Millis] = {}
+        self._deadlines: list[tuple[Millis, int]] = []
+        """Heap of (when, contract) of these."""
         self._moments: list[tuple[Millis, int, str]] = []
         """Heap of (when, contract, phase from then on)."""
         self._late: set[int] = set()
@@ -48,6 +50,8 @@ class Moments:
         self._states_due: dict[Place, tuple[Millis, int, Millis]] = {}
         """-> (when, state, and how long after that it opens)."""
         self._dead_man: dict[int, Millis] = {}
+        self._switches: list[tuple[Millis, int]] = []
+        """Heap of (when, account), those too that were set anew since."""
         self._fired: set[int] = set()
         self._ending: dict[int, list[int]] = {}
         """contract -> [titles ended, escrow] until its `HourEnded`."""
@@ -142,13 +146,17 @@ class Moments:
         if self.market.time_ms >= due_ms:
             self.covered.add(contract)
         else:
-            self.cover_due[contract] = due_ms
+            self._deadline(contract, due_ms)
+
+    def _deadline(self, contract: int, due_ms: Millis) -> None:
+        self.cover_due[contract] = due_ms
+        heapq.heappush(self._deadlines, (due_ms, contract))
 
     def version_begins(self) -> None:
         """Version 2 after a lower one: every listed forward contract gets its cover deadline, also one that is over."""
         for contract, phase in self.market.phase.items():
             if phase == "forward":
-                self.cover_due[contract] = hour_of(contract) * MS_PER_HOUR - self.market.spec(contract).cover_ms
+                self._deadline(contract, hour_of(contract) * MS_PER_HOUR - self.market.spec(contract).cover_ms)
 
     def _phase(self, contract: int, phase: str) -> None:
         """One after the other, and none before its time."""
@@ -244,6 +252,7 @@ class Moments:
         self._dead_man.pop(event.account, None)
         if event.at_ms:
             self._dead_man[event.account] = event.at_ms
+            heapq.heappush(self._switches, (event.at_ms, event.account))
 
     def switch_fired(self, event: ev.DeadManFired) -> None:
         """Everything of the account goes."""
@@ -272,11 +281,11 @@ class Moments:
 
     def time_passed(self) -> None:
         """The first outcome of the record: what was due and concerns promises has happened."""
-        due = [contract for contract, when in self.cover_due.items() if when <= self.market.time_ms]
-        for contract in due:
-            del self.cover_due[contract]
-            self.covered.add(contract)
-            self._check_covered(contract)
+        while self._deadlines and self._deadlines[0][0] <= self.market.time_ms:
+            _, contract = heapq.heappop(self._deadlines)
+            if self.cover_due.pop(contract, None) is not None:  # its hour may have ended, too
+                self.covered.add(contract)
+                self._check_covered(contract)
 
     def _check_covered(self, contract: int) -> None:
         """C5: nothing is promised any more; what is still owed as promised was told as a failure."""
@@ -308,8 +317,10 @@ class Moments:
             self.found.expect("C3", gone, f"{format_order(number)} should have expired at {when}")
         for place, (when, state, _) in self._states_due.items():
             self.found.expect("C3", when > now_ms, f"{place} should be in state {state} since {when}")
-        for account, when in self._dead_man.items():
-            self.found.expect("C3", when > now_ms, f"the switch of account {account} should have fired at {when}")
+        while self._switches and self._switches[0][0] <= now_ms:
+            when, account = heapq.heappop(self._switches)
+            fired = self._dead_man.get(account) != when
+            self.found.expect("C3", fired, f"the switch of account {account} should have fired at {when}")
 
     # --- the hour's end --------------------------------------------------------------------------------
 
@@ -352,9 +363,10 @@ class Moments:
         self._check_collateral(event, left_behind)
         for number in numbers:
             market.ended[number] = market.titles.pop(number)
-        for positions in (market.held, market.owed, market.backing, market.bought):
+        market.bought.pop(contract, None)
+        for positions in (market.held, market.owed, market.backing):
             for key in [key for key in positions if key[1] == contract]:
-                del positions[key]  # type: ignore[arg-type]  # the four dicts share the place of the contract
+                del positions[key]  # type: ignore[arg-type]  # the three dicts share the place of the contract
         for contracts in market.collateral_contracts.values():
             contracts.discard(contract)
         self._queues.ended(contract)
@@ -384,9 +396,9 @@ class Moments:
                 running = title.ground == Ground.READY
                 held[title.holder, running] += title.qty * title.minutes
                 owed[title.obligor, running] += title.qty * title.minutes
-        of_fills = {(a, running): minutes for (a, of, running), minutes in self.market.bought.items() if of == contract}
+        of_fills = self.market.bought[contract]
         for key in held.keys() | owed.keys() | of_fills.keys():
-            has, owes, bought = held[key], owed[key], of_fills.get(key, 0)
+            has, owes, bought = held[key], owed[key], of_fills[key]
             account, running = key
             fits = has - owes == bought and (running or not (has and owes))
             self.found.expect(

@@ -25,21 +25,18 @@ from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
-from unittest.mock import patch
 
 import asyncpg
 import httpx
 
 from schemas.specifications import published
 from services.cli.stack import Stack
-from services.runtime import topics
 from services.runtime.infra import ApacheKafka, LocalPostgres, Program, Supervisor, free_port
 from services.runtime.kafka import Cluster
+from services.runtime.topics import create_topics
 
 T = TypeVar("T")
 RATE = 60
-ENGINE_VERSION = 2
-"""Of its shards."""
 CLASSES = ("H100.SXM.80.US", "L40S.48.US")
 """One per shard."""
 BEGIN_MINUTE = 26
@@ -230,8 +227,7 @@ class Exchange:
         # Market time is t0 + RATE × (now − t0); solved for t0 it is `begin_ms` now.
         t0_ms = (RATE * now_ms - begin_ms) // (RATE - 1)
         async with Cluster(self.stack.bootstrap, prefix=self.stack.topic_prefix) as cluster:
-            with patch.object(topics, "ENGINE_VERSION", ENGINE_VERSION):
-                await topics.create_topics(cluster, 2, sandbox=True, rate=RATE, t0_ms=t0_ms)
+            await create_topics(cluster, 2, sandbox=True, rate=RATE, t0_ms=t0_ms)
 
     def close(self) -> None:
         self.http.close()

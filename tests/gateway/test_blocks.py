@@ -151,6 +151,18 @@ def one_hour(exchange: Exchange) -> str:
     return exchange.fresh_hours(2)[0]
 
 
+def test_an_account_has_at_most_a_hundred_blocks_waiting(exchange: Exchange, one_hour: str) -> None:
+    """Each makes every trade in its hours look at it once more."""
+    ana = exchange.member()
+    ana.done("POST", "/v1/transfers", {"direction": "to_trading", "amount": "500", "class": H100})
+    for _ in range(10):
+        answers = exchange.at_once(*[lambda: block(ana, [one_hour], qty=1, price="1.70")] * 10)
+        assert {answer.status_code for answer in answers} == {201}, [answer.text for answer in answers]
+    problem = block(ana, [one_hour], qty=1, price="1.70").json()
+    assert [problem[name] for name in ("code", "need")] == ["too_many_orders", 100]
+    assert ana.ask("DELETE", f"/v1/orders?class={H100}").json() == {"cancelled": 100}
+
+
 def test_a_block_of_somebody_else_is_not_there(exchange: Exchange, ana: Member) -> None:
     theirs = blocked(exchange.member(), exchange.fresh_hours(2), client_order_id="theirs")["block_id"]
     for method, path in (

@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
+from schemas.specifications import published
 from services.gateway.approvals import LIFE_MS, Correction, approve, check
 from services.gateway.errors import ApiError
 from tests.gateway.exchange import CLASSES, Exchange, Member, begin
@@ -202,6 +203,33 @@ def test_a_procurement_with_a_mistake_is_refused(
     answer = exchange.operator.ask("POST", "/v1/admin/procure", {**body, **changes})
     assert answer.json()["code"] == code, answer.text
     assert maker.money()[0] == "1000.00"
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "need"),
+    [
+        ({"collateral_price": "6.595"}, "wrong_collateral", "6.60"),
+        ({"qty": 100}, "insufficient_funds", "660.00"),
+        ({"ground": "ready", "collateral_price": "0"}, "wrong_collateral", "6.60"),
+        ({"qty": -1}, "wrong_qty", 1),
+    ],
+)
+def test_a_promise_is_worth_its_collateral(
+    exchange: Exchange, changes: dict[str, Any], code: str, need: object
+) -> None:
+    """At least the collar's cap for each GPU, in the trading balance; machines promised as ready likewise."""
+    maker, hour = exchange.member(role="market_maker"), exchange.fresh_hour()
+    body = {"class": H100, "from": begin(hour), "hours": 1, "ground": "promised", "qty": 1, "version": 1}
+    problem = maker.ask("PUT", "/v1/capacity", {**body, "collateral_price": "6.60", **changes}).json()
+    assert [problem[name] for name in ("code", "need")] == [code, need], problem
+    assert maker.get("/v1/capacity") == []
+
+
+def test_a_specification_that_contradicts_itself_is_not_listed(exchange: Exchange) -> None:
+    text = published()[H100].decode()
+    for spoilt in ("", text.replace("lot = 1", "lot = 3"), text + "\nsurprise = 1"):
+        answer = exchange.operator.ask("POST", "/v1/admin/classes", {"shard": 0, "specification": spoilt})
+        assert (answer.status_code, answer.json()["code"]) == (422, "wrong_class")
 
 
 def test_a_market_maker_does_not_declare_machines_of_its_own(exchange: Exchange) -> None:

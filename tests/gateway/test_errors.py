@@ -45,6 +45,24 @@ def test_every_code_that_the_door_raises_is_in_the_table() -> None:
     assert sorted(set(CODES) - raised - others) == []
 
 
+NOT_AT_THE_DOOR = {
+    "wrong_side": "the body's form knows buy and sell only",
+    "wrong_ground": "the body's form knows three grounds only",
+    "wrong_reference": "references are moved by the shard's own shell",
+    "too_soon": "references are moved by the shard's own shell",
+    "wrong_version": "an engine version is set with a tool that writes to the log",
+}
+
+
+def test_every_refusal_of_the_engine_is_met_at_the_door_by_some_test() -> None:
+    """Each code stands in a test that asks a whole exchange, but for those that no request can lead to."""
+    met = set[str]()
+    for file in sorted((ROOT / "tests/gateway").glob("test_*.py")):
+        if file != Path(__file__):
+            met |= {node.value for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Constant)}
+    assert sorted({code.name.lower() for code in Code} - met) == sorted(NOT_AT_THE_DOOR)
+
+
 def _literals(file: Path, functions: set[str]) -> set[str]:
     """Codes in calls of these functions: strings of a code's form among their arguments."""
     found = set[str]()

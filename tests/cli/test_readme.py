@@ -13,14 +13,17 @@ STARTS = ("make install", "make run", "make test")
 
 
 def test_the_sandbox_is_ready_within_fifteen_seconds(sandbox: Sandbox) -> None:
-    """As many times later as Python itself starts later, where the machine does other work beside it."""
+    """Until orders are taken and somebody bids and asks: so many times later as Python itself starts later on a busy machine."""
+    print(
+        f"first trade possible after {sandbox.ready_s:.1f} s, on a machine {sandbox.slowness:.1f} times slower than idle"
+    )
     assert sandbox.ready_s < 15 * sandbox.slowness
 
 
 def test_the_first_lines_say_what_to_type_next(sandbox: Sandbox) -> None:
     """The commands of the README, with the price at which the desk asks."""
     suggested = [line for line in sandbox.said().splitlines() if line.startswith(".venv")]
-    assert suggested == [re.sub(r"--price \S+", "--price 3.39", line) for line in blocks("README.md")[2].splitlines()]
+    assert list(map(shape, suggested)) == list(map(shape, blocks("README.md")[2].splitlines()))
 
 
 def test_make_run_is_what_is_started_here() -> None:
@@ -31,10 +34,16 @@ def test_make_run_is_what_is_started_here() -> None:
     assert done.stdout.splitlines()[-1] == ".venv/bin/hourbook sandbox"
 
 
+def within_a_day(text: str) -> str:
+    """Its shape; three hours from now it may be another day in one of the two zones."""
+    return shape(text).replace("(D N:N UTC)", "(N:N UTC)")
+
+
 @pytest.mark.usefixtures("before_the_gate")
 def test_every_command_of_the_readme_works(sandbox: Sandbox) -> None:
     typed = [command for command in commands("README.md") if command not in STARTS]
-    ends = {command: sandbox.run(command) for command in typed}
+    # The audit reads all that the desk has quoted so far, which on a busy machine takes minutes.
+    ends = {command: sandbox.run(command, timeout_s=250) for command in typed}
 
     assert len(ends) >= 10
     assert {command: (done.code, done.err) for command, done in ends.items() if done.code} == {}
@@ -49,18 +58,18 @@ def test_the_readme_shows_what_is_printed(sandbox: Sandbox) -> None:
     assert len(shown) == 1
     for sample in shown:
         done = sandbox.run(sample.command)
-        assert shape(done.out) == shape(sample.output)
+        assert within_a_day(done.out) == shape(sample.output)
 
 
 @pytest.mark.usefixtures("before_the_gate")
 def test_a_resold_hour_and_what_it_brought(sandbox: Sandbox) -> None:
     """The ask of the README waits, since the desk's is lower; it is in the book, can be cancelled, and is gone."""
-    sold = sandbox.json("sell", "1", "H100.SXM.80.US", "--price", "3.60")
+    sold = sandbox.json("sell", "1", "H100.SXM.80.US", "--hour", "in 3 hours", "--price", "3.60")
     assert (sold["state"], sold["leaves"]) == ("open", 1)
-    book = sandbox.json("book", "H100.SXM.80.US", "--hour", "now")
-    assert "3.60" in [level["price"] for level in book["asks"]]
+    book = sandbox.json("book", "H100.SXM.80.US", "--hour", "in 3 hours")
+    assert "3.60" in [price for price, _ in book["asks"]]
     said = sandbox.hourbook("cancel", sold["order_id"]).out
-    assert shape(said) == "order N-N-N-N: N GPU of HN.SXM.N.US, D N D N:N (N:N UTC) cancelled"
+    assert within_a_day(said) == "order N-N-N-N: N GPU of HN.SXM.N.US, D N D N:N (N:N UTC) cancelled"
     assert sold["order_id"] not in [order["order_id"] for order in sandbox.json("orders")]
 
 

@@ -8,7 +8,7 @@ from datetime import datetime
 import pytest
 
 from services.cli.errors import Unusable
-from services.cli.times import parse_any_hour, parse_hour, shown, shown_iso, shown_moment
+from services.cli.times import EXAMPLES, iso, moment, parse_any_hour, parse_hour, shown, shown_iso, shown_moment
 
 THURSDAY = "2026-11-26T10:59:30Z"
 
@@ -149,3 +149,31 @@ def test_what_is_shown_is_local_first_with_utc_beside() -> None:
         assert shown_iso("2026-11-24T15:00Z") == "Wed 25 Nov 00:00 (Tue 15:00 UTC)"
         assert shown_moment("2026-11-24T14:03:20.512Z") == "Tue 24 Nov 23:03:20 (14:03 UTC)"
         assert shown_moment("2026-11-24T15:03:20.512Z") == "Wed 25 Nov 00:03:20 (Tue 15:03 UTC)"
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("in 90 minutes", "2026-11-26T12:29:30Z"),
+        ("in 2 hours", "2026-11-26T12:59:30Z"),
+        ("18:30", "2026-11-26T17:30:00Z"),
+        ("tomorrow 9am", "2026-11-27T08:00:00Z"),
+        ("2026-11-26T18:30:15", "2026-11-26T17:30:15Z"),
+        ("2026-11-26T18:30Z", "2026-11-26T18:30:00Z"),
+        ("2026-11-26T11:00", "'2026-11-26T11:00' is Thu 26 Nov 11:00, which is over"),
+        ("tomorrow", "'tomorrow' names no hour of the day; say it like 'tomorrow 14:00' or 'sat 9am'"),
+        ("whenever", f"'whenever' is not a time; say {EXAMPLES}"),
+    ],
+)
+def test_a_moment_is_to_the_second_and_to_come(text: str, meant: str) -> None:
+    """Local time, told in UTC, as orders with a date need it: it need not be a whole hour."""
+    with living_in("Europe/Berlin"):
+        try:
+            found = moment(text, datetime.fromisoformat(THURSDAY).astimezone())
+        except Unusable as error:
+            found = error.message
+    assert found == meant
+
+
+def test_an_hour_is_written_as_the_api_reads_it() -> None:
+    assert iso(498_638) == "2026-11-19T14:00Z"

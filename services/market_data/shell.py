@@ -147,6 +147,7 @@ class MarketData:
                 self.hub.pump()
                 await self._clock.sleep_ms(0)
         self.read_ms[shard] = self._clock.now_ms()
+        self._status.set(**{f"seq_{shard}": self.hub.markets[shard].seq})
         self.hub.pump()
         self._between(bool(records))
 
@@ -182,10 +183,9 @@ class MarketData:
             self._tell(now_ms)
 
     def _tell(self, now_ms: Millis) -> None:
-        hub = self.hub
-        seqs = {f"seq_{market.shard}": market.seq for market in hub.markets}
         behind = max(now_ms - read_ms for read_ms in self.read_ms)
-        self._status.set(readers=len(hub.sessions), channels=len(hub.public.channels.warm), read_ago_ms=behind, **seqs)
+        channels = len(self.hub.public.channels.warm)
+        self._status.set(readers=len(self.hub.sessions), channels=channels, read_ago_ms=behind)
 
     # --- Step 4 ------------------------------------------------------------------------------------------------
 

@@ -327,10 +327,13 @@ def _price(price: Price) -> str:
 
 
 def _number(value: str | int | None) -> int:
-    """`need` and `have`: money as decimals, other things as integers."""
-    if isinstance(value, str):
+    """`need` and `have`: money as decimals, other things as integers. An hour or a moment is neither, and nothing is made of it."""
+    if not isinstance(value, str):
+        return value or 0
+    try:
         return parse_usd(value.removeprefix("-"))
-    return value or 0
+    except ValueError:
+        return 0
 
 
 def _retry_after_ms(headers: httpx.Headers) -> Millis:

@@ -128,6 +128,14 @@ async def test_a_refusal_carries_its_numbers_in_millionths() -> None:
     )
 
 
+@pytest.mark.parametrize("code", ["wrong_phase", "unknown_contract", "wrong_expiry", "too_soon"])
+async def test_a_refusal_may_name_an_hour_or_a_moment_which_is_no_amount(code: str) -> None:
+    wire = Wire(problem(ApiError(code, need=497_000)))
+    outcome = await wire.place()
+    assert isinstance(outcome, Refused)
+    assert (outcome.code, outcome.need, outcome.have) == (code, 0, 0)
+
+
 async def test_backing_is_an_absolute_target_under_one_key_until_its_outcome_is_known() -> None:
     pending = ok(http.RequestAnswer(request_id="r", state="pending", outcome={}), 202)
     done = ok(http.RequestAnswer(request_id="r", state="done", outcome={}))

@@ -327,7 +327,7 @@ def _price(price: Price) -> str:
 
 
 def _number(value: str | int | None) -> int:
-    """`need` and `have`: money as decimals, other things as integers. An hour or a moment is neither, and nothing is made of it."""
+    """`need` and `have`: money as decimals, other things as integers. An hour or a moment is neither: 0."""
     if not isinstance(value, str):
         return value or 0
     try:

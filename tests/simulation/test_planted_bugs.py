@@ -14,9 +14,11 @@ import msgspec
 import pytest
 
 from schemas.codec import ChainReader, Envelope
+from schemas.events import DeadManFired
+from services.gateway import blocks
 from services.gateway.asks import Asks
 from services.gateway.door import Door, answers_of
-from services.matching import settling, tools
+from services.matching import moments, quotes, settling, tools
 from services.matching.archive import Safe
 from services.matching.engine import Engine
 from services.matching.replica import Replica
@@ -190,6 +192,37 @@ def archives_without_a_look_at_snapshots(patch: pytest.MonkeyPatch) -> None:
     more(patch, archive=20)
 
 
+def takes_stale_quotes(patch: pytest.MonkeyPatch) -> None:
+    """The engine puts quotes whatever their number: an older price comes back."""
+    judged = quotes._refusal
+
+    def forgetful(shard: object, command: object, account: object) -> object:
+        account.numbers.pop(command.class_no, None)
+        return judged(shard, command, account)
+
+    patch.setattr(quotes, "_refusal", forgetful)
+
+
+def leaves_promises_uncovered(patch: pytest.MonkeyPatch) -> None:
+    """The cover deadline passes, and nothing is cut or bought in."""
+    patch.setattr(moments, "cover_deadline", lambda _, contract: setattr(contract, "covered", True))
+
+
+def lets_the_dead_trade_on(patch: pytest.MonkeyPatch) -> None:
+    """A dead man's switch fires, and his orders stay."""
+
+    def fire(shard: object, _: int, number: int) -> None:
+        shard.accounts[number].dead_ms = 0
+        shard.out.append(DeadManFired(number))
+
+    patch.setattr(moments, "_dead_man", fire)
+
+
+def tells_blocks_without_their_fills(patch: pytest.MonkeyPatch) -> None:
+    """A gateway answers a block as it was accepted, and not what it did."""
+    patch.setattr(blocks, "fates", lambda _: {})
+
+
 PLANTED: list[tuple[Plant, str]] = [
     (takes_numbers_as_they_come, r"S1|M7|L1: settlement-. has halted.*confirms message"),
     (sends_before_the_commit, r"L1: settlement-. has halted.*confirms message"),
@@ -205,6 +238,10 @@ PLANTED: list[tuple[Plant, str]] = [
     (answers_from_the_first_part, r"S2: order .* acknowledged fills"),
     (acknowledges_before_it_is_durable, r"S2: acknowledged delivery records are gone"),
     (lives_by_its_own_clock, r"D1|this build says"),
+    (takes_stale_quotes, r"O3: quotes number|L1: settlement-. has halted.*quotes number"),
+    (leaves_promises_uncovered, r"C5|C3"),
+    (lets_the_dead_trade_on, r"C3|O1"),
+    (tells_blocks_without_their_fills, r"S2: .*block"),
     (archives_without_a_look_at_snapshots, r"L1: (matching-.. has halted.*it was cut or replaced|not within)"),
 ]
 

@@ -1,4 +1,4 @@
-"""Demo members before a gateway: how often they ask, what they do where they are refused, and that nothing is asked twice by mistake."""
+"""Demo members before a gateway: how often they ask, what they do when refused, and that nothing is asked twice by mistake."""
 
 from __future__ import annotations
 
@@ -126,7 +126,10 @@ async def test_every_order_has_a_name_of_its_own() -> None:
 
 async def test_an_order_whose_outcome_is_unknown_is_asked_for_again() -> None:
     """The very same, under the same client order id, until it is known; meanwhile nothing else is asked."""
-    answers: list[Answer] = [httpx.ReadTimeout("lost"), problem(504, "outcome_unknown", retryable=True, outcome="unknown")]
+    answers: list[Answer] = [
+        httpx.ReadTimeout("lost"),
+        problem(504, "outcome_unknown", retryable=True, outcome="unknown"),
+    ]
     floor = Floor(**{ORDERS: lambda body: answers.pop(0) if answers else accepted(body)})
     await floor.trade(1)
     first, second, third, fourth, *_ = floor.gateway.sent(ORDERS)

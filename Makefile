@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help install kafka run up down test lint format sim mutants bench compile lock
+.PHONY: help install kafka run up down test lint format sim week mutants bench compile lock
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} \
@@ -27,6 +27,8 @@ format: install ## Mend what the linter can mend by itself
 ##@ Before a release
 sim: install ## Random days with faults; one again with HOURBOOK_SEED=123, more with HOURBOOK_SEEDS=2000
 	.venv/bin/pytest -s tests/simulation/test_random_day.py
+week: install ## A week of the market with everybody in it, the desk included, audited; one again with HOURBOOK_SEED=123
+	.venv/bin/pytest -s -m slow tests/simulation/test_week.py
 mutants: install ## Plant bugs one by one; each must be caught by a test that names its invariant
 	.venv/bin/python -m tests.mutants
 bench: install kafka ## Measure the figures of docs/benchmarks.md; takes minutes and wants a quiet machine

@@ -65,6 +65,8 @@ def opening(exchange: Exchange) -> Iterator[rq.Request]:
                 hours = tuple(range(hour + (ground == Ground.PROMISED), hour + 20))
                 qty = chance.randint(5, 25) * lot
                 yield rq.Back(f"b-{account}-{class_no}", account, class_no, hours, ground, qty, price, 1)
+                hours, qty = tuple(range(hour, hour + 20)), chance.randint(1, 4) * lot
+                yield rq.Back(f"r-{account}-{class_no}", account, class_no, hours, Ground.READY, qty, price, 1)
 
 
 class Teller:

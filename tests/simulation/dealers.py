@@ -15,7 +15,7 @@ from services.gateway.errors import ApiError
 from services.gateway.times import iso, iso_hour
 from services.gateway.wiring import Gateway
 from tests.simulation.bank import MAKERS
-from tests.simulation.members import ACCOUNTS, SELLERS, Member, Order, caller, is_open
+from tests.simulation.members import ACCOUNTS, SELLERS, Member, Order, caller, is_open, wild
 from tests.simulation.world import Wait
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class Dealer(Member):
     def _client_id(self) -> str:
         """Now and then one that stands for something already."""
         chance = self._chance
-        if self._open and chance.random() < 0.03:
+        if self._open and chance.random() < 0.08:
             return chance.choice(self._open)[3]
         return chance.choice(["", *[f"{self._name}-{self._drawn}"] * 20])
 
@@ -90,10 +90,10 @@ class Dealer(Member):
         tif: Literal["gtc", "gtd", "ioc", "fok"] = chance.choice(["gtc", "gtc", "gtc", "gtd", "ioc", "fok"])
         body = http.RangeRequest(
             class_id=class_id,
-            hours=tuple(iso_hour(hour) for hour in (hours if chance.random() < 0.98 else hours[::-1])),
+            hours=tuple(iso_hour(hour) for hour in (hours if chance.random() < 0.9 else hours[::-1])),
             side=side,
             qty=chance.randint(1, 4) * lot,
-            price=format_usd(list_price + chance.randint(-4, 4) * tick),
+            price=format_usd(wild(chance, list_price + chance.randint(-4, 4) * tick)),
             tif=tif,
             expires=self._dated(tif),
             post_only=tif in ("gtc", "gtd") and chance.random() < 0.2,
@@ -126,7 +126,7 @@ class Dealer(Member):
             side=side,
             qty=qty * lot,
             min_qty=0 if tif == "fok" else chance.choice([0, lot, lot, qty * lot]),
-            price=format_usd(list_price + chance.randint(-2, 6) * tick * (1 if side == "buy" else -1)),
+            price=format_usd(wild(chance, list_price + chance.randint(-2, 6) * tick * (1 if side == "buy" else -1))),
             tif=tif,
             expires=self._dated(tif),
             client_order_id=self._client_id(),
@@ -157,7 +157,7 @@ class Dealer(Member):
         first = self._hour()
         quotes = []
         for hour in range(first, first + chance.randint(1, 4)):
-            middle = list_price + chance.randint(-2, 2) * tick
+            middle = wild(chance, list_price + chance.randint(-2, 2) * tick)
             bid = (chance.randint(0, 3) if chance.random() < 0.9 else 0) * lot
             ask = (chance.randint(0, 3) if chance.random() < 0.9 else 0) * lot
             quotes.append(
@@ -194,7 +194,7 @@ class Dealer(Member):
         chance = self._chance
         account, order, price, client_id = chance.choice(self._open)
         _, _, tick, _ = self._class()
-        other = format_usd(max(0, parse_usd(price) + chance.choice([0, 0, -1, 1, 2]) * tick))
+        other = format_usd(wild(chance, max(0, parse_usd(price) + chance.choice([0, 0, -1, 1, 2]) * tick)))
         body = http.AmendRequest(qty=chance.randint(1, 5) * 2, price=other)
         by_client_id = client_id and chance.random() < 0.3
 

@@ -34,6 +34,7 @@ from services.runtime.log import Record
 from services.settlement import shell as settlement
 from tests.simulation.books import check_books, check_shard
 from tests.simulation.heard import Heard
+from tests.simulation.reach import commands_of
 from tests.simulation.receipts import check_receipts
 
 if TYPE_CHECKING:
@@ -101,6 +102,7 @@ class Judge:
         for record in exchange.commands[shard].all()[: answered + 1]:
             said.update({sealed.seq: sealed.chain for sealed in replica.apply(record, banned)})
             frames[record.offset] = None if record.offset in banned else decode_frame(record.value)
+        self.happened.update(commands_of(frames))
         model = ShardModel(found)
         settled: list[tuple[int, int, Event]] = []
         cursor = exchange.database.row("cursors", "events", shard)

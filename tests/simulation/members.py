@@ -47,6 +47,11 @@ def caller(account: int) -> Caller:
     return Caller(f"key-{account}", account, OWNERS[account], ("read", "trade", "supply"))
 
 
+def wild(chance: random.Random, price: int) -> int:
+    """Now and then a price that no collar takes."""
+    return price * chance.choice([3, 4]) if chance.random() < 0.03 else price
+
+
 class Order(msgspec.Struct):
     """One order, range or block of a member, and all that he was told of it."""
 
@@ -219,7 +224,7 @@ class Trader(Member):
         chance, exchange = self._chance, self._exchange
         class_no = chance.choice(list(exchange.classes))
         lot, tick, list_price = exchange.classes[class_no]
-        hour = exchange.market_ms() // MS_PER_HOUR + chance.choice([*[1] * 15, 2, 2, 2, 0, 0, 0, 9])
+        hour = exchange.market_ms() // MS_PER_HOUR + chance.choice([*[1] * 14, 2, 2, 2, 0, 0, 0, 0, 9])
         side = chance.choice(["buy", "sell"])
         self._drawn += 1
         tif = chance.choice([*["gtc"] * 6, "ioc", "ioc", "fok", "gtd"])
@@ -229,7 +234,7 @@ class Trader(Member):
             contract=format_symbol(f"SIM.{class_no}", hour),
             side=side,
             qty=chance.randint(1, 6) * lot,
-            price=format_usd(list_price + chance.randint(-4, 4) * tick + (chance.random() < 0.01)),
+            price=format_usd(wild(chance, list_price + chance.randint(-4, 4) * tick) + (chance.random() < 0.01)),
             tif=tif,
             expires=iso(exchange.market_ms() + chance.randint(-1, 60) * 120_000) if tif == "gtd" else "",
             post_only=tif in ("gtc", "gtd") and chance.random() < 0.2,
@@ -243,6 +248,24 @@ class Trader(Member):
             # Somebody's old id for something new.
             account, earlier = chance.choice(self._open)
             return Order(account, msgspec.structs.replace(body, client_order_id=earlier.client_order_id))
+        if chance.random() < 0.12:
+            # The rest of the hour that runs, for whoever wants it now.
+            now = format_symbol(f"SIM.{class_no}", exchange.market_ms() // MS_PER_HOUR)
+            near = format_usd(list_price + (3 if side == "buy" else -1) * tick)
+            tif = "ioc" if side == "buy" else "gtc"
+            return Order(
+                account,
+                msgspec.structs.replace(
+                    body,
+                    contract=now,
+                    price=near,
+                    tif=tif,
+                    expires="",
+                    post_only=False,
+                    running=side == "sell",
+                    qty=lot,
+                ),
+            )
         if exchange.traded and chance.random() < 0.4:
             # What was bought is sold again, and what was sold is bought back.
             account, contract, side, price = chance.choice(exchange.traded[-20:])

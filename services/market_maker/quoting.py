@@ -107,7 +107,9 @@ def fair(view: View, bid: Price, ask: Price, limits: Limits) -> Price:
 
 def half_spread_bp(view: View, limits: Limits, spread_bp: BasisPoints) -> BasisPoints:
     """Wider while sources are old, and where clouds disagree."""
-    age = limits.age_bp * min(view.age_ms, limits.stale_after_ms) // limits.stale_after_ms
+    # A source that is polled as it should be is never half as old as a stale one: its quotes stand still.
+    young_ms = limits.stale_after_ms // 2
+    age = limits.age_bp * min(max(view.age_ms - young_ms, 0), young_ms) // young_ms
     apart = (view.median - view.cheapest) * BP // view.cheapest
     return spread_bp + age + min(apart * limits.dispersion_share_bp // BP, limits.dispersion_bp)
 

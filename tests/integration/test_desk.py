@@ -29,8 +29,8 @@ from services.runtime.infra import ApacheKafka, LocalPostgres, Program, Supervis
 PRICES = Path(__file__).parents[2] / "services" / "supply" / "recorded" / "prices.csv"
 H100, H100_NODE, RTX4090 = "H100.SXM.80.US", "H100.SXM.80.X8.US", "RTX4090.24.EU.COMM"
 SHARDS = {H100: 0, H100_NODE: 1, RTX4090: 1}
-RECORDED = {H100: "3.39", H100_NODE: "2.475", RTX4090: "0.361"}
-"""RunPod's 3.29, a node of Hyperstack at 19.20, Lium's 0.35: each plus 3 %, up to the tick."""
+RECORDED = {H100: ("3.19", "3.41"), H100_NODE: ("2.325", "2.485"), RTX4090: ("0.339", "0.363")}
+"""RunPod's 3.29, a node of Hyperstack at 19.20, Lium's 0.35: less and plus 3 %, the ask with the seller's fee, to the tick."""
 WINDOW = 4
 STALE_S = 12
 SOURCES = """
@@ -42,13 +42,28 @@ recorded = true
 poll_ms = 200
 """
 LIMITS = f"""
-capital_micros = 10_000_000_000
-margin_bp = 300
-window_hours = {WINDOW}
+capital_micros = 100_000_000_000
 gpus_max = 8
+gpu_hours_max = 1_000
+loss_per_day_micros = 10_000_000_000
 stale_after_ms = {STALE_S * 1000}
+jump_bp = 10_000
+settle_ms = 1_000
+window_hours = {WINDOW}
+spread_bp = 300
+margin_bp = 100
+age_bp = 0
+dispersion_share_bp = 0
+dispersion_bp = 0
+skew_bp = 0
+perish_bp = 0
+book_share_bp = 0
+book_band_bp = 0
+collateral_over_cap_bp = 5_000
+cover_lead_ms = 0
+running_gpus = 8
+dead_man_ms = 10_000
 requests_per_second = 50
-in_flight_max = 8
 order_valid_ms = 5_000
 refresh_ms = 1_000
 """
@@ -96,7 +111,7 @@ class Exchange:
 
     def account(self, name: str, **more: Any) -> int:
         account = self.settle("/v1/admin/accounts", {"name": name, **more})["account"]
-        deposit = {"account": account, "amount": "50000", "provider": "simulated-faucet", "provider_ref": name}
+        deposit = {"account": account, "amount": "500000", "provider": "simulated-faucet", "provider_ref": name}
         self.settle("/v1/admin/deposits", deposit)
         return int(account)
 
@@ -123,19 +138,17 @@ class Exchange:
         assert answer.status_code == 200, answer.text
         return answer.json()["outcome"]
 
-    def contracts(self, class_id: str) -> list[dict[str, Any]]:
-        answer = self.ask("GET", f"/v1/contracts?class={class_id}")
-        return [each for each in answer.json() if each["phase"] == "forward"] if answer.is_success else []
+    def hours(self, class_id: str, phase: str = "forward") -> list[dict[str, Any]]:
+        """Rows of the grid. The first forward hour has no promises in it once its cover deadline is over."""
+        answer = self.ask("GET", f"/v1/classes/{class_id}/grid")
+        rows = answer.json()["rows"] if answer.is_success else []
+        found = [row for row in rows if row["phase"] == phase]
+        return found[1:] if phase == "forward" else found
 
-    def asks(self, class_id: str) -> list[tuple[str, int]]:
-        """Best ask of each forward hour that has one: price, GPUs."""
-        return [(each["ask"], each["ask_qty"]) for each in self.contracts(class_id) if each["ask"]]
-
-    def desk_orders(self) -> list[str]:
-        """Ids of the desk's open orders."""
-        key = msgspec.json.decode(self.desk_key.read_bytes(), type=NewKeyAnswer)
-        answer = self.ask("GET", "/v1/orders?state=open&limit=500", key.bearer)
-        return sorted(order["order_id"] for order in answer.json())
+    def quotes(self, class_id: str) -> list[tuple[str, int, str, int]]:
+        """Best bid and ask of each forward hour that has one: price, GPUs, price, GPUs."""
+        rows = [(row["bid"], row["bid_qty"], row["ask"], row["ask_qty"]) for row in self.hours(class_id)]
+        return [row for row in rows if row[0] or row[2]]
 
     def desk_status(self) -> dict[str, Any]:
         """Empty while it does not answer."""
@@ -162,10 +175,11 @@ class Exchange:
             assert time.monotonic() < deadline, f"not within {seconds} s: {what}\n{self.logs()}"
             time.sleep(0.05)
 
-    def until_asks(self, class_id: str, price: str, qty: int, seconds: float = 20) -> None:
-        wanted = [(price, qty)] * WINDOW
+    def until_quotes(self, class_id: str, bid: str, ask: str, qty: int = 8, seconds: float = 20) -> None:
+        """In every hour of the window but the first."""
+        wanted = [(bid, qty, ask, qty)] * (WINDOW - 1)
         self.until(
-            lambda: self.asks(class_id) == wanted, f"{class_id} at {wanted}, last {self.asks(class_id)}", seconds
+            lambda: self.quotes(class_id) == wanted, f"{class_id} at {wanted}, last {self.quotes(class_id)}", seconds
         )
 
     def logs(self) -> str:
@@ -178,7 +192,8 @@ def opened(kafka: ApacheKafka, postgres: LocalPostgres) -> Iterator[Exchange]:
     prefix, database = f"t{secrets.token_hex(4)}-", f"t{secrets.token_hex(4)}"
     dsn = postgres.create_database(database)
     with open_folder() as home, Supervisor(home / "logs") as supervisor:
-        stack = Stack(kafka.bootstrap, dsn, home, shards=2, http_port=free_port(), topic_prefix=prefix)
+        ports = {name: free_port() for name in ("http_port", "feed_port", "market_port")}
+        stack = Stack(kafka.bootstrap, dsn, home, shards=2, topic_prefix=prefix, **ports)
         exchange = Exchange(stack, supervisor)
         exchange.open()
         yield exchange
@@ -194,82 +209,125 @@ def exchange(kafka: ApacheKafka, postgres: LocalPostgres) -> Iterator[Exchange]:
 
 @pytest.fixture(autouse=True)
 def as_recorded(exchange: Exchange) -> None:
-    """Each test begins with the recorded prices and the asks that follow from them."""
+    """Each test begins with the recorded prices and the quotes that follow from them."""
     exchange.write_prices(PRICES.read_text())
-    for class_id, price in RECORDED.items():
-        exchange.until(lambda: {ask for ask, _ in exchange.asks(class_id)} == {price}, f"{class_id} at {price}", 60)  # noqa: B023  called at once
+    for class_id, (bid, ask) in RECORDED.items():
+        said = (bid, ask)
+        exchange.until(lambda: {(q[0], q[2]) for q in exchange.quotes(class_id)} == {said}, f"{class_id} at {said}", 60)  # noqa: B023  called at once
 
 
-def test_asks_stand_at_the_cheapest_offer_plus_the_margin(exchange: Exchange) -> None:
-    for class_id, price in RECORDED.items():
-        exchange.until_asks(class_id, price, 8)
+def test_both_sides_stand_around_the_cheapest_offer(exchange: Exchange) -> None:
+    for class_id, (bid, ask) in RECORDED.items():
+        exchange.until_quotes(class_id, bid, ask)
     supply = exchange.ask("GET", f"/v1/supply?class={H100}").json()
     assert supply["offers"][0]["price"] == "3.29"
-    assert supply["references"][0]["clouds"] == 3
+    assert supply["references"][0]["clouds"] >= 2
 
 
-def test_the_asks_move_when_the_price_file_moves(exchange: Exchange) -> None:
+def test_the_quotes_move_when_the_price_file_moves(exchange: Exchange) -> None:
     text = PRICES.read_text()
     assert text.count(",19.2,,US-1,") == 1
     exchange.write_prices(text.replace(",19.2,,US-1,", ",20.8,,US-1,"))
     began = time.monotonic()
-    exchange.until_asks(H100_NODE, "2.68", 8)
-    assert time.monotonic() - began < 5
+    exchange.until_quotes(H100_NODE, "2.52", "2.695")
+    assert time.monotonic() - began < 10
 
 
-def test_when_the_offers_are_gone_the_asks_are_pulled_and_the_status_says_why(exchange: Exchange) -> None:
+def test_when_the_offers_are_gone_everything_is_pulled_and_the_status_says_why(exchange: Exchange) -> None:
     lines = PRICES.read_text().splitlines(keepends=True)
-    exchange.write_prices("".join(line for line in lines if "sxm5x8" not in line.lower() and "8x_h100" not in line))
-    exchange.until(lambda: not exchange.asks(H100_NODE), "the node's asks are pulled", 10)
+    kept = [line for line in lines if not line_of(line, H100_NODE)]
+    exchange.write_prices("".join(kept))
+    exchange.until(lambda: not exchange.quotes(H100_NODE), "the node's quotes are pulled", 10)
     exchange.until(lambda: exchange.desk_status()[f"quote {H100_NODE}"] == "none: no firm offer", "it says why")
-    exchange.until_asks(H100, "3.39", 8)
+    exchange.until_quotes(H100, *RECORDED[H100])
 
 
-def test_when_supply_stops_the_asks_are_pulled_as_stale_and_come_back_with_it(exchange: Exchange) -> None:
+def line_of(line: str, class_id: str) -> bool:
+    """Whether a recorded row is of nodes of eight H100, the only ones in the file with this count and name."""
+    assert class_id == H100_NODE
+    return "H100" in line and ",8," in line.replace("8.0", "8")
+
+
+def test_when_supply_stops_everything_is_pulled_as_stale_and_comes_back_with_it(exchange: Exchange) -> None:
     pid = exchange.supervisor.pid("supply")
     os.kill(pid, signal.SIGSTOP)
     try:
-        exchange.until(lambda: not any(map(exchange.asks, SHARDS)), "everything is pulled", STALE_S + 15)
+        exchange.until(lambda: not any(map(exchange.quotes, SHARDS)), "everything is pulled", STALE_S + 15)
         assert exchange.desk_status()[f"quote {H100}"].startswith("none: stale: last polled recorded at ")
     finally:
         os.kill(pid, signal.SIGCONT)
-    exchange.until_asks(H100, "3.39", 8, 30)
+    exchange.until_quotes(H100, *RECORDED[H100], seconds=30)
 
 
 def test_a_member_buys_from_the_desk_and_what_was_sold_is_not_offered_again(exchange: Exchange) -> None:
-    exchange.until_asks(RTX4090, "0.361", 8)
-    contract = exchange.contracts(RTX4090)[0]["contract"]
-    order = {"contract": contract, "side": "buy", "qty": 3, "price": "0.361", "tif": "ioc"}
+    """And pays what everybody pays: the fee on the fill is the class's, and the private fill says who was on the other side."""
+    bid, ask = RECORDED[RTX4090]
+    exchange.until_quotes(RTX4090, bid, ask)
+    contract = exchange.hours(RTX4090)[0]["contract"]
+    order = {"contract": contract, "side": "buy", "qty": 3, "price": ask, "tif": "ioc"}
     answer = exchange.ask("POST", "/v1/orders", exchange.buyer, order)
     assert answer.status_code == 201, answer.text
     fill = answer.json()["fills"][0]
-    assert (fill["qty"], fill["price"], fill["counterparty"]) == (3, "0.361", "desk")
-    left = [("0.361", 5)] + [("0.361", 8)] * (WINDOW - 1)
-    exchange.until(lambda: exchange.asks(RTX4090) == left, f"{left} is left")
-    # It stays so when everything is placed anew.
-    exchange.write_prices(PRICES.read_text().replace(",0.35,,RO,", ",0.36,,RO,"))
-    anew = [("0.371", qty) for _, qty in left]
-    exchange.until(lambda: exchange.asks(RTX4090) == anew, f"{anew} is asked, last {exchange.asks(RTX4090)}")
-    assert exchange.desk_status()["owed_gpus"] >= 3
+    assert (fill["qty"], fill["price"], fill["fee"], fill["counterparty"]) == (3, ask, "0.00", "desk")
+    left = [(bid, 8, ask, 5)] + [(bid, 8, ask, 8)] * (WINDOW - 2)
+    exchange.until(lambda: exchange.quotes(RTX4090) == left, f"{left} is left, last {exchange.quotes(RTX4090)}")
+    assert exchange.until(lambda: exchange.desk_status().get("open_promises"), "it counts its promises") == 3
+
+    key = msgspec.json.decode(exchange.desk_key.read_bytes(), type=NewKeyAnswer).bearer
+    sold = exchange.ask("GET", "/v1/fills?limit=1", key).json()[0]
+    notional = 3 * int(ask.replace("0.", "")) * 1_000
+    assert (sold["side"], sold["role"], sold["fee"]) == ("sell", "maker", f"0.{-(-notional * 50 // 10_000):06d}")
 
 
-def test_a_crashed_desk_finds_its_asks_again_and_leaves_them(exchange: Exchange) -> None:
-    exchange.until_asks(H100, "3.39", 8)
-    before = exchange.desk_orders()
+def test_the_running_hour_is_sold_on_demand(exchange: Exchange) -> None:
+    """One H100, now: an order and no wait. A title of the minutes that are left."""
+    (row,) = exchange.until(
+        lambda: [r for r in exchange.hours(H100, "running") if r["ask"]], "it asks in the hour that runs"
+    )
+    order = {"contract": row["contract"], "side": "buy", "qty": 1, "price": row["ask"], "tif": "ioc"}
+    fill = exchange.ask("POST", "/v1/orders", exchange.buyer, order).json()["fills"][0]
+    assert (fill["qty"], fill["counterparty"]) == (1, "desk")
+    assert 1 <= fill["minutes"] <= 60
+
+
+def test_a_member_sells_to_the_desk(exchange: Exchange) -> None:
+    """What was bought dearer is taken back at the desk's bid, and the desk offers it again."""
+    bid, ask = RECORDED[H100]
+    exchange.until_quotes(H100, bid, ask)
+    contract = exchange.hours(H100)[1]["contract"]
+    for side, price in (("buy", ask), ("sell", bid)):
+        order = {"contract": contract, "side": side, "qty": 2, "price": price, "tif": "ioc"}
+        answer = exchange.ask("POST", "/v1/orders", exchange.buyer, order)
+        assert [fill["counterparty"] for fill in answer.json()["fills"]] == ["desk"], answer.text
+    exchange.until_quotes(H100, bid, ask)
+
+
+def test_a_killed_desk_comes_back_to_its_quotes_and_they_keep_their_places(exchange: Exchange) -> None:
+    exchange.until_quotes(H100, *RECORDED[H100])
     restarts = exchange.supervisor.restarts()["market_maker"]
     os.kill(exchange.supervisor.pid("market_maker"), signal.SIGKILL)
     exchange.until(lambda: exchange.supervisor.restarts()["market_maker"] > restarts, "it is started again")
-    exchange.until(lambda: exchange.desk_status().get("asks") == len(before), "it knows its asks")
-    assert exchange.desk_orders() == before
+    exchange.until(lambda: exchange.desk_status().get("asks"), "it quotes")
+    exchange.until_quotes(H100, *RECORDED[H100])
+
+
+def test_a_desk_that_stands_still_loses_its_quotes_to_the_dead_man_s_switch(exchange: Exchange) -> None:
+    pid = exchange.supervisor.pid("market_maker")
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        exchange.until(lambda: not any(map(exchange.quotes, SHARDS)), "its quotes go", 30)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    exchange.until_quotes(H100, *RECORDED[H100], seconds=30)
 
 
 def test_the_desk_outlives_a_crash_of_the_gateway_and_follows_what_it_missed(exchange: Exchange) -> None:
-    exchange.until_asks(H100, "3.39", 8)
+    exchange.until_quotes(H100, *RECORDED[H100])
     restarts = exchange.supervisor.restarts()["market_maker"]
     os.kill(exchange.supervisor.pid("gateway"), signal.SIGKILL)
     exchange.write_prices(PRICES.read_text().replace(",19.2,,US-1,", ",18.4,,US-1,"))
-    exchange.until_asks(H100_NODE, "2.37", 8, 40)
-    exchange.until_asks(H100, "3.39", 8)
+    exchange.until_quotes(H100_NODE, "2.23", "2.385", seconds=40)
+    exchange.until_quotes(H100, *RECORDED[H100])
     assert exchange.supervisor.restarts()["market_maker"] == restarts
 
 
@@ -318,9 +376,8 @@ def test_the_desk_is_built_of_nothing_but_schemas_and_runtime() -> None:
     assert done.stdout.split() == ["services.market_maker", "services.runtime"]
 
 
-def test_an_orderly_stop_pulls_the_asks(exchange: Exchange) -> None:
+def test_an_orderly_stop_pulls_everything(exchange: Exchange) -> None:
     """Last of all: the desk is not started again."""
     os.kill(exchange.supervisor.pid("market_maker"), signal.SIGTERM)
     exchange.until(lambda: not exchange.supervisor.is_running("market_maker"), "it ends", 15)
-    exchange.until(lambda: not any(map(exchange.asks, SHARDS)), "nothing is asked any more")
-    assert exchange.desk_orders() == []
+    exchange.until(lambda: not any(map(exchange.quotes, SHARDS)), "nothing is quoted any more", 5)

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from schemas.commands import Side, Tif
 from services.market_maker.exchange import FILLS_MAX, GatewayAway
-from services.market_maker.limits import Limits
+from services.market_maker.limits import Limits, packaged_limits
 from services.market_maker.quoting import HourQuote
 from tests.market_maker.hall import DESK, HOUR_MS
 from tests.market_maker.market import LIMITS, NODE, SINGLE, Market
@@ -60,6 +60,23 @@ async def test_a_catalogue_that_does_not_move_costs_no_requests(market: Market) 
         await market.desk.quote()
 
     assert market.hall.requests == before
+
+
+async def test_quotes_stand_still_while_their_source_is_polled_as_it_should_be() -> None:
+    """The packaged rules, a poll every five seconds: what moves with the age of a source would move all quotes all the time."""
+    limits = replace(packaged_limits(), window_hours=3, capital_micros=10**9)
+    market = Market(limits=limits)
+    market.lists(9_000)
+    await market.turn()
+    before = [(order.order, order.price) for order in market.hall.own()]
+
+    for second in range(1, 51):
+        market.clock.ms += 1_000
+        if second % 5 == 0:
+            market.polls()
+        await market.desk.quote()
+
+    assert [(order.order, order.price) for order in market.hall.own()] == before
 
 
 async def test_when_the_offer_is_gone_everything_is_pulled_and_it_says_why(market: Market) -> None:

@@ -57,13 +57,13 @@ def test_what_is_sold_short_brings_more_than_replacing_it_costs() -> None:
 
 @pytest.mark.parametrize(
     ("age_ms", "median", "bp"),
-    [(0, 3_000_000, 500), (22_500, 3_000_000, 550), (45_000, 3_000_000, 600), (90_000, 3_000_000, 600),
+    [(0, 3_000_000, 500), (22_500, 3_000_000, 500), (33_750, 3_000_000, 550), (45_000, 3_000_000, 600), (90_000, 3_000_000, 600),
      (0, 3_300_000, 550), (0, 6_000_000, 700), (45_000, 6_000_000, 800)],
 )  # fmt: skip
 def test_the_spread_grows_with_the_age_of_the_sources_and_with_the_clouds_disagreement(
     age_ms: int, median: int, bp: int
 ) -> None:
-    """At most 1 % for age; 5 % of the distance of the median, at most 2 %."""
+    """At most 1 % for age, from half of what is stale on; 5 % of the distance of the median, at most 2 %."""
     limits = replace(LIMITS, age_bp=100, dispersion_share_bp=500, dispersion_bp=200)
     assert half_spread_bp(seen(3_000_000, median, age_ms=age_ms), limits, 500) == bp
 

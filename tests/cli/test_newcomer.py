@@ -2,13 +2,14 @@
 
 import json
 import re
+import shlex
 import time
 from typing import Any
 
 import pytest
 
 from tests.cli.conftest import Done, Sandbox, typed, wait_for_asks
-from tests.cli.documents import shape
+from tests.cli.documents import shape, table
 
 H100 = "H100.SXM.80.US"
 L40S = "L40S.48.US"
@@ -32,12 +33,17 @@ def told(*words: str) -> Any:
     return json.loads(done("--json", *words))
 
 
+def closing() -> bool:
+    """Whether no hour is sold just now, or not for long: from ten minutes before its end until the next one's gate."""
+    return 49 <= time.gmtime().tm_min < 56
+
+
 @pytest.mark.usefixtures("inside")
 def test_the_running_hour_is_bought_at_once_or_says_why_not() -> None:
     """From five minutes before an hour to ten before its end; the desk has machines on demand then."""
-    minute = time.gmtime().tm_min
+    late = closing()
     ended = typed("buy", "1", H100, "--now", "--price", "6.60")
-    if 49 <= minute < 56:
+    if late:
         assert ended.code in {0, 3}, ended
         return
     assert ended.code == 0, ended
@@ -115,6 +121,26 @@ def bot(inside: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     deadline = time.monotonic() + 10
     while typed("balance").code:
         assert time.monotonic() < deadline, typed("balance")
+
+
+@pytest.mark.usefixtures("bot")
+def test_each_command_of_the_readmes_table_works(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In its order, as it stands; what is sold is what was bought before. Those that name an order are told above."""
+    wait_for_asks(H100)
+    wait_for_asks(L40S)
+    commands = [
+        word for row in table("README.md", "what you want") for word in re.findall(r"`(hourbook [^`]+)`", row[1])
+    ]
+    assert len(commands) >= 10
+    for command in commands:
+        if "ORDER" in command or ("--now" in command and closing()):
+            continue
+        with monkeypatch.context() as patch:
+            if " quote " not in command:
+                patch.delenv("HOURBOOK_PROFILE")
+            ended = typed(*shlex.split(command)[1:])
+        assert (ended.code, ended.err) == (0, ""), (command, ended)
+        assert "refused" not in ended.out, (command, ended)
 
 
 @pytest.mark.usefixtures("bot")

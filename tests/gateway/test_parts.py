@@ -1,6 +1,8 @@
 """The output of one frame may come in several records: a command is answered when all of it is there, and from all of it."""
 
 import asyncio
+import contextlib
+from collections.abc import Iterator
 
 import pytest
 
@@ -14,6 +16,7 @@ from services.runtime.log import Outgoing
 from tests.simulation.simlog import Topic
 from tests.simulation.simpool import SimPool
 from tests.simulation.simstore import SimDatabase
+from tests.simulation.simtables import SimTables
 from tests.simulation.world import World
 
 CONTRACT = 1 << 24
@@ -37,15 +40,20 @@ OUTPUT: list[Event] = [
 class Hall:
     """A door in a simulated process, one order on its way, and a shard that is us."""
 
-    def __init__(self) -> None:
+    def __init__(self, closing: contextlib.ExitStack) -> None:
+        self.closing = closing
         self.world = World(1)
         self.commands, self.events = (Topic(self.world, name, 0, may_repeat=False) for name in ("commands", "events"))
         self.answers: list[Answer] = []
         self.world.spawn("gateway", self.serve())
         self.world.run(lambda: bool(self.commands.records))
 
+    def tables(self, database: SimDatabase) -> SimTables:
+        return self.closing.enter_context(contextlib.closing(SimTables(database)))
+
     async def serve(self) -> None:
-        progress = Progress(Database(SimPool(SimDatabase(self.world))), 1)
+        database = SimDatabase(self.world)
+        progress = Progress(Database(SimPool(database, self.tables(database))), 1)
         door = Door(0, WRITER_GATEWAY_MIN, self.commands.log, self.events.log(), progress)
         await door.start()
         async with asyncio.TaskGroup() as group:
@@ -61,13 +69,19 @@ class Hall:
         self.events.land([Outgoing(one.body, [*one.headers, epoch_header(1)])])
 
 
+@pytest.fixture
+def closing() -> Iterator[contextlib.ExitStack]:
+    with contextlib.ExitStack() as stack:
+        yield stack
+
+
 @pytest.mark.parametrize("size", [60, 200, 524_288])
 def test_an_order_is_answered_with_all_its_fills_however_its_output_is_cut(
-    size: int, monkeypatch: pytest.MonkeyPatch
+    size: int, closing: contextlib.ExitStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And not before the last of them is there."""
     monkeypatch.setattr("schemas.codec.RECORD_BYTES_MAX", size)
-    hall = Hall()
+    hall = Hall(closing)
     *earlier, last = hall.said()
     for one in earlier:
         hall.land(one)
@@ -78,10 +92,12 @@ def test_an_order_is_answered_with_all_its_fills_however_its_output_is_cut(
     assert hall.answers == [Answer(last.seq, 5_000, OUTPUT[0], tuple(OUTPUT[1:]))]
 
 
-def test_a_stale_writer_s_repeats_change_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stale_writer_s_repeats_change_no_answer(
+    closing: contextlib.ExitStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The same records again, in the middle of the output."""
     monkeypatch.setattr("schemas.codec.RECORD_BYTES_MAX", 60)
-    hall = Hall()
+    hall = Hall(closing)
     said = hall.said()
     assert len(said) == len(OUTPUT)
     for one in [*said[:4], *said[:3], *said[2:]]:

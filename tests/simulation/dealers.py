@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+import msgspec
+
 from schemas import http
 from schemas.ids import parse_order
 from schemas.units import MS_PER_HOUR, Hour, format_usd, parse_usd
@@ -40,6 +42,8 @@ class Dealer(Member):
         """(account, order, price, client id) of what was left open, quotes and blocks included."""
         self._number = 0
         """Of the last quotes."""
+        self._quoted: list[tuple[int, int, list[http.QuoteRequest]]] = []
+        """(account, class, quotes) of the last ones: they are put again and again."""
 
     async def run(self) -> None:
         """Until the market closes; what is under way is asked to its end."""
@@ -153,38 +157,53 @@ class Dealer(Member):
     async def _quotes(self) -> None:
         """Several hours of one class; the number may be an old one, or be left to the gateway."""
         chance = self._chance
-        class_id, lot, tick, list_price = self._class()
-        first = self._hour()
-        quotes = []
-        for hour in range(first, first + chance.randint(1, 4)):
-            middle = wild(chance, list_price + chance.randint(-2, 2) * tick)
-            bid = (chance.randint(0, 3) if chance.random() < 0.9 else 0) * lot
-            ask = (chance.randint(0, 3) if chance.random() < 0.9 else 0) * lot
-            quotes.append(
-                http.QuoteRequest(
-                    iso_hour(hour),
-                    format_usd(middle - chance.randint(0, 3) * tick) if bid else "",
-                    bid,
-                    format_usd(middle + chance.randint(1, 3) * tick) if ask else "",
-                    ask,
-                )
-            )
+        account, class_no, quotes = self._new_quotes()
+        if self._quoted and chance.random() < 0.5:
+            # The bids as they were, and other asks: some stay where they are, some have to go with a refusal.
+            account, class_no, before = chance.choice(self._quoted)
+            _, tick, list_price = self._exchange.classes[class_no]
+            asks = [wild(chance, list_price + chance.randint(-1, 5) * tick, 0.15) for _ in before]
+            quotes = [
+                msgspec.structs.replace(quote, ask=format_usd(ask) if quote.ask_qty else "")
+                for quote, ask in zip(before, asks, strict=True)
+            ]
+        class_id = f"SIM.{class_no}"
         self._number = max(self._number + chance.choice([1, 1, 1, 1, 0]), self._exchange.market_ms())
         number = chance.choice([None, self._number, self._number, max(0, self._number - 3_600_000)])
         body = http.QuotesRequest(tuple(quotes), number)
-        account = chance.choice(MAKERS if chance.random() < 0.97 else ACCOUNTS)
         answer = await self._line.ask(lambda gateway: gateway.quotes.put(caller(account), class_id, body))
         if not isinstance(answer, http.QuotesAnswer):
             self._told("quotes in doubt" if is_open(answer) else f"quotes {answer.code}")
             return
         self._told("quotes put")
         self._exchange.receipts.quotes.append((account, answer))
+        self._quoted = [*self._quoted[-3:], (account, class_no, quotes)]
         for outcome in answer.outcomes:
             if outcome.refusal is not None:
                 self._told(f"quotes: hour {outcome.refusal.code}")
             for order, price in ((outcome.bid_order, outcome.bid), (outcome.ask_order, outcome.ask)):
                 if order:
                     self._open.append((account, order, price, ""))
+
+    def _new_quotes(self) -> tuple[int, int, list[http.QuoteRequest]]:
+        chance = self._chance
+        class_no = chance.choice(list(self._exchange.classes))
+        lot, tick, list_price = self._exchange.classes[class_no]
+        first, quotes = self._hour(), []
+        for hour in range(first, first + chance.randint(1, 4)):
+            middle = wild(chance, list_price + chance.randint(-2, 2) * tick)
+            bid, ask = (chance.choice([0, *[1, 2, 3] * 3]) * lot for _ in range(2))
+            bid_price, ask_price = middle - chance.randint(0, 3) * tick, middle + chance.randint(1, 3) * tick
+            quotes.append(
+                http.QuoteRequest(
+                    iso_hour(hour),
+                    format_usd(bid_price) if bid else "",
+                    bid,
+                    format_usd(ask_price) if ask else "",
+                    ask,
+                )
+            )
+        return chance.choice(MAKERS if chance.random() < 0.97 else ACCOUNTS), class_no, quotes
 
     # --- What rests --------------------------------------------------------------------------------------------
 

@@ -47,9 +47,9 @@ def caller(account: int) -> Caller:
     return Caller(f"key-{account}", account, OWNERS[account], ("read", "trade", "supply"))
 
 
-def wild(chance: random.Random, price: int) -> int:
+def wild(chance: random.Random, price: int, share: float = 0.03) -> int:
     """Now and then a price that no collar takes."""
-    return price * chance.choice([3, 4]) if chance.random() < 0.03 else price
+    return price * chance.choice([3, 4]) if chance.random() < share else price
 
 
 class Order(msgspec.Struct):

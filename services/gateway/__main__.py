@@ -24,6 +24,7 @@ from schemas.codec import WRITER_GATEWAY_MIN
 from services.gateway.app import build
 from services.gateway.asks import Asks
 from services.gateway.blocks import Blocks
+from services.gateway.classes import Classes
 from services.gateway.corrections import Corrections
 from services.gateway.database import Database
 from services.gateway.door import Door
@@ -39,7 +40,7 @@ from services.gateway.previews import Previews
 from services.gateway.progress import Progress
 from services.gateway.quotes import Quotes
 from services.gateway.ranges import Ranges
-from services.gateway.reads import Classes, Reads
+from services.gateway.reads import Reads
 from services.gateway.shards import Shards
 from services.gateway.telling import Telling
 from services.gateway.times import MarketClock

@@ -11,12 +11,13 @@ from schemas.events import BlockAccepted, BlockFilled, OrderRepeated, Rejected
 from schemas.ids import format_order
 from schemas.units import format_usd
 from services.gateway.auth import Caller
+from services.gateway.classes import SIDES, TIFS, Classes
 from services.gateway.database import Row
 from services.gateway.door import Answer
 from services.gateway.errors import ApiError
 from services.gateway.funding import Funding
 from services.gateway.progress import Progress
-from services.gateway.reads import SIDES, TIFS, Classes, Known, Reads, average, reason_name
+from services.gateway.reads import Known, Reads, average, reason_name
 from services.gateway.shards import Shards
 from services.gateway.telling import NOTHING, Telling, after_the_fact, duplicate, fates, refusal_of
 from services.gateway.times import iso, iso_hour, iso_or_none, parse_hour

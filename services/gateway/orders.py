@@ -29,12 +29,13 @@ from schemas.events import (
 from schemas.ids import format_order, is_client_id, shard_of_order
 from schemas.units import Hour, format_usd
 from services.gateway.auth import Caller
+from services.gateway.classes import Classes
 from services.gateway.database import Row
 from services.gateway.door import Answer
 from services.gateway.errors import ApiError
 from services.gateway.funding import Funding
 from services.gateway.progress import Progress
-from services.gateway.reads import Classes, Known, Reads
+from services.gateway.reads import Known, Reads
 from services.gateway.shards import Shards
 from services.gateway.telling import NOTHING, Telling, after_the_fact, duplicate, fates, refusal_of
 from services.gateway.times import iso_or_none

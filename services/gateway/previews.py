@@ -32,6 +32,7 @@ from schemas.units import QTY_MAX as GPUS_MAX
 from services.gateway import previewing
 from services.gateway.auth import Caller
 from services.gateway.blocks import Blocks
+from services.gateway.classes import Classes, collar
 from services.gateway.database import Row
 from services.gateway.errors import ApiError
 from services.gateway.market import MarketData
@@ -39,7 +40,7 @@ from services.gateway.orders import Orders
 from services.gateway.previewing import BlockPlan, Cost, Levels, RestingBlock
 from services.gateway.progress import Progress
 from services.gateway.ranges import Ranges
-from services.gateway.reads import Classes, Reads, average, collar
+from services.gateway.reads import Reads, average
 from services.gateway.shards import Shards
 from services.gateway.telling import told
 from services.gateway.times import iso_hour

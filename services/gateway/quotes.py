@@ -17,11 +17,11 @@ from schemas.events import Code, QuoteOutcome, QuotesPut, Rejected
 from schemas.ids import format_order, format_symbol
 from schemas.units import Hour, Micros, bid_hold, format_usd
 from services.gateway.auth import Caller
+from services.gateway.classes import Classes
 from services.gateway.database import Row
 from services.gateway.door import Door
 from services.gateway.errors import ApiError
 from services.gateway.funding import Funding
-from services.gateway.reads import Classes
 from services.gateway.shards import Shards
 from services.gateway.telling import after_the_fact, refusal, refusal_of, told
 from services.gateway.times import iso_hour, parse_hour

@@ -15,12 +15,13 @@ from schemas.events import OrderAccepted, OrderRepeated, RangeAccepted, Rejected
 from schemas.ids import LEGS_MAX, class_no_of, contract_of, format_symbol, hour_of
 from schemas.units import Hour, Micros, bid_hold
 from services.gateway.auth import Caller
+from services.gateway.classes import Classes
 from services.gateway.database import Row
 from services.gateway.door import Answer
 from services.gateway.errors import ApiError
 from services.gateway.funding import Funding
 from services.gateway.progress import Progress
-from services.gateway.reads import Classes, Known, Reads
+from services.gateway.reads import Known, Reads
 from services.gateway.shards import Shards
 from services.gateway.telling import NOTHING, Telling, after_the_fact, duplicate, fates, refusal, refusal_of, told
 from services.gateway.times import parse_hour

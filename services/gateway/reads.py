@@ -6,34 +6,22 @@ Read-only. A caller's reads wait until settlement has passed what concerns him (
 from __future__ import annotations
 
 import itertools
-import tomllib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from schemas import http
 from schemas.commands import Flag, Ground, Side
 from schemas.events import Reason
-from schemas.ids import class_no_of, contract_of, format_order, format_symbol, hour_of, parse_symbol
-from schemas.units import MS_PER_MINUTE, Gpus, Hour, Micros, Price, bid_hold, format_usd, promise_collateral
+from schemas.ids import class_no_of, contract_of, format_order, format_symbol, hour_of
+from schemas.units import Gpus, Hour, Micros, Price, bid_hold, format_usd, promise_collateral
+from services.gateway.classes import GROUNDS, ROLES, SIDES, TIFS, Classes, contract_answer
 from services.gateway.database import Database, Row
 from services.gateway.errors import ApiError
 from services.gateway.times import iso, iso_hour, iso_or_none
 
 ROWS_MAX: Final = 500
 _KINDS: Final = {2: "wallet", 3: "payout", 4: "transit", 5: "trading", 8: "collateral"}
-SIDES: Final[dict[int, Literal["buy", "sell"]]] = {int(Side.BUY): "buy", int(Side.SELL): "sell"}
-TIFS: Final[dict[int, Literal["gtc", "gtd", "ioc", "fok"]]] = {1: "gtc", 2: "gtd", 3: "ioc", 4: "fok"}
-STATES: Final[dict[int, Literal["open", "post_only", "cancel_only", "halted"]]] = {
-    1: "open",
-    2: "post_only",
-    3: "cancel_only",
-    4: "halted",
-}
-ROLES: Final[dict[int, Literal["member", "provider", "market_maker"]]] = {0: "member", 1: "provider", 2: "market_maker"}
-GROUNDS: Final[dict[int, Literal["declared", "promised", "ready"]]] = {1: "declared", 2: "promised", 3: "ready"}
-"""Names at the edge; a test holds them against the enums."""
-
 _KNOWN_SQL: Final = (
     "SELECT order_id, is_block FROM ("
     "SELECT order_id, accepted_ms, false AS is_block FROM settlement.orders WHERE account = $1 AND client_id = $2"
@@ -73,92 +61,6 @@ _FREE_SQL: Final = """
 """
 
 
-class Classes:
-    """Listed classes, by id and number; read again when one is asked for that is not known."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-        self.by_id: dict[str, Row] = {}
-        self.by_no: dict[int, Row] = {}
-
-    async def refresh(self) -> None:
-        """Read all."""
-        rows = await self._database.fetch("SELECT * FROM settlement.classes WHERE listed ORDER BY class_id")
-        self.by_id = {row["class_id"]: row for row in rows}
-        self.by_no = {row["class_no"]: row for row in rows}
-
-    async def get(self, class_id: str) -> Row:
-        """Raises ApiError unknown_class."""
-        if class_id not in self.by_id:
-            await self.refresh()
-        if class_id not in self.by_id:
-            raise ApiError("unknown_class", f"{class_id!r} is not listed; GET /v1/classes lists the classes")
-        return self.by_id[class_id]
-
-    async def number(self, class_no: int) -> Row:
-        """A class that an order or title is of."""
-        if class_no not in self.by_no:
-            await self.refresh()
-        return self.by_no[class_no]
-
-    async def contract(self, symbol: str) -> tuple[Row, int]:
-        """Symbol → (class, contract). Whether the hour is listed is not looked at. Raises ApiError."""
-        try:
-            class_id, hour = parse_symbol(symbol)
-        except ValueError as error:
-            raise ApiError("wrong_contract", str(error)) from None
-        row = await self.get(class_id)
-        return row, contract_of(row["class_no"], hour)
-
-    async def symbol(self, contract: int) -> str:
-        """Contract → symbol."""
-        row = await self.number(class_no_of(contract))
-        return format_symbol(row["class_id"], hour_of(contract))
-
-
-def class_answer(row: Row, *, specification: bool = False) -> http.ClassAnswer:
-    """A row of `classes`."""
-    return http.ClassAnswer(
-        class_id=row["class_id"],
-        title=str(tomllib.loads(row["specification"]).get("title", "")),
-        shard=row["shard"],
-        lot=row["lot"],
-        tick=format_usd(row["tick"]),
-        list_price=format_usd(row["list_price"]),
-        reference=format_usd(row["reference"]),
-        collar_low=format_usd(row["collar_low"]),
-        collar_high=format_usd(row["collar_high"]),
-        buyer_maker_bp=row["buyer_maker"],
-        buyer_taker_bp=row["buyer_taker"],
-        seller_maker_bp=row["seller_maker"],
-        seller_taker_bp=row["seller_taker"],
-        horizon_hours=row["horizon_hours"],
-        gate_minutes=row["gate_ms"] // MS_PER_MINUTE,
-        cover_minutes=row["cover_ms"] // MS_PER_MINUTE,
-        state=STATES[row["state"]],
-        specification=row["specification"] if specification else "",
-    )
-
-
-def _contract(of_class: Row, row: Row) -> http.ContractAnswer:
-    low, high = collar(of_class, row)
-    return http.ContractAnswer(
-        contract=format_symbol(of_class["class_id"], row["hour"]),
-        class_id=of_class["class_id"],
-        hour=iso_hour(row["hour"]),
-        phase=row["phase"],
-        state=STATES[max(of_class["state"], row["state"])],
-        collar_low=format_usd(low),
-        collar_high=format_usd(high),
-    )
-
-
-def collar(of_class: Row, contract: Row) -> tuple[Price, Price]:
-    """Of an hour: its own, or its class's."""
-    row = contract if contract["reference"] else of_class
-    return row["collar_low"], row["collar_high"]
-
-
 class Known(NamedTuple):
     """What a client order id stands for: a row of `orders`, of a range its first, or one of `blocks`."""
 
@@ -196,7 +98,7 @@ class Reads:
             "SELECT * FROM settlement.contracts WHERE class_no = $1 AND phase <> 'ended' ORDER BY contract",
             of_class["class_no"],
         )
-        return [_contract(of_class, row) for row in rows]
+        return [contract_answer(of_class, row) for row in rows]
 
     async def hours(self, class_no: int, hours: Iterable[Hour]) -> dict[Hour, Row]:
         """Those of them that are listed and have not ended."""

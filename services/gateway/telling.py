@@ -11,8 +11,9 @@ from schemas.commands import Flag
 from schemas.events import Code, Event, Filled, OrderAccepted, OrderCancelled, Rejected
 from schemas.ids import format_order, shard_of_order
 from schemas.units import Gpus, Millis, format_usd
+from services.gateway.classes import SIDES, TIFS, Classes
 from services.gateway.errors import ApiError
-from services.gateway.reads import SIDES, TIFS, Classes, Reads, reason_name
+from services.gateway.reads import Reads, reason_name
 from services.gateway.times import iso, iso_or_none
 
 

@@ -15,6 +15,7 @@ from services.gateway.asks import Asks, Outcome, refusal_of, refuse
 from services.gateway.auth import Caller, authenticate
 from services.gateway.auth import Request as Judged
 from services.gateway.blocks import Blocks
+from services.gateway.classes import Classes
 from services.gateway.corrections import Corrections
 from services.gateway.edge import JsonRequest
 from services.gateway.errors import ApiError
@@ -27,7 +28,7 @@ from services.gateway.previews import Previews
 from services.gateway.progress import Progress
 from services.gateway.quotes import Quotes
 from services.gateway.ranges import Ranges
-from services.gateway.reads import Classes, Reads
+from services.gateway.reads import Reads
 from services.gateway.shards import Shards
 from services.gateway.times import MarketClock
 from services.runtime.log import Clock

@@ -14,8 +14,9 @@ import pytest
 
 from schemas import requests as rq
 from schemas.commands import Role
+from services.gateway.classes import Classes
 from services.gateway.database import Database
-from services.gateway.reads import Classes, Reads
+from services.gateway.reads import Reads
 from services.runtime.postgres import migrate, migrate_runtime, open_pool
 from services.settlement import rows
 from services.settlement.__main__ import MIGRATIONS

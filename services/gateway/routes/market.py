@@ -8,7 +8,7 @@ from litestar import get
 from litestar.params import FromPath, FromQuery, QueryParameter
 
 from schemas import http
-from services.gateway.reads import class_answer
+from services.gateway.classes import class_answer
 from services.gateway.times import iso
 from services.gateway.wiring import Limit, Wired
 

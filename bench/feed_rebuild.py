@@ -2,8 +2,9 @@
 
 Ours: records of `events` (64 commands each, the flow of `bench.flow`, in memory) → `services.market_data` as deployed: decode,
 the public's books and every account's holdings, messages, a WebSocket on loopback → a client in a process of its own, which
-decodes, rebuilds the book, checks the checksum of the message, and keeps one of all levels. Afterwards these are compared with
-the engine's own book after the same records: one difference, and there is no figure.
+decodes, rebuilds the book, checks the checksum of the message, and keeps one of all levels. Afterwards each of these is compared
+with the book after the same record, as a plain model has it from the events; the model is compared with the engine's own resting
+orders, all of them, every 256 records and at the end. One difference, and there is no figure.
 
 Two processes work at once; the clock is the processor time of the one that needs more, from the first record to the last message:
 what a quiet machine with two cores shows on the wall, which the line has beside it. The server goes no faster than the client
@@ -32,15 +33,17 @@ from bench.flow import Auditor, opening_frames, order_frames, require_flow
 from bench.measure import done, options, report, rounds, run_side
 from bench.shard import CLASS_NO, T0_MS, first_hour
 from schemas.codec import CHAIN_START, Frame, decode_record, seal
+from schemas.events import Event, Filled, OrderAccepted, OrderCancelled
 from schemas.ids import contract_of, format_symbol
 from services.market_data.hub import Hub
 from services.market_data.server import FeedServer
-from services.matching.book import HalfBook
 from services.matching.engine import Engine
 from services.runtime.supervise import WallClock
 
 ORDERS = 1_000_000
 PER_FRAME = 64
+WALK_EVERY = 256
+"""Records between two looks at all of the engine's orders."""
 WAITING = 256 * 1024
 """Bytes that may wait for the client before the next record is taken."""
 CHANNEL = f"book:{format_symbol('BENCH.80.US', first_hour(T0_MS))}"
@@ -133,7 +136,7 @@ class Prepared:
         self.opening: list[bytes] = []
         self.records: list[bytes] = []
         self.books: dict[int, int] = {}
-        seq, chain, auditor = 0, CHAIN_START, None
+        seq, chain, auditor, model = 0, CHAIN_START, None, Model()
         for offset, frame in enumerate([*opened, *order_frames(orders, PER_FRAME, len(opened))]):
             if offset == len(opened):
                 auditor = Auditor(engine)
@@ -144,22 +147,61 @@ class Prepared:
                 seq, chain = sealed.seq, sealed.chain
                 (self.opening if auditor is None else self.records).append(sealed.body)
             if auditor is not None:
-                self.books[seq] = _whole(engine)
+                model.see(said)
+                self.books[seq] = zlib.crc32(msgspec.msgpack.encode(model.levels()))
+                if len(self.books) % WALK_EVERY == 0:
+                    assert model.levels() == _levels(engine), f"the model's book is another after record {seq}"
         assert auditor is not None
+        assert model.levels() == _levels(engine)
         self.fills = auditor.finish().fills
 
 
-def _whole(engine: Engine) -> int:
+class Model:
+    """Levels of the one book, kept from events in the plainest way."""
+
+    def __init__(self) -> None:
+        self._orders: dict[int, list[int]] = {}
+        """Order -> side, price, leaves."""
+        self._totals: tuple[dict[int, int], dict[int, int]] = ({}, {})
+
+    def see(self, events: list[Event]) -> None:
+        for event in events:
+            if isinstance(event, OrderAccepted):
+                self._orders[event.order] = [event.side - 1, event.price, 0]
+                self._change(event.order, event.qty)
+            elif isinstance(event, Filled):
+                self._change(event.maker_order, -event.qty)
+                self._change(event.taker_order, -event.qty)
+            elif isinstance(event, OrderCancelled):
+                self._change(event.order, -event.qty)
+
+    def _change(self, order: int, qty: int) -> None:
+        known = self._orders[order]
+        side, price, _ = known
+        known[2] += qty
+        if not known[2]:
+            del self._orders[order]
+        totals = self._totals[side]
+        totals[price] = totals.get(price, 0) + qty
+        if not totals[price]:
+            del totals[price]
+
+    def levels(self) -> list[tuple[int, int]]:
+        """(price, quantity): bids, then asks, best first."""
+        bids, asks = self._totals
+        return [(p, bids[p]) for p in sorted(bids, reverse=True)] + [(p, asks[p]) for p in sorted(asks)]
+
+
+def _levels(engine: Engine) -> list[tuple[int, int]]:
+    """The same by the engine's own resting orders: hundreds of thousands at the end, so not after each record."""
     contract = engine.contracts[contract_of(CLASS_NO, first_hour(T0_MS))]
-    return zlib.crc32(msgspec.msgpack.encode([*_levels(contract.bids), *_levels(contract.asks)]))
-
-
-def _levels(half: HalfBook) -> list[tuple[int, int]]:
-    """(price, quantity), best first, by the engine's own orders."""
-    totals: dict[int, int] = {}
-    for order in half:
-        totals[order.price] = totals.get(order.price, 0) + order.leaves
-    return list(totals.items())
+    found: list[tuple[int, int]] = []
+    for half in (contract.bids, contract.asks):
+        totals: dict[int, int] = {}
+        for order in half:
+            totals[order.price] = totals.get(order.price, 0) + order.leaves
+        found += totals.items()
+    return found
 
 
 async def server(given: argparse.Namespace) -> None:

@@ -38,7 +38,7 @@ def test_a_week_ends_with_every_promise_kept() -> None:
     seed = int(os.environ.get("HOURBOOK_SEED") or random.SystemRandom().getrandbits(40))
     hours = int(os.environ.get("HOURBOOK_HOURS") or HOURS)
     print(f"HOURBOOK_SEED={seed} HOURBOOK_HOURS={hours}", file=sys.stderr, flush=True)
-    result = live_through(seed, hours, faults=hours // 2)
+    result = live_through(seed, hours, faults=hours // 3)
     print(table(result), file=sys.stderr)
     assert not result.failure, result.failure
     if hours >= HOURS:

@@ -172,7 +172,7 @@ def opening(shard: int) -> list[Command]:
     class_no = shard + 1
     hours = tuple(hour_ahead(n) for n in range(2, 6))
     return [
-        SetClass(1, class_no, f"TEST.{class_no}", 1, 10_000, 2_000_000, Fees()),
+        SetClass(1, class_no, f"TEST.{class_no}", 1, 10_000, 2_000_000, Fees(), first_hour=hours[0]),
         SetAccount(2, ANA, ANA, Role.MEMBER, 0),
         SetAccount(3, BERT, BERT, Role.PROVIDER, 0),
         Credit(4, ANA, 1_000_000_000),

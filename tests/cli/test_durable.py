@@ -146,8 +146,11 @@ def test_a_halted_shard_is_shown_quarantined_and_comes_back(exchange: Exchange) 
     words = f"hourbook quarantine --shard 0 --offset {offset} --hash {record_hash(BROKEN).hex()}"
     assert shown.code == 1
     assert words in shown.out
-    others = {each.name: each.state for each in exchange.status().processes if not each.name.startswith("matching-0")}
-    assert set(others.values()) == {"runs"}
+
+    def others() -> set[str]:
+        return {each.state for each in exchange.status().processes if not each.name.startswith("matching-0")}
+
+    exchange.until(lambda: others() == {"runs"}, "all others run")
     exchange.until(lambda: exchange.buys(CLASS, "6.60", "meanwhile"), "shard 1 trades on")
     wrong = exchange.hourbook(*words.split()[1:-1], "00" * 16, "--reason", "test", "--operator", "ana")
     assert (wrong.code, "not 0000" in wrong.err) == (65, True)

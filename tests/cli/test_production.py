@@ -124,9 +124,8 @@ def test_a_new_exchange_is_opened_as_documented(production: Production) -> None:
         supervisor.start(production.program("market_maker"))
         production.until(lambda: asked(production), supervisor, "the desk asks")
         found = status(production)
-        bought = production.hourbook(
-            "--json", "buy", "1", "H100.SXM.80.US", "--price", "6.60", HOURBOOK_PROFILE="ana.json"
-        )
+        words = ("buy", "1", "H100.SXM.80.US", "--price", "6.60", "--hour", "in 3 hours")
+        bought = production.hourbook("--json", *words, HOURBOOK_PROFILE="ana.json")
         audited = production.hourbook("--json", "audit", "--young", HOURBOOK_POSTGRES=production.dsn_of("audit"))
 
         assert sorted(each.name for each in found.processes) == sorted(OURS)

@@ -129,6 +129,7 @@ def test_a_new_exchange_is_opened_as_documented(production: Production) -> None:
         audited = production.hourbook("--json", "audit", "--young", HOURBOOK_POSTGRES=production.dsn_of("audit"))
 
         assert sorted(each.name for each in found.processes) == sorted(OURS)
+        assert bought.code == 0, bought
         assert json.loads(bought.out)["fills"][0]["counterparty"] == "desk"
         assert audited.code == 0, audited
         assert supervisor.restarts() == dict.fromkeys(OURS, 0), "each started under its own role at once"

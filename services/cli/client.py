@@ -7,8 +7,6 @@ Idempotency-Key, so that it happens once. An amend has neither: it is not repeat
 from __future__ import annotations
 
 import base64
-import hashlib
-import hmac
 import re
 import time
 import uuid
@@ -19,6 +17,7 @@ import httpx
 import msgspec
 
 from schemas.http import Problem, RequestAnswer
+from schemas.signing import signed_headers
 from services.cli.errors import CliError, Refused, Unknown, Unreachable
 from services.cli.profile import Profile, where_to_look
 
@@ -115,14 +114,8 @@ class Client:
             raise Unreachable(f"{self.url} is no exchange, or one of another version than this program") from None
 
     def _headers(self, method: str, path: str, body: bytes, idempotency_key: str) -> dict[str, str]:
-        stamp = str(time.time_ns() // 1_000_000)
-        signature = hmac.new(self._secret, f"{stamp}{method}{path}".encode() + body, hashlib.sha256).hexdigest()
-        headers = {"Hourbook-Key": self._key_id, "Hourbook-Timestamp": stamp, "Hourbook-Signature": signature}
-        if body:
-            headers["Content-Type"] = "application/json"
-        if idempotency_key:
-            headers["Idempotency-Key"] = idempotency_key
-        return headers
+        now_ms = time.time_ns() // 1_000_000
+        return signed_headers(self._key_id, self._secret, now_ms, method, path, body, idempotency_key)
 
 
 def _problem(answer: httpx.Response) -> Problem | None:

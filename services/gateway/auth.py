@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from schemas.keys import KeyIssued
+from schemas.signing import signature
 from services.gateway.errors import ApiError
 
 WINDOW_MS: Final = 30_000
@@ -85,16 +86,11 @@ def _by_signature(keys: Mapping[str, Key], request: Request, now_ms: int) -> Key
         raise ApiError("unauthenticated")
     if not stamp.isascii() or not stamp.isdigit() or len(stamp) > STAMP_MAX or abs(int(stamp) - now_ms) > WINDOW_MS:
         raise ApiError("wrong_timestamp")
-    expected = sign(key.secret, stamp, request.method, request.path, request.body)
+    expected = signature(key.secret, stamp, request.method, request.path, request.body)
     given = request.headers.get("hourbook-signature", "")
     if not given.isascii() or not hmac.compare_digest(expected, given):
         raise ApiError("wrong_signature")
     return key
-
-
-def sign(secret: bytes, stamp: str, method: str, path: str, body: bytes) -> str:
-    """hex HMAC-SHA256."""
-    return hmac.new(secret, f"{stamp}{method}{path}".encode() + body, hashlib.sha256).hexdigest()
 
 
 def _within(address: str, networks: tuple[str, ...]) -> bool:

@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
-import hmac
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +21,7 @@ from msgspec import Struct
 
 from schemas import feeds, http
 from schemas.ids import parse_symbol
+from schemas.signing import signed_headers
 from schemas.units import MS_PER_MINUTE, Gpus, Hour, Micros, Millis, Price, format_usd, parse_usd
 from services.market_maker.exchange import (
     FILLS_MAX,
@@ -226,10 +225,10 @@ class GatewayClient:
     async def _settled(self, method: str, path: str, request: Struct) -> Outcome:
         """A request that settlement decides, repeated under one key while its outcome is open."""
         self._asked += 1
-        headers = {"Idempotency-Key": f"desk-{self._run}-{self._asked:x}"}
+        idempotency_key = f"desk-{self._run}-{self._asked:x}"
         outcome: Outcome = Unknown("not sent")
         for _ in range(REPEATS_MAX):
-            answer = await self._send(method, path, request, headers)
+            answer = await self._send(method, path, request, idempotency_key)
             pending = isinstance(answer, _Answer) and answer.status == httpx.codes.ACCEPTED
             outcome = Unknown("still pending") if pending else _outcome(answer)
             if not isinstance(outcome, Unknown):
@@ -239,12 +238,13 @@ class GatewayClient:
     # --- HTTP ---------------------------------------------------------------------------------------------------------
 
     async def _send(
-        self, method: str, path: str, request: Struct | None = None, headers: dict[str, str] | None = None
+        self, method: str, path: str, request: Struct | None = None, idempotency_key: str = ""
     ) -> _Answer | Outcome:
         """The answer, or why there is none: Refused when it was never sent, Unknown when it was."""
         body = msgspec.json.encode(request) if request is not None else b""
         await self._clock.sleep_ms(self._pace.reserve(self._clock.now_ms()))
-        signed = {"Content-Type": "application/json"} | self._signature(method, path, body) | (headers or {})
+        key, now_ms = self._key, self._clock.now_ms()
+        signed = signed_headers(key.key_id, key.secret, now_ms, method, path, body, idempotency_key)
         try:
             answer = await self._http.request(method, path, content=body, headers=signed)
         except _NOT_SENT as error:
@@ -255,12 +255,6 @@ class GatewayClient:
         if retry_after_ms:
             self._pace.hold(self._clock.now_ms() + retry_after_ms)
         return _Answer(answer.status_code, answer.content, retry_after_ms)
-
-    def _signature(self, method: str, path: str, body: bytes) -> dict[str, str]:
-        stamp = str(self._clock.now_ms())
-        text = f"{stamp}{method}{path}".encode() + body
-        digest = hmac.new(self._key.secret, text, hashlib.sha256).hexdigest()
-        return {"Hourbook-Key": self._key.key_id, "Hourbook-Timestamp": stamp, "Hourbook-Signature": digest}
 
 
 def _outcome(answer: _Answer | Outcome) -> Outcome:

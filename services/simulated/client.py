@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
-import hmac
 from pathlib import Path
 from typing import Final, Self, TypeVar
 
@@ -22,6 +20,7 @@ import msgspec
 from msgspec import Struct
 
 from schemas.http import NewKeyAnswer, Problem, RequestAnswer
+from schemas.signing import signed_headers
 from services.runtime.log import Clock
 
 ANSWER_S_MAX: Final = 8.0
@@ -142,13 +141,8 @@ class Client:
         return None if isinstance(done, RequestAnswer) and done.state == "pending" else done
 
     async def _send(self, method: str, path: str, data: bytes, key: str) -> httpx.Response:
-        stamp = str(self._clock.now_ms())
-        signature = hmac.new(self._key.secret, f"{stamp}{method}{path}".encode() + data, hashlib.sha256).hexdigest()
-        headers = {"Hourbook-Key": self._key.key_id, "Hourbook-Timestamp": stamp, "Hourbook-Signature": signature}
-        if data:
-            headers["Content-Type"] = "application/json"
-        if key:
-            headers["Idempotency-Key"] = key
+        now_ms = self._clock.now_ms()
+        headers = signed_headers(self._key.key_id, self._key.secret, now_ms, method, path, data, key)
         return await self._http.request(method, path, content=data, headers=headers)
 
 

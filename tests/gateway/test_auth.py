@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.keys import SCOPES, KeyIssued
-from services.gateway.auth import WINDOW_MS, Caller, Key, Request, authenticate, check_networks, sign
+from schemas.signing import signature
+from services.gateway.auth import WINDOW_MS, Caller, Key, Request, authenticate, check_networks
 from services.gateway.errors import ApiError
 
 NOW_MS = 1_790_000_000_000
@@ -35,7 +36,7 @@ def signed(
     headers = {
         "hourbook-key": key.record.key_id,
         "hourbook-timestamp": stamp,
-        "hourbook-signature": sign(key.secret, stamp, method, path, body),
+        "hourbook-signature": signature(key.secret, stamp, method, path, body),
     }
     return Request(method, path, body, headers, address)
 
@@ -62,7 +63,8 @@ def test_the_signature_is_what_the_documentation_says() -> None:
     """hex HMAC-SHA256(secret, timestamp + METHOD + path with query + body): computed here without our own function."""
     text = b'1790000000000POST/v1/orders?a=1{"qty":1}'
     assert (
-        sign(KEY.secret, "1790000000000", "POST", PATH, BODY) == hmac.new(b"s" * 32, text, hashlib.sha256).hexdigest()
+        signature(KEY.secret, "1790000000000", "POST", PATH, BODY)
+        == hmac.new(b"s" * 32, text, hashlib.sha256).hexdigest()
     )
 
 

@@ -10,8 +10,9 @@ import httpx
 import pytest
 
 from schemas.keys import KeyIssued
+from schemas.signing import signature
 from services.gateway.app import build
-from services.gateway.auth import Key, sign
+from services.gateway.auth import Key
 from services.gateway.keyring import Keyring
 from services.gateway.limits import Limits
 from services.gateway.times import MarketClock
@@ -104,10 +105,10 @@ async def test_the_path_is_signed_as_it_is_sent(door: Door, path: str) -> None:
     """Encoded, doubled or trailing: what stands in the request line, and nothing tidier."""
     stamp = str(door.clock.ms)
     headers = {"Hourbook-Key": "ana", "Hourbook-Timestamp": stamp}
-    good = sign(door.keys["ana"].secret, stamp, "GET", path, b"")
+    good = signature(door.keys["ana"].secret, stamp, "GET", path, b"")
     answer = await door.http.get(path, headers=headers | {"Hourbook-Signature": good})
     assert answer.status_code != 401
-    tidied = sign(door.keys["ana"].secret, stamp, "GET", path.replace("%20", " ").replace("%2F", "/") + "x", b"")
+    tidied = signature(door.keys["ana"].secret, stamp, "GET", path.replace("%20", " ").replace("%2F", "/") + "x", b"")
     answer = await door.http.get(path, headers=headers | {"Hourbook-Signature": tidied})
     assert answer.json()["code"] == "wrong_signature"
 

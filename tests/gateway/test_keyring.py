@@ -9,7 +9,8 @@ import msgspec
 import pytest
 
 from schemas.keys import KeyIssued, KeyRevoked
-from services.gateway.auth import Request, authenticate, sign
+from schemas.signing import signature
+from services.gateway.auth import Request, authenticate
 from services.gateway.errors import ApiError
 from services.gateway.keyring import Keyring
 from services.runtime.errors import Halt
@@ -80,7 +81,7 @@ async def test_the_secret_that_was_shown_once_signs(log) -> None:
     headers = {
         "hourbook-key": ana.record.key_id,
         "hourbook-timestamp": "0",
-        "hourbook-signature": sign(secret, "0", "GET", "/", b""),
+        "hourbook-signature": signature(secret, "0", "GET", "/", b""),
     }
     assert authenticate(keyring.keys, Request("GET", "/", b"", headers, ""), 0).account == 1
     assert secret not in msgspec.msgpack.encode(ana.record)

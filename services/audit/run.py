@@ -45,13 +45,13 @@ from services.audit.market import Contradiction
 from services.audit.report import NAMES, Findings
 from services.audit.sums import check_sums
 from services.matching import snapshot as engine_bytes
-from services.matching.archive import Archive, ArchivedLog
 from services.matching.engine import Engine, WrongStart
 from services.matching.quarantine import QuarantineReader
 from services.matching.recovery import restore
 from services.matching.replica import QUARANTINED, Replica
 from services.matching.replica import Contradiction as WrongLog
 from services.matching.store import FileSnapshotStore, Snapshot, Unusable
+from services.runtime.archive import archived
 from services.runtime.errors import Halt
 from services.runtime.log import Headers, Log, Record
 
@@ -92,20 +92,13 @@ async def audit(
         for shard in range(shards):
             progress(f"shard {shard}")
             live = [logs.log(topic, shard) for topic in ("commands", "events")]
-            commands, events = (_with_archive(log, archive) for log in live)
+            commands, events = (log if archive is None else archived(log, archive) for log in live)
             cursor = cursors.get(("events", shard), Cursor(*NOWHERE))
             judge = ShardAudit(db, found, shard, cursor, records, await procured(db, shard, asked))
             await judge.run(commands, events, logs.log("quarantine"), snapshots)
         progress("requests")
         await check_requests(db, found, shards, asked)
     return found
-
-
-def _with_archive(log: Log, folder: Path | None) -> Log:
-    if folder is None:
-        return log
-    archive = Archive(folder, log.topic, log.partition)
-    return ArchivedLog(log, archive) if archive.spans() else log
 
 
 async def _values(found: Findings, log: Log, cursor: Cursor) -> list[tuple[int, bytes]]:

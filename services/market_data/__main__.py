@@ -23,7 +23,7 @@ from services.market_data.app import Room, build
 from services.market_data.hub import Hub
 from services.market_data.server import PATH, FeedServer
 from services.market_data.shell import MarketData
-from services.matching.archive import Archive, ArchivedLog
+from services.runtime.archive import Archive, ArchivedLog
 from services.runtime.collector import Collector
 from services.runtime.config import Settings
 from services.runtime.errors import Halt

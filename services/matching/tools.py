@@ -14,13 +14,14 @@ import json
 from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
-from services.matching.archive import Archive, ArchivedLog, Safe, copy, safe_offsets
 from services.matching.quarantine import ban
 from services.matching.recovery import recover, save
 from services.matching.replay import replay
 from services.matching.snapshot import state_hash
 from services.matching.store import FileSnapshotStore, Snapshot, Unusable
+from services.runtime.archive import Archive, archived, copy
 from services.runtime.errors import Halt
 from services.runtime.kafka import Cluster
 from services.runtime.log import Log, LogError
@@ -28,17 +29,32 @@ from services.runtime.positions import Position, contradiction
 from services.runtime.supervise import Service
 
 
-def archived(service: Service, live: Log) -> Log:
-    """The log, with its beginning from the archive where there is one."""
-    archive = Archive(_data(service) / "archive", live.topic, live.partition)
-    return ArchivedLog(live, archive) if archive.spans() else live
+class Safe(NamedTuple):
+    """Offsets below which nobody has to read any more."""
+
+    commands: int
+    events: int
+
+
+def safe_offsets(snapshots: Sequence[Snapshot], cursors: Sequence[int]) -> Safe:
+    """Below every snapshot that may still be begun at, and every cursor on `events` (its next offset).
+
+    The record before each position stays: whoever takes it up reads that record again. Raises Halt without a snapshot.
+    """
+    if not snapshots:
+        raise Halt("there is no snapshot: without one every start begins at offset 0, and nothing can be cut")
+    commands = min(snapshot.commands_next for snapshot in snapshots)
+    events = min([snapshot.events_next for snapshot in snapshots] + list(cursors))
+    return Safe(max(0, commands - 1), max(0, events - 1))
 
 
 async def snapshot(service: Service, cluster: Cluster) -> None:
     """Come to the end of `events` and write a snapshot there."""
     shard = service.settings.shard
     store = FileSnapshotStore(_data(service) / "snapshots", shard)
-    commands, events = (archived(service, cluster.log(topic, shard)) for topic in ("commands", "events"))
+    commands, events = (
+        archived(cluster.log(topic, shard), _data(service) / "archive") for topic in ("commands", "events")
+    )
     mirror = await recover(shard, commands, events, cluster.log("quarantine"), store, notice=service.log.warning)
     await mirror.catch_up()
     if not mirror.verified:
@@ -49,7 +65,9 @@ async def snapshot(service: Service, cluster: Cluster) -> None:
 async def run_replay(service: Service, cluster: Cluster, options: Namespace) -> None:
     """From the beginning, every output compared with `events`."""
     shard = service.settings.shard
-    commands, events = (archived(service, cluster.log(topic, shard)) for topic in ("commands", "events"))
+    commands, events = (
+        archived(cluster.log(topic, shard), _data(service) / "archive") for topic in ("commands", "events")
+    )
     done = await replay(
         shard, commands, cluster.log("quarantine"), service.clock, through_seq=options.through_seq, events=events
     )

@@ -18,10 +18,10 @@ from schemas.codec import CHAIN_START, Frame, decode_frame, decode_record, encod
 from schemas.delivery import Delivered
 from services.audit.report import NAMES, NOT_AUDITED
 from services.matching import snapshot as engine_bytes
-from services.matching.archive import Archive
-from services.matching.archive import copy as archive_copy
 from services.matching.engine import Engine
 from services.matching.store import FileSnapshotStore
+from services.runtime.archive import Archive
+from services.runtime.archive import copy as archive_copy
 from services.runtime.log import Outgoing, Record
 from tests.audit import test_ledger_breaks, test_log_breaks, test_second_breaks
 from tests.audit.day import SHARDS, Copy, Key

@@ -21,7 +21,7 @@ from schemas.codec import CHAIN_START, epoch_header, next_chain, pack_accounts
 from schemas.feed_token import LIFE_MS, make_token
 from schemas.market import Reference
 from schemas.supply import ClassReference, OfferSeen, PollDone
-from services.matching.archive import Archive, copy
+from services.runtime.archive import Archive, copy
 from services.runtime.infra import ApacheKafka, OwnedProcess, free_port
 from services.runtime.kafka import Cluster
 from services.runtime.log import Outgoing

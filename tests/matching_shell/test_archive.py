@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from services.matching import tools
-from services.matching.archive import Archive, ArchivedLog, copy, safe_offsets
 from services.matching.replay import replay
 from services.matching.store import FileSnapshotStore, decode
+from services.matching.tools import safe_offsets
+from services.runtime.archive import Archive, ArchivedLog, copy
 from services.runtime.config import Settings
 from services.runtime.errors import Halt
 from services.runtime.log import LogError, Outgoing, Record

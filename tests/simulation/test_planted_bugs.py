@@ -19,10 +19,10 @@ from services.gateway import blocks
 from services.gateway.asks import Asks
 from services.gateway.door import Door, answers_of
 from services.matching import moments, quotes, settling, tools
-from services.matching.archive import Safe
 from services.matching.engine import Engine
 from services.matching.replica import Replica
 from services.matching.shell import Writer
+from services.matching.tools import Safe
 from services.runtime.log import LogError, WriteUnknown
 from services.settlement import requests, shell
 from services.settlement.shell import Settlement

@@ -1,9 +1,8 @@
 """Moving the old part of a log into files, so that the broker need not keep everything for ever.
 
-    safe = safe_offsets(snapshots, cursors)                  # below everybody who may still have to go back
-    end = await copy(log, archive, below=safe.commands)      # written, synced, and read again before it returns
+    end = await copy(log, archive, below=safe)               # written, synced, and read again before it returns
     await cluster.cut("commands", shard, end)                # where the broker can (DeleteRecords)
-    log = ArchivedLog(live, archive)                         # a `Log` that begins in the files: replay reads through it
+    log = ArchivedLog(live, archive)                         # a `Log` that begins in the files: readers read through it
 
 A segment is one file of consecutive records, `<first>-<end>.segment`: magic, BLAKE2b-256 of the body, body. The body names
 its log and repeats the hash of the segment before it: a file that is missing, exchanged or damaged is noticed.
@@ -18,12 +17,11 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 from msgspec import Struct
 
-from services.matching.store import Snapshot
 from services.runtime.errors import Halt
 from services.runtime.log import Log, Outgoing, OutOfRange, Record
 
@@ -51,25 +49,6 @@ class Segment(Struct, array_like=True, frozen=True, gc=False):
 
 
 _decoder = msgspec.msgpack.Decoder(Segment)
-
-
-class Safe(NamedTuple):
-    """Offsets below which nobody has to read any more."""
-
-    commands: int
-    events: int
-
-
-def safe_offsets(snapshots: Sequence[Snapshot], cursors: Sequence[int]) -> Safe:
-    """Below every snapshot that may still be begun at, and every cursor on `events` (its next offset).
-
-    The record before each position stays: whoever takes it up reads that record again. Raises Halt without a snapshot.
-    """
-    if not snapshots:
-        raise Halt("there is no snapshot: without one every start begins at offset 0, and nothing can be cut")
-    commands = min(snapshot.commands_next for snapshot in snapshots)
-    events = min([snapshot.events_next for snapshot in snapshots] + list(cursors))
-    return Safe(max(0, commands - 1), max(0, events - 1))
 
 
 class Archive:
@@ -222,6 +201,12 @@ class ArchivedLog:
                 self._loaded, _ = self._archive.load(first, end)
                 return self._loaded
         raise OutOfRange(f"{self.topic}/{self.partition}: offset {offset} is neither in the log nor in the archive")
+
+
+def archived(live: Log, folder: Path) -> Log:
+    """The log, with its beginning from the archive where there is one. Raises Halt."""
+    archive = Archive(folder, live.topic, live.partition)
+    return ArchivedLog(live, archive) if archive.spans() else live
 
 
 def _name(first: int, end: int) -> str:

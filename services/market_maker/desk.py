@@ -118,8 +118,6 @@ class Desk:
         """Quotes as last acknowledged, by class."""
         self.why: dict[str, str] = {}
         """What each class rests on, or why it is not quoted."""
-        self.hit: list[str] = []
-        """Limits that are reached."""
         self._exchange = exchange
         self._limits = limits
         self._clock = clock
@@ -130,6 +128,10 @@ class Desk:
         """Class -> the last price of replacement that was believed."""
         self._money: Micros = 0
         self._worth: Micros = 0
+        self._lost = ""
+        """Why nothing is quoted: the day's loss; empty: it is within its limit."""
+        self._promised = ""
+        """Why nothing is sold that is not held: open promises; empty: they are within theirs."""
         self._begin: Day | None = None
         self._changed = asyncio.Event()
         """Set when the catalogues have moved since the last round."""
@@ -262,12 +264,11 @@ class Desk:
             self._begin = Day(day_of(now_ms), self._worth)
             self._day_file.write_bytes(dump_day(self._begin))
         lost = loss_reached(self._begin, self._worth, self._limits) if self._begin and marked else ""
-        sold = promises_reached(open_promises(exposures), self._limits)
-        hit = [why for why in (lost, sold) if why]
-        for why in hit:
-            if why.partition(":")[0] not in {known.partition(":")[0] for known in self.hit}:
+        promised = promises_reached(open_promises(exposures), self._limits)
+        for why, before in ((lost, self._lost), (promised, self._promised)):
+            if why and not before:
                 self._lines.warning("limit reached", extra={"fields": {"limit": why}})
-        self.hit = hit
+        self._lost, self._promised = lost, promised
 
     async def _quote_until(self, deadline_ms: Millis) -> None:
         """Quote, now and whenever the catalogues move or a source grows stale."""
@@ -288,9 +289,8 @@ class Desk:
         """Pull what must go, then promise and quote until everything stands as it should or the catalogues have moved."""
         views = {name: self._view(each) for name, each in self.classes.items()}
         self._value()
-        lost = next((why for why in self.hit if why.startswith("loss")), "")
-        if lost:
-            views = {name: NoView(lost) for name in views}
+        if self._lost:
+            views = {name: NoView(self._lost) for name in views}
         await asyncio.gather(*(self._pull(name) for name, view in views.items() if isinstance(view, NoView)))
         alive = {name: view for name, view in views.items() if isinstance(view, View)}
         await asyncio.gather(*(self._quote_class(name, view) for name, view in alive.items()))
@@ -312,7 +312,7 @@ class Desk:
         stands = self.stands.setdefault(name, {})
         rules = Rules(
             terms=each.terms, limits=self._limits, size=sizes(each.terms, view, self._limits, len(self.classes)),
-            promises=not any(why.startswith("open promises") for why in self.hit),
+            promises=not self._promised,
         )  # fmt: skip
         for _ in range(ROUNDS_MAX):
             wanted = plan(rules, view, each.standing(stands), stands, self._clock.now_ms())
@@ -458,6 +458,7 @@ class Desk:
                 self._lines.info("view", extra={"fields": {"class": name, "rests on": said}})
             self.why[name] = said
         self.why = {name: said for name, said in self.why.items() if name in views}
+        reached = [why for why in (self._lost, self._promised) if why]
         quotes = [quote for stands in self.stands.values() for quote in stands.values()]
         own = [position for each in self.classes.values() for position in each.positions.values()]
         promises = [backing for each in self.classes.values() for backing in each.promises.values()]
@@ -473,8 +474,8 @@ class Desk:
             open_promises=sum(backing.owed for backing in promises),
             worth_micros=self._worth,
             day_begin_micros=self._begin.equity if self._begin else 0,
-            limits_reached="; ".join(self.hit),
-            limits_reached_count=len(self.hit),
+            limits_reached="; ".join(reached),
+            limits_reached_count=len(reached),
             last_refusal=self._last_refusal,
             **{f"requests_{what}": count for what, count in self._counts.items()},
             **{f"quote {name}": said for name, said in self.why.items()},

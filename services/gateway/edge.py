@@ -16,6 +16,7 @@ from litestar.datastructures import State as AppState
 from litestar.exceptions import HTTPException, ValidationException
 from litestar.types import Message, Scope
 
+from schemas.ids import is_client_id
 from services.gateway.errors import ApiError
 from services.gateway.limits import Limits
 
@@ -56,6 +57,14 @@ def last_part(request: JsonRequest, before: str) -> str:
         return unquote(path.removeprefix(before), errors="strict")
     except UnicodeDecodeError:
         raise ApiError("not_found", "the path is not UTF-8") from None
+
+
+def own_id(request: JsonRequest, before: str) -> str:
+    """The same, where it is a client order id. Raises ApiError not_found, wrong_client_id."""
+    client_id = last_part(request, before)
+    if not is_client_id(client_id):
+        raise ApiError("wrong_client_id")
+    return client_id
 
 
 def rate_limit_headers(limits: Limits) -> Callable[[Message, Scope], Awaitable[None]]:

@@ -2,7 +2,7 @@
 
 A command that the engine refuses as a whole for want of money is tried first (docs/decisions/004-try-first.md): the engine alone
 judges; when it says what is missing and the wallet has it, the money is moved and the command sent again. A refusal does not
-use up a client order id. A range is judged hour by hour and has no second try: `ahead` moves what it needs before it is sent.
+use up a client order id. A range is judged hour by hour and has no second try: what it needs is moved before it is sent (`ranges`).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Final
 from weakref import WeakValueDictionary
 
 from schemas.commands import Command
-from schemas.events import Code, Event, Rejected
+from schemas.events import Code, Rejected
 from schemas.requests import FromTrading, ToTrading
 from schemas.units import Micros, format_usd
 from services.gateway.asks import WAIT_S, Asks, refuse
@@ -109,13 +109,9 @@ class Funding:
             await self._asks.ask(FromTrading(_own_request(caller), caller.account, shard, amount))
 
 
-def is_short(outcome: Event) -> bool:
-    """Whether it was refused for want of money."""
-    return isinstance(outcome, Rejected) and outcome.code == Code.INSUFFICIENT_FUNDS
-
-
 def _is_short(answer: Answer) -> bool:
-    return is_short(answer.outcome)
+    """Whether it was refused for want of money."""
+    return isinstance(answer.outcome, Rejected) and answer.outcome.code == Code.INSUFFICIENT_FUNDS
 
 
 def _own_request(caller: Caller) -> str:

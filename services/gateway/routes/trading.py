@@ -8,8 +8,7 @@ from litestar import delete, get, patch, post, put
 from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 
 from schemas import http
-from schemas.ids import is_client_id
-from services.gateway.edge import JsonRequest, last_part
+from services.gateway.edge import JsonRequest, last_part, own_id
 from services.gateway.errors import ApiError
 from services.gateway.times import parse_hour
 from services.gateway.values import order_number, side_of
@@ -53,9 +52,7 @@ async def get_order(gateway: Wired, caller: Known, order_id: FromPath[str]) -> h
 async def get_order_by_client_id(gateway: Wired, caller: Known, request: JsonRequest) -> http.OrderAnswer:
     """The newest order with this client order id."""
     account = member(caller, "read")
-    client_id = last_part(request, "/v1/orders/client/")
-    if not is_client_id(client_id):
-        raise ApiError("wrong_client_id")
+    client_id = own_id(request, "/v1/orders/client/")
     await gateway.progress.wait_for(account)
     known = await gateway.reads.known(account, client_id)
     if known is None or known.is_block:
@@ -167,9 +164,7 @@ async def post_range(gateway: Wired, caller: Known, data: JSONBody[http.RangeReq
 async def get_range(gateway: Wired, caller: Known, request: JsonRequest) -> http.RangeAnswer:
     """Hours of a range that were accepted, by its client order id."""
     account = member(caller, "read")
-    client_id = last_part(request, "/v1/ranges/")
-    if not is_client_id(client_id):
-        raise ApiError("wrong_client_id")
+    client_id = own_id(request, "/v1/ranges/")
     await gateway.progress.wait_for(account)
     return await gateway.ranges.get(account, client_id)
 
@@ -209,9 +204,7 @@ async def get_block(gateway: Wired, caller: Known, block_id: FromPath[str]) -> h
 async def get_block_by_client_id(gateway: Wired, caller: Known, request: JsonRequest) -> http.BlockAnswer:
     """The same by client order id."""
     account = member(caller, "read")
-    client_id = last_part(request, "/v1/blocks/client/")
-    if not is_client_id(client_id):
-        raise ApiError("wrong_client_id")
+    client_id = own_id(request, "/v1/blocks/client/")
     await gateway.progress.wait_for(account)
     known = await gateway.reads.known(account, client_id)
     if known is None or not known.is_block:

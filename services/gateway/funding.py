@@ -2,7 +2,7 @@
 
 A command that the engine refuses as a whole for want of money is tried first (docs/decisions/004-try-first.md): the engine alone
 judges; when it says what is missing and the wallet has it, the money is moved and the command sent again. A refusal does not
-use up a client order id. A range is judged hour by hour and has no second try: what it needs is moved before it is sent (`ranges`).
+use up a client order id. A range is judged hour by hour and has no second try: what it needs is moved before it is sent.
 """
 
 from __future__ import annotations

@@ -40,6 +40,8 @@ class Members:
         self.hall = hall
         self.orders: dict[str, list[dict[str, Any]]] = {}
         """Client order id → answers."""
+        self.blocks: dict[str, list[dict[str, Any]]] = {}
+        """The same of blocks."""
         self.cancels: dict[str, dict[str, Any]] = {}
         """Order id → answer."""
         self.doubts = 0
@@ -62,12 +64,13 @@ class Members:
             assert not thread.is_alive(), "a trader hangs"
 
     def place(self, who: str, body: dict[str, Any]) -> dict[str, Any] | None:
-        """Until it is acknowledged or refused; None: refused, or given up."""
+        """An order, or a block where the body names hours. Until it is acknowledged or refused; None: refused, or given up."""
+        path, known = ("/v1/blocks", self.blocks) if "hours" in body else ("/v1/orders", self.orders)
         for _ in range(40):
-            answer = self.hall.ask("POST", "/v1/orders", self.hall.bearers[who], body)
+            answer = self.hall.ask("POST", path, self.hall.bearers[who], body)
             if answer.status_code == 201:
                 told: dict[str, Any] = answer.json()
-                self.orders.setdefault(body["client_order_id"], []).append(told)
+                known.setdefault(body["client_order_id"], []).append(told)
                 return told
             if answer.status_code < 500 and answer.json()["outcome"] == "rejected":
                 return None
@@ -84,7 +87,6 @@ class Members:
                 time.sleep(0.2)
                 continue
             body = {
-                "contract": chance.choice(hours)["contract"],
                 "side": side,
                 "qty": chance.randint(1, 3),
                 "price": chance.choice(PRICE[class_id]),
@@ -92,10 +94,15 @@ class Members:
                 "tif": chance.choice(["gtc", "gtc", "ioc"]),
                 "valid_for_ms": 5_000,
             }
+            is_block = chance.random() < 0.2
+            if is_block:
+                body |= {"class": class_id, "from": chance.choice(hours[:3])["hour"], "hours": chance.randint(2, 3)}
+            else:
+                body["contract"] = chance.choice(hours)["contract"]
             told = self.place(who, body)
             if told is not None and chance.random() < 0.2:
                 self.place(who, body)  # the same again is the same order
-            if told is not None and told["state"] == "open" and chance.random() < 0.3:
+            if told is not None and told["state"] == "open" and not is_block and chance.random() < 0.3:
                 self._cancel(who, told["order_id"])
 
     def _cancel(self, who: str, order_id: str) -> None:
@@ -134,7 +141,7 @@ def test_nothing_acknowledged_is_lost_when_everything_dies(hall: Hall) -> None:
     _goes_on(hall, members)
     members.end()
     hall.until(hall.is_settled, "settlement catches up")
-    _every_order_is_there_as_it_was_acknowledged(hall, members)
+    _everything_is_there_as_it_was_acknowledged(hall, members)
     _every_cancel_is_there(hall, members)
     _hours_end_and_are_paid(hall, members)
     _audit_is_clean(hall)
@@ -147,18 +154,23 @@ def _goes_on(hall: Hall, members: Members) -> None:
 
 
 def _leave_a_book(members: Members) -> None:
-    """An ask and a bid wait in the last hour that is backed, where nobody else trades, until the audit comes."""
-    contract = members.hall.hours(CLASSES[0])[11]["contract"]
+    """An ask and a bid wait in the last hour that is backed, where nobody else trades, until the audit comes.
+
+    A block is bought there as well, and one waits: without these it would be luck whether any of them trades.
+    """
+    hours = members.hall.hours(CLASSES[0])
+    contract, first = hours[11]["contract"], hours[9]["hour"]
     for who, side, price in (("provider", "sell", "2.60"), ("buyer", "buy", "2.40")):
         body = {"contract": contract, "side": side, "qty": 1, "price": price, "client_order_id": f"waits-{side}"}
         assert members.place(who, body) is not None
+    for who, side, qty in (("provider", "sell", 3), ("buyer", "buy", 1)):
+        asked = {"class": CLASSES[0], "from": first, "hours": 3, "side": side, "qty": qty, "price": "2.60"}
+        block = members.place(who, {**asked, "min_qty": 1, "client_order_id": f"block-{side}"})
+        assert block is not None
 
 
-def _every_order_is_there_as_it_was_acknowledged(hall: Hall, members: Members) -> None:
-    """S2: terms and fills, to the µUSD. O2 from outside: each client order id is one order."""
-    rows = hall.rows("SELECT * FROM settlement.orders")
-    orders = {row["client_id"]: row for row in rows}
-    assert len(orders) == len(rows), "a client order id became two orders"
+def _everything_is_there_as_it_was_acknowledged(hall: Hall, members: Members) -> None:
+    """S2: terms and fills, to the µUSD. O2 from outside: each client order id is one order, or one block."""
     fills: dict[int, list[tuple[int, ...]]] = {}
     for row in hall.rows("SELECT * FROM settlement.fills ORDER BY shard, trade"):
         fee = row["buyer_fee"] if row["taker_side"] == 1 else row["seller_fee"]
@@ -167,19 +179,28 @@ def _every_order_is_there_as_it_was_acknowledged(hall: Hall, members: Members) -
         )
     assert len(members.orders) > 20, f"only {len(members.orders)} orders were acknowledged"
     assert members.doubts > 0, "every answer came at once: nothing was tried"
-    told = {identity: [_terms(answer) for answer in answers] for identity, answers in members.orders.items()}
-    there = {identity: [_terms_there(orders.get(identity))] * len(answers) for identity, answers in told.items()}
-    assert told == there
-    first = [answer for answers in members.orders.values() for answer in answers if not answer["repeated"]]
-    told_fills = {answer["order_id"]: _fills(answer) for answer in first}
-    assert told_fills == {name: fills.get(parse_order(name), []) for name in told_fills}
-    assert any(told_fills.values()), "nothing was traded"
+    for table, id_name, acknowledged in (
+        ("orders", "order_id", members.orders),
+        ("blocks", "block_id", members.blocks),
+    ):
+        rows = hall.rows(f"SELECT * FROM settlement.{table}")
+        settled = {row["client_id"]: row for row in rows}
+        assert len(settled) == len(rows), "a client order id became two"
+        told = {name: [_terms(answer, id_name) for answer in answers] for name, answers in acknowledged.items()}
+        assert told == {name: [_terms_there(settled.get(name))] * len(answers) for name, answers in told.items()}
+        first = [answer for answers in acknowledged.values() for answer in answers if not answer["repeated"]]
+        told_fills = {answer[id_name]: _fills(answer) for answer in first}
+        settled_fills = {name: fills.get(parse_order(name), []) for name in told_fills}
+        if table == "blocks":  # one that rests takes again when it is tried again, later than its answer
+            settled_fills = {name: found[: len(told_fills[name])] for name, found in settled_fills.items()}
+        assert told_fills == settled_fills
+        assert any(told_fills.values()), f"nothing was traded by {table}"
 
 
-def _terms(answer: dict[str, Any]) -> tuple[Any, ...]:
+def _terms(answer: dict[str, Any], id_name: str) -> tuple[Any, ...]:
     """What cannot change any more."""
     names = ("client_order_id", "side", "qty", "tif")
-    return (parse_order(answer["order_id"]), parse_usd(answer["price"]), *(answer[name] for name in names))
+    return (parse_order(answer[id_name]), parse_usd(answer["price"]), *(answer[name] for name in names))
 
 
 def _terms_there(row: Any) -> tuple[Any, ...] | None:

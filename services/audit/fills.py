@@ -13,7 +13,6 @@ from services.audit.blocks import Blocks
 from services.audit.books import Books
 from services.audit.holdings import Holdings
 from services.audit.market import Block, Contradiction, Market, Order
-from services.audit.means import Means
 from services.audit.moments import Moments
 
 
@@ -35,14 +34,11 @@ Taker = Order | Block | BuyIn
 class Fills:
     """Every trade of a shard."""
 
-    def __init__(
-        self, market: Market, books: Books, blocks: Blocks, means: Means, holdings: Holdings, moments: Moments
-    ) -> None:
+    def __init__(self, market: Market, books: Books, blocks: Blocks, holdings: Holdings, moments: Moments) -> None:
         self.market = market
         self.found = market.found
         self._books = books
         self._blocks = blocks
-        self._means = means
         self._holdings = holdings
         self._moments = moments
         self._buy_in: BuyIn | None = None
@@ -65,12 +61,8 @@ class Fills:
         market.trade_last = event.trade
         market.trades[event.trade] = event
         self._holdings.filled(event)
-        buyer, seller = (taker, maker) if event.taker_side == Side.BUY else (maker, taker)
-        for account, party in ((event.buyer, buyer), (event.seller, seller)):
-            if isinstance(party, Block):
-                market.concerned.add((account, event.contract))  # its hold and its asks shrink with the whole trade
-            else:
-                self._means.check(account, event.contract)
+        # Looked at when the command has ended: what a block holds shrinks with its whole trade only.
+        market.concerned.update(((event.buyer, event.contract), (event.seller, event.contract)))
 
     # --- who trades ------------------------------------------------------------------------------------
 

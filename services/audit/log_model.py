@@ -71,7 +71,7 @@ class ShardModel:
         self.blocks = Blocks(market, self.books, self.moments)
         self._quotes = Quotes(market, self.books, self.moments)
         holdings = self._holdings = Holdings(market, self.means, queues)
-        self._fills = Fills(market, self.books, self.blocks, self.means, holdings, self.moments)
+        self._fills = Fills(market, self.books, self.blocks, holdings, self.moments)
         self._outcomes: list[ev.Event] = []
         self._version_next = 0
         """Applies from the next record on; 0: none."""

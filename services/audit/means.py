@@ -94,10 +94,13 @@ class Means:
         blocks = market.blocks_of[account].values()
         return asks + sum(block.leaves for block in blocks if block.side == 2 and contract in block.contracts)
 
-    def check(self, account: int, contract: int) -> None:
-        """M3 and C2 of an account that had to do with a contract."""
+    def _check_money(self, account: int) -> None:
+        """M3. Adds up all that the account bids and promises: once for all contracts that a command concerned."""
         available = self.available(account)
         self.found.expect("M3", available >= 0, f"account {account}: available {available} at seq {self.market.seq}")
+
+    def _check_offered(self, account: int, contract: int) -> None:
+        """C2."""
         if offered := self.offered(account, contract):
             capacity = self.capacity(account, contract)
             breach = f"account {account}, contract {contract}: asks {offered} > {capacity}"
@@ -106,8 +109,10 @@ class Means:
     def command_ended(self) -> None:
         """Of everybody whom the command concerned; after a reference moved, of all who promise in its contracts."""
         market = self.market
+        for account in sorted({account for account, _ in market.concerned}):
+            self._check_money(account)
         for account, contract in sorted(market.concerned):
-            self.check(account, contract)
+            self._check_offered(account, contract)
         market.concerned.clear()
         moved, self._collars_moved = self._collars_moved, []
         if moved:

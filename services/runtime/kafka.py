@@ -320,7 +320,7 @@ class KafkaLog:
             # A jump has to wait until the broker has answered the fetch before it. The wheel's broker answers a waiting
             # fetch only when its time is up, however early a record comes: there the wait is every record's delay.
             try:
-                wait_ms = 250 if await self._cluster.idempotent() else 20
+                wait_ms = 250 if await self._cluster.idempotent() else 40
             except (KafkaError, OSError) as error:
                 raise Unreachable(f"{self!r}: {error!r}") from error
             self._consumer = await self._open_consumer(fetch_max_wait_ms=wait_ms)

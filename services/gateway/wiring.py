@@ -31,6 +31,7 @@ from services.gateway.ranges import Ranges
 from services.gateway.reads import Reads
 from services.gateway.shards import Shards
 from services.gateway.times import MarketClock
+from services.gateway.volume import Volume
 from services.runtime.log import Clock
 
 _MONEY: Final = ("amount", "balance", "cost")
@@ -59,6 +60,7 @@ class Gateway:
         limits: Limits,
         offers: Offers,
         market_data: MarketData,
+        volume: Volume,
         market: MarketClock,
         clock: Clock,
         master_key: bytes,
@@ -78,6 +80,7 @@ class Gateway:
         self.limits = limits
         self.offers = offers
         self.market_data = market_data
+        self.volume = volume
         self.market = market
         self.clock = clock
         self.master_key = master_key

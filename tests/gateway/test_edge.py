@@ -45,8 +45,8 @@ class Door:
             shards=nothing, classes=nothing, reads=nothing, progress=nothing, asks=nothing,
             orders=nothing, ranges=nothing, blocks=nothing, quotes=nothing, previews=nothing, corrections=nothing,
             keyring=keyring,
-            limits=Limits(rate_per_s=2, burst=2), offers=nothing, market_data=nothing, market=MarketClock(0, 1, sandbox=False),
-            clock=self.clock, master_key=b"",
+            limits=Limits(rate_per_s=2, burst=2), offers=nothing, market_data=nothing, volume=nothing,
+            market=MarketClock(0, 1, sandbox=False), clock=self.clock, master_key=b"",
         )  # fmt: skip
         transport = httpx.ASGITransport(build(gateway), raise_app_exceptions=False)
         self.http = httpx.AsyncClient(transport=transport, base_url="http://door")

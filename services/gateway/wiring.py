@@ -17,7 +17,7 @@ from services.gateway.auth import Request as Judged
 from services.gateway.blocks import Blocks
 from services.gateway.classes import Classes
 from services.gateway.corrections import Corrections
-from services.gateway.edge import JsonRequest
+from services.gateway.edge import JsonRequest, check_path
 from services.gateway.errors import ApiError
 from services.gateway.keyring import Keyring
 from services.gateway.limits import Limits
@@ -88,6 +88,7 @@ class Gateway:
         handler = request.route_handler
         if "caller" in handler.parsed_fn_signature.parameters:
             request.state.caller = await self._caller(request)
+        check_path(request)
         if handler.parsed_data_field is not None and not await request.body():
             raise ApiError("malformed", "a body is missing")
 

@@ -563,6 +563,39 @@ class PollAnswer(_Answer, frozen=True):
     seen_at: str
 
 
+class VolumeRow(_Answer, frozen=True):
+    """What was traded; each fill counts once. The desk's: fills with the desk on either side."""
+
+    class_id: str = msgspec.field(name="class")
+    """Empty: all classes."""
+    gpu_minutes: int
+    """60 are a GPU-hour; what was bought in a running hour has only the minutes that were left."""
+    notional: str
+    desk_gpu_minutes: int
+    desk_notional: str
+    desk_share_bp: int
+    """Of the GPU-minutes, to the nearest basis point."""
+
+
+class VolumePeriod(_Answer, frozen=True):
+    """So many whole hours of the market, and the one that runs."""
+
+    hours: int
+    since: str
+    total: VolumeRow
+    classes: tuple[VolumeRow, ...]
+    """By id; those in which nothing was traded are left out."""
+
+
+class VolumeAnswer(_Answer, frozen=True):
+    """GET /v1/volume: how much was traded, and the desk's part of it."""
+
+    settled_to: str
+    """Market time: later trades may be missing. Empty: not known yet."""
+    periods: tuple[VolumePeriod, ...]
+    """The last 24 hours and the last 168."""
+
+
 class SupplyAnswer(_Answer, frozen=True):
     """GET /v1/supply."""
 

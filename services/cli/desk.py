@@ -1,7 +1,7 @@
-"""`hourbook desk`: what the aggregator's own desk quotes, which limits hold it, and which of them it has reached.
+"""`hourbook desk`: what the aggregator's own desk quotes, which limits hold it, and its share of volume.
 
-From its own `/status`, found as `hourbook status` finds it. It is a member like any other: what it knows of the market, everybody
-can know.
+From its own `/status`, found as `hourbook status` finds it; the share is what the gateway tells everybody. The desk is a member
+like any other: what it knows of the market, everybody can know.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ from typing import Final
 import click
 from msgspec import Struct
 
+from schemas import http
 from schemas.units import format_usd
-from services.cli import output, status
+from services.cli import output, status, volume
 from services.cli.context import Context, pass_context
-from services.cli.errors import Unreachable
+from services.cli.errors import CliError, Unreachable
 
 NAME: Final = "market_maker"
 _QUOTE: Final = "quote "
@@ -40,9 +41,11 @@ class Desk(Struct, frozen=True, kw_only=True):
     reached: tuple[str, ...]
     """Limits that pull its quotes just now."""
     last_refusal: str
+    volume: http.VolumeAnswer | None
+    """None: the gateway does not answer."""
 
 
-def read() -> Desk:
+def read(context: Context) -> Desk:
     """Raises Unreachable where no desk is known of."""
     found = next((each for each in status.read().processes if each.name == NAME), None)
     if found is None:
@@ -59,7 +62,16 @@ def read() -> Desk:
         limits=_named(told, _LIMIT),
         reached=tuple(reached.split("; ")) if reached else (),
         last_refusal=str(told.get("last_refusal", "")),
+        volume=_volume(context),
     )
+
+
+def _volume(context: Context) -> http.VolumeAnswer | None:
+    """What the desk does is worth knowing most when the gateway is away."""
+    try:
+        return volume.read(context.client())
+    except CliError:
+        return None
 
 
 def _named(told: dict[str, int | float | str | bool], prefix: str) -> dict[str, str]:
@@ -73,8 +85,8 @@ def _usd(micros: float | str) -> str:
 @click.command()
 @pass_context
 def desk(context: Context) -> None:
-    """What the desk quotes, and which limits it has reached."""
-    found = read()
+    """What the desk quotes, which limits it has reached, its share of volume."""
+    found = read(context)
     context.show(found, lambda: _show(found))
 
 
@@ -92,9 +104,16 @@ def _show(found: Desk) -> None:
         f"  bids for {output.plural(counts.get('bid_gpus', 0), 'GPU')} in {output.plural(counts.get('bids', 0), 'hour')}, "
         f"asks for {output.plural(counts.get('ask_gpus', 0), 'GPU')} in {output.plural(counts.get('asks', 0), 'hour')}"
     )
+    say(f"  its share of volume: {_share(found.volume)}")
     output.table("Quotes", ("class", "rests on"), found.quotes.items(), empty="none yet")
     if found.limits:
         output.table("Limits", ("limit", "value"), found.limits.items(), empty="")
     say("limits reached: " + ("; ".join(found.reached) or "none"))
     if found.last_refusal:
         say(f"last refusal: {found.last_refusal}")
+
+
+def _share(found: http.VolumeAnswer | None) -> str:
+    if found is None:
+        return "not known, the gateway does not answer"
+    return "; ".join(f"{volume.share(each.total)} in the last {each.hours} hours" for each in found.periods)

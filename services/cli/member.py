@@ -11,6 +11,7 @@ from services.cli.context import Context, pass_context
 from services.cli.desk import desk
 from services.cli.errors import Unusable
 from services.cli.hours import CLASS, contract_of, grid, when
+from services.cli.volume import volume
 
 __all__ = ["COMMANDS", "Context", "pass_context"]
 
@@ -394,4 +395,7 @@ def withdraw(context: Context, amount: str, destination: str) -> None:
     context.show(done, lambda: output.console.print(words))
 
 
-COMMANDS = (book, classes, supply, desk, *trade.COMMANDS, orders, blocks, fills, positions, balance, ledger, withdraw)
+COMMANDS = (
+    *(book, classes, supply, desk, volume, *trade.COMMANDS),
+    *(orders, blocks, fills, positions, balance, ledger, withdraw),
+)

@@ -44,6 +44,7 @@ from services.gateway.reads import Reads
 from services.gateway.shards import Shards
 from services.gateway.telling import Telling
 from services.gateway.times import MarketClock
+from services.gateway.volume import Volume
 from services.gateway.wiring import Gateway
 from services.runtime.errors import Halt
 from services.runtime.kafka import Cluster
@@ -150,6 +151,7 @@ async def _wire(service: Service, cluster: Cluster) -> tuple[Gateway, list[Calla
         limits=limits,
         offers=offers,
         market_data=market_data,
+        volume=Volume(database, classes, progress, service.clock, market),
         market=market,
         clock=service.clock,
         master_key=settings.master_key,

@@ -50,6 +50,26 @@ class JsonRequest(Request[Any, Any, AppState]):
             raise ApiError("malformed", f"the body does not decode: {error}") from None
 
 
+def check_path(request: JsonRequest) -> None:
+    """No part of it is empty: an id that was forgotten is no id, and not the list or everything. Raises ApiError not_found.
+
+    The router passes over empty parts: `DELETE /v1/orders/` would reach what cancels all orders.
+    """
+    template = request.scope["path_template"]
+    *fixed, last = unquote(request.target.partition("?")[0]).split("/", template.count("/"))
+    # A member's own id ends some paths, and may have slashes.
+    is_own_id = any(path.endswith(":path}") for path in request.route_handler.paths)
+    if "" in fixed[1:] or not last or ("/" in last and not is_own_id):
+        raise ApiError("not_found", "a part of the path is empty: is an id missing?")
+
+
+def check_query(request: JsonRequest, *names: str) -> None:
+    """Nothing is asked for that would be passed over: a name with a slip, or an empty value. Raises ApiError malformed."""
+    for name, value in request.query_params.multi_items():
+        if name not in names or not value:
+            raise ApiError("malformed", f"the query may have {', '.join(names)}, none of them empty")
+
+
 def last_part(request: JsonRequest, before: str) -> str:
     """What stands in the path after `before`, slashes included. Raises ApiError not_found."""
     path = request.target.partition("?")[0]

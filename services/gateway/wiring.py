@@ -17,7 +17,7 @@ from services.gateway.auth import Request as Judged
 from services.gateway.blocks import Blocks
 from services.gateway.classes import Classes
 from services.gateway.corrections import Corrections
-from services.gateway.edge import JsonRequest
+from services.gateway.edge import JsonRequest, check_path
 from services.gateway.errors import ApiError
 from services.gateway.keyring import Keyring
 from services.gateway.limits import Limits
@@ -31,6 +31,7 @@ from services.gateway.ranges import Ranges
 from services.gateway.reads import Reads
 from services.gateway.shards import Shards
 from services.gateway.times import MarketClock
+from services.gateway.volume import Volume
 from services.runtime.log import Clock
 
 _MONEY: Final = ("amount", "balance", "cost")
@@ -59,6 +60,7 @@ class Gateway:
         limits: Limits,
         offers: Offers,
         market_data: MarketData,
+        volume: Volume,
         market: MarketClock,
         clock: Clock,
         master_key: bytes,
@@ -78,6 +80,7 @@ class Gateway:
         self.limits = limits
         self.offers = offers
         self.market_data = market_data
+        self.volume = volume
         self.market = market
         self.clock = clock
         self.master_key = master_key
@@ -88,6 +91,7 @@ class Gateway:
         handler = request.route_handler
         if "caller" in handler.parsed_fn_signature.parameters:
             request.state.caller = await self._caller(request)
+        check_path(request)
         if handler.parsed_data_field is not None and not await request.body():
             raise ApiError("malformed", "a body is missing")
 

@@ -40,6 +40,7 @@ ANSWERS: list[tuple[str, Any]] = [
     ("cancel json-4", http.CancelAnswer),
     (f"cancel --class {CLASS} --side buy", http.MassCancelAnswer),
     ("desk", Desk),
+    ("volume", http.VolumeAnswer),
     ("orders", list[http.OrderAnswer]),
     ("orders --all", list[http.OrderAnswer]),
     ("cancel json-2", http.CancelAnswer),

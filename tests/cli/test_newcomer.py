@@ -171,7 +171,22 @@ def test_the_desk_says_what_it_quotes_and_what_stops_it() -> None:
     assert re.match(r"The desk: runs\n  worth [\d.]+ USD", shown), shown
     assert re.search(rf"^{re.escape(H100)} +\S", shown, re.MULTILINE), shown
     assert "limits reached: " in shown
+    share = r"[\d.]+ % of [\d,.]+ GPU-hours in the last"
+    assert re.search(rf"^  its share of volume: {share} 24 hours; {share} 168 hours$", shown, re.MULTILINE), shown
     assert told("desk")["counts"]["quoted"] > 0
+
+
+@pytest.mark.usefixtures("inside")
+def test_everybody_sees_what_was_traded_and_the_desk_s_part_of_it() -> None:
+    wait_for_asks(H100)
+    done("buy", "1", H100, "--hour", "in 7 hours", "--price", "6.60", "--tif", "ioc")
+    deadline = time.monotonic() + 30
+    while not (day := told("volume")["periods"][0])["classes"]:
+        assert time.monotonic() < deadline, day
+        time.sleep(0.5)
+    rows = [row for row in done("volume").splitlines() if row.startswith(("all ", H100))]
+    assert [row.split()[0] for row in rows] == [H100, "all"] * 2
+    assert re.fullmatch(rf"{re.escape(H100)} +[\d,.]+ +[\d.]+ +[\d,.]+ +[\d.]+ +[\d.]+ %", rows[0]), rows
 
 
 def _operator(name: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import re
 from typing import Any, cast
 
 import httpx
@@ -15,6 +16,7 @@ from services.gateway.app import build
 from services.gateway.auth import Key
 from services.gateway.keyring import Keyring
 from services.gateway.limits import Limits
+from services.gateway.routes import ROUTES
 from services.gateway.times import MarketClock
 from services.gateway.wiring import Gateway
 
@@ -45,8 +47,8 @@ class Door:
             shards=nothing, classes=nothing, reads=nothing, progress=nothing, asks=nothing,
             orders=nothing, ranges=nothing, blocks=nothing, quotes=nothing, previews=nothing, corrections=nothing,
             keyring=keyring,
-            limits=Limits(rate_per_s=2, burst=2), offers=nothing, market_data=nothing, market=MarketClock(0, 1, sandbox=False),
-            clock=self.clock, master_key=b"",
+            limits=Limits(rate_per_s=2, burst=2), offers=nothing, market_data=nothing, volume=nothing,
+            market=MarketClock(0, 1, sandbox=False), clock=self.clock, master_key=b"",
         )  # fmt: skip
         transport = httpx.ASGITransport(build(gateway), raise_app_exceptions=False)
         self.http = httpx.AsyncClient(transport=transport, base_url="http://door")
@@ -111,6 +113,28 @@ async def test_the_path_is_signed_as_it_is_sent(door: Door, path: str) -> None:
     tidied = signature(door.keys["ana"].secret, stamp, "GET", path.replace("%20", " ").replace("%2F", "/") + "x", b"")
     answer = await door.http.get(path, headers=headers | {"Hourbook-Signature": tidied})
     assert answer.json()["code"] == "wrong_signature"
+
+
+EVERYTHING = [
+    (method, path) for route in ROUTES for path in sorted(route.paths) for method in sorted(route.http_methods)
+]
+_ID = re.compile(r"{\w+:\w+}")
+
+
+@pytest.mark.parametrize(("method", "route"), EVERYTHING)
+async def test_a_path_with_an_empty_part_leads_nowhere(door: Door, method: str, route: str) -> None:
+    """A client that lost an order's id asks to cancel `/v1/orders/`: that is no order, and must not be all of them."""
+    whole = _ID.sub("1", route)
+    asked = [whole.replace("/v1/", "/v1//")]
+    asked += [
+        _ID.sub("1", route[: match.start()]) + _ID.sub("1", route[match.end() :]) for match in _ID.finditer(route)
+    ]
+    asked += [] if route.endswith(":path}") else [f"{whole}/", f"{whole}//", f"{whole}/%2F"]
+    for path in asked:
+        door.clock.ms += 1_000
+        answer = await door.http.request(method, path, headers={"Authorization": f"Bearer {_token('ana')}"})
+        assert answer.status_code in {404, 405}, (path, answer.text)
+        assert answer.json()["outcome"] == "rejected"
 
 
 async def test_a_fault_of_ours_is_told_without_its_insides_and_logged_under_its_number(

@@ -189,9 +189,19 @@ def test_a_mass_cancel_takes_what_matches_and_nothing_else(exchange: Exchange, a
 
 @pytest.mark.parametrize(
     ("query", "code"),
-    [("?class=H101", "unknown_class"), ("?hour=tomorrow", "wrong_time"), ("?side=both", "malformed")],
+    [
+        ("?class=H101", "unknown_class"),
+        ("?hour=tomorrow", "wrong_time"),
+        ("?side=both", "malformed"),
+        ("?class=", "malformed"),
+        (f"?clas={H100}", "malformed"),
+        ("/", "not_found"),
+        ("/%2F", "not_found"),
+        ("/client/", "not_found"),
+    ],
 )
 def test_a_mass_cancel_with_a_mistake_cancels_nothing(exchange: Exchange, ana: Member, query: str, code: str) -> None:
+    """Nor does a cancel whose id got lost on its way into the path."""
     order = ana.placed(exchange.fresh_hour(), "buy", 1, "2.00")
     assert ana.ask("DELETE", f"/v1/orders{query}").json()["code"] == code
     assert stands(ana, order)[0] == "open"

@@ -191,6 +191,7 @@ READS: list[tuple[str, Any]] = [
     ("/v1/quotes", list[http.QuotedAnswer]),
     ("/v1/trades?contract={hour}", list[http.TradeAnswer]),
     ("/v1/supply", http.SupplyAnswer),
+    ("/v1/volume", http.VolumeAnswer),
     ("/v1/orders", list[http.OrderAnswer]),
     ("/v1/account", http.AccountAnswer),
     ("/v1/fills", list[http.FillAnswer]),

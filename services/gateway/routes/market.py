@@ -72,6 +72,12 @@ async def get_supply(gateway: Wired, class_id: Annotated[str, QueryParameter(nam
     return gateway.offers.answer(class_id)
 
 
+@get("/v1/volume")
+async def get_volume(gateway: Wired) -> http.VolumeAnswer:
+    """How much was traded, and the desk's part of it."""
+    return await gateway.volume.answer()
+
+
 @get("/v1/corrections")
 async def get_corrections(gateway: Wired, limit: Limit = 100) -> list[http.CorrectionAnswer]:
     """Clear errors put right in cash, newest first, without names."""
@@ -86,5 +92,6 @@ ROUTES: Final = [
     get_contracts,
     get_trades,
     get_supply,
+    get_volume,
     get_corrections,
 ]

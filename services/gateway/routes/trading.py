@@ -8,7 +8,7 @@ from litestar import delete, get, patch, post, put
 from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 
 from schemas import http
-from services.gateway.edge import JsonRequest, last_part, own_id
+from services.gateway.edge import JsonRequest, check_query, last_part, own_id
 from services.gateway.errors import ApiError
 from services.gateway.times import parse_hour
 from services.gateway.values import order_number, side_of
@@ -96,12 +96,14 @@ async def patch_order_by_client_id(
 async def delete_orders(
     gateway: Wired,
     caller: Known,
+    request: JsonRequest,
     class_id: Annotated[str, QueryParameter(name="class")] = "",
     hour: FromQuery[str] = "",
     side: FromQuery[Literal["buy", "sell", ""]] = "",
 ) -> http.MassCancelAnswer:
     """Cancel every order and block of the account that matches."""
     member(caller, "trade")
+    check_query(request, "class", "hour", "side")  # what is passed over would cancel more than was meant
     of_class = await gateway.classes.get(class_id) if class_id else None
     command = gateway.orders.mass_cancel(
         caller,

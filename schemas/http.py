@@ -857,6 +857,22 @@ class PromisedAnswer(_Answer, frozen=True):
     """Machines procured for it in the hour so far."""
 
 
+class UncoveredAnswer(_Answer, frozen=True):
+    """GET /v1/admin/uncovered: a title of a market maker's, in an hour that has begun, with no machine behind it."""
+
+    account: int
+    contract: str
+    hour: str
+    title: int
+    ground: Literal["promised", "ready"]
+    """`ready`: a machine can be procured for it while its hour lasts. `promised`: its cover deadline is over."""
+    qty: int
+    minutes: int
+    """That were sold."""
+    ended: bool
+    """Its hour is."""
+
+
 class UndeliveredAnswer(_Answer, frozen=True):
     """GET /v1/admin/undelivered: an ended hour with titles of which no delivery record speaks."""
 
@@ -877,6 +893,8 @@ class ProcureRequest(_Request, frozen=True):
     cost: str
     """For all of it, USD."""
     provider: str = "simulated-cloud"
+    title: Whole = 0
+    """What was sold as ready in the one hour named, all of it; 0: machines of hours to come."""
 
 
 class CorrectionRequest(_Request, frozen=True):

@@ -129,6 +129,9 @@ class Procure(_Request, frozen=True, tag=10):
 
     In the engine they stand behind what the account has promised, oldest first. All hours or none; a shard's refusal gives
     the cost back. The hours' DECLARED backing must be equal before. Outcome: `declared`, the backing of each hour afterwards.
+
+    With a `title` they are for that one, which the account has sold as ready in the one hour named: `qty` is all of it, it is
+    paid for once, and the shard is told nothing, as what was sold as ready stays so.
     """
 
     request_id: str
@@ -140,6 +143,7 @@ class Procure(_Request, frozen=True, tag=10):
     """For all of it."""
     provider: str
     """`simulated-cloud`: no cloud is asked yet, and only names that begin with `simulated` are taken."""
+    title: int = 0
 
 
 Request = (

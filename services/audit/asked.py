@@ -15,6 +15,7 @@ import msgspec
 
 from schemas import requests as rq
 from schemas.codec import UNREADABLE
+from schemas.ids import contract_of
 from services.audit import database
 from services.audit import expected as chart
 from services.audit.database import Connection
@@ -83,6 +84,11 @@ async def check_requests(db: Connection, found: Findings, shards: int, values: S
     paid = await db.fetch("SELECT payout, account, amount, request_id FROM settlement.payouts")
     there = {row["payout"]: Payout(row["account"], row["amount"], row["request_id"]) for row in paid}
     found.expect("S1", there == asked.payouts, f"payouts are {there}, asked for are {asked.payouts}")
+    bought = {
+        (row["contract"], row["title"]): (row["account"], row["cost"], row["request_id"])
+        for row in await db.fetch("SELECT contract, title, account, cost, request_id FROM settlement.procurements")
+    }
+    found.expect("S1", bought == asked.procured, f"procured are {bought}, asked for are {asked.procured}")
 
 
 class Asked:
@@ -99,6 +105,8 @@ class Asked:
         self.seen: dict[str, bytes] = {}
         """Request id -> the first record's value."""
         self.payouts: dict[int, Payout] = {}
+        self.procured: dict[tuple[int, int], tuple[int, int, str]] = {}
+        """(contract, title) -> (account, cost, request) of machines for what was sold as ready."""
         self._moved: dict[int, str] = {}
         """Payout -> its state."""
         self._deposits: set[tuple[str, str]] = set()
@@ -133,9 +141,19 @@ class Asked:
                 return self._payout(request)
             case rq.ToTrading(account=account, shard=shard, amount=amount) if request.request_id in self._sent:
                 return chart.moved((chart.WALLET, 0, account), (chart.TRANSIT, shard, account), amount)
-            case rq.Procure(account=account, cost=cost, provider=name) if request.request_id in self._sent:
+            case rq.Procure(account=account, cost=cost, provider=name) if request.request_id in self._sent or (
+                done and request.title
+            ):
+                if request.title:
+                    self._ready(request)
                 return chart.moved((chart.WALLET, 0, account), (chart.EXTERNAL, 0, self._providers.get(name, 0)), cost)
         return []
+
+    def _ready(self, request: rq.Procure) -> None:
+        """Sold as ready, and paid for once."""
+        key = (contract_of(request.class_no, request.hours[0]), request.title)
+        self._found.expect("S1", key not in self.procured, f"title {key}: a machine was procured for it before")
+        self.procured[key] = (request.account, request.cost, request.request_id)
 
     def _deposit(self, request: rq.Deposit, fate: Fate) -> list[Line]:
         key = (request.provider, request.provider_ref)

@@ -15,13 +15,13 @@ import click
 import msgspec
 
 from schemas import http
-from schemas.ids import format_symbol
+from schemas.ids import format_symbol, parse_symbol
 from schemas.specifications import published
 from services.cli import output, profile, times
 from services.cli.context import Context, pass_context
 from services.cli.errors import Refused, Unusable
 from services.cli.files import write_private
-from services.cli.hours import CLASS, span_of, span_options
+from services.cli.hours import CLASS, span_of, span_options, when
 from services.cli.tools import check_broker
 
 
@@ -185,23 +185,84 @@ _state("open", "open", "Open a class again. After a halt it opens in steps: canc
 @click.argument("class_id", metavar="CLASS", type=CLASS)
 @span_options
 @click.option("--cost", required=True, help="USD for all of it; the account's wallet pays.")
+@click.option("--title", type=int, default=0, help="Only for this one, sold as ready in the running hour.")
 @pass_context
 def procure(
-    context: Context, account: int, qty: int, class_id: str, first: str | None, count: int | None, cost: str
+    context: Context, account: int, qty: int, class_id: str, first: str | None, count: int | None, cost: str, title: int
 ) -> None:
     """SIMULATED purchase of machines for an ACCOUNT.
 
-    QTY in each of several hours. They cover what it has promised, oldest first; no cloud is asked.
+    QTY in each of several hours. They cover what it has promised, oldest first; no cloud is asked. `admin promises` lists what
+    waits for machines.
     """
-    span = span_of(first, count) or span_of("next", 1)
-    assert span is not None
-    body = http.ProcureRequest(
-        account=account, class_id=class_id, from_hour=times.iso(span.first), hours=span.count, qty=qty, cost=cost
+    named: dict[str, object] = {"account": account, "class_id": class_id}
+    if title:
+        body = http.ProcureRequest(
+            account=account, class_id=class_id, from_hour=_hour_of_title(context, account, class_id, title), hours=1,
+            qty=qty, cost=cost, title=title,
+        )  # fmt: skip
+        sentence = "simulated: account {account} has a machine of {class_id} for title {title}; paid {cost} USD"
+    else:
+        span = span_of(first, count) or span_of("next", 1)
+        assert span is not None
+        named["hours"] = span.count
+        body = http.ProcureRequest(
+            account=account, class_id=class_id, from_hour=times.iso(span.first), hours=span.count, qty=qty, cost=cost
+        )
+        sentence = "simulated: account {account} has {declared} machines of {class_id} in each of {hours} hours; paid {cost} USD"
+    _settle(context, "POST", "/v1/admin/procure", body, sentence, **named)
+
+
+def _hour_of_title(context: Context, account: int, class_id: str, title: int) -> str:
+    """Raises Refused."""
+    for each in context.client("operator").get("/v1/admin/uncovered", list[http.UncoveredAnswer]):
+        if (each.account, parse_symbol(each.contract)[0], each.title) == (account, class_id, title):
+            return each.hour
+    raise Refused(f"title {title} of account {account} does not wait for a machine; see `hourbook admin promises`")
+
+
+class Promises(msgspec.Struct, frozen=True):
+    """`hourbook --json admin promises`."""
+
+    forward: list[http.PromisedAnswer]
+    begun: list[http.UncoveredAnswer]
+
+
+@admin.command()
+@pass_context
+def promises(context: Context) -> None:
+    """What market makers have promised and sold, with no machine behind it.
+
+    In hours to come, before their cover deadline; and title by title in hours that have begun. `admin procure` buys machines.
+    """
+    client = context.client("operator")
+    found = Promises(
+        client.get("/v1/admin/promises", list[http.PromisedAnswer]),
+        client.get("/v1/admin/uncovered", list[http.UncoveredAnswer]),
     )
-    sentence = (
-        "simulated: account {account} has {declared} machines of {class_id} in each of {hours} hours; paid {cost} USD"
+    context.show(found, lambda: _show_promises(found))
+
+
+def _show_promises(found: Promises) -> None:
+    output.table(
+        "Promised in hours to come",
+        ("class", "hour", ">account", ">owed", ">machines there"),
+        ((*when(each.contract), str(each.account), str(each.owed), str(each.declared)) for each in found.forward),
+        empty="nothing",
     )
-    _settle(context, "POST", "/v1/admin/procure", body, sentence, account=account, class_id=class_id, hours=span.count)
+    output.table(
+        "In hours that have begun",
+        ("class", "hour", ">account", ">title", ">GPUs", ">minutes", "what"),
+        (
+            (
+                *when(each.contract),
+                *map(str, (each.account, each.title, each.qty, each.minutes)),
+                f"{each.ground}, {'over' if each.ended else 'runs'}",
+            )
+            for each in found.begun
+        ),
+        empty="nothing",
+    )
 
 
 # --- Corrections: two operators of different owners, each with an account -----------------------------------

@@ -174,6 +174,12 @@ CODES: Final[dict[str, Row]] = {
     "unknown_owner": Row(404, "There is no such owner", "leave owner out for a new one"),
     "unknown_payout": Row(404, "There is no such payout", "GET /v1/withdrawals lists them"),
     "unknown_shard": Row(404, "There is no such shard", "GET /v1/status lists them"),
+    "unknown_title": Row(
+        404,
+        "No such title was sold as ready",
+        "GET /v1/admin/uncovered lists them: name its account, hour and all of its GPUs",
+    ),
+    "procured_before": Row(409, "A machine was procured for this title", "nothing is to be done"),
     "wrong_destination": Row(422, "The destination is not usable", "use 1 to 200 characters"),
     "wrong_name": Row(422, "The name is not usable", "use 1 to 100 characters"),
     "wrong_provider": Row(422, "The provider or its reference is not usable", "use 1 to 100 characters"),

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from schemas import http
-from schemas.commands import Flag, Ground, Side
+from schemas.commands import Flag, Ground, Role, Side
 from schemas.events import Reason
 from schemas.ids import class_no_of, contract_of, format_order, format_symbol, hour_of
 from schemas.units import Gpus, Hour, Micros, Price, bid_hold, format_usd, promise_collateral
@@ -440,6 +440,33 @@ class Reads:
                 owed=row["owed"],
                 collateral_price=format_usd(row["collateral_price"]),
                 declared=row["declared"],
+            )
+            for row in rows
+        ]
+
+    async def uncovered(self) -> list[http.UncoveredAnswer]:
+        """Titles of market makers in hours that have begun, with no machine behind them and no delivery record."""
+        rows = await self._database.fetch(
+            "SELECT t.contract, t.title, t.obligor, t.ground, t.qty, t.minutes, t.state FROM settlement.titles t"
+            " JOIN settlement.accounts a ON a.account = t.obligor"
+            " WHERE t.contract = ANY(ARRAY(SELECT contract FROM settlement.contracts WHERE NOT paid_out AND phase <> 'forward'))"
+            " AND t.state IN ('live', 'ended') AND t.ground = ANY($1::int[]) AND a.role = $2"
+            " AND NOT EXISTS (SELECT FROM settlement.procurements p WHERE p.contract = t.contract AND p.title = t.title)"
+            " AND NOT EXISTS (SELECT FROM settlement.deliveries d WHERE d.contract = t.contract AND d.title IN (0, t.title))"
+            " ORDER BY (t.contract & 16777215), t.contract, t.title",
+            [Ground.PROMISED, Ground.READY],
+            Role.MARKET_MAKER,
+        )
+        return [
+            http.UncoveredAnswer(
+                account=row["obligor"],
+                contract=await self._classes.symbol(row["contract"]),
+                hour=iso_hour(hour_of(row["contract"])),
+                title=row["title"],
+                ground="ready" if row["ground"] == Ground.READY else "promised",
+                qty=row["qty"],
+                minutes=row["minutes"],
+                ended=row["state"] == "ended",
             )
             for row in rows
         ]

@@ -86,6 +86,7 @@ class Changes:
         self.titles: TableChanges[rows.Title] = TableChanges()
         self.claims: TableChanges[rows.Claim] = TableChanges()
         self.collateral: TableChanges[rows.Collateral] = TableChanges()
+        self.procurements: TableChanges[rows.Procurement] = TableChanges()
         self.buy_in_failures: TableChanges[rows.BuyInFailure] = TableChanges()
         self.corrections: TableChanges[rows.Correction] = TableChanges()
         self.deliveries: TableChanges[rows.Delivery] = TableChanges()

@@ -203,6 +203,7 @@ def _leave_memory(state: State, shard: Shard, contract: int) -> None:
         and contract not in shard.titles.of_contract
     ):
         row = state.contracts.pop(contract)
+        state.procured.pop(contract, None)
         row.paid_out = True
         state.changes.contracts.change(contract, row)
         left = state.ledger.balance(CLEARING, shard.number, contract)

@@ -32,6 +32,7 @@ SPECIFICATION_MAX: Final = 65_536
 HOURS_MAX: Final = 1_024
 CLASS_NO_MAX: Final = 1 << 20
 DECLARED: Final = int(Ground.DECLARED)
+READY: Final = int(Ground.READY)
 _NEXT_STATE: Final = {"requested": ("sent", "returned"), "sent": ("paid", "returned")}
 _decoder: msgspec.msgpack.Decoder[rq.Request] = msgspec.msgpack.Decoder(rq.Request)
 
@@ -493,6 +494,11 @@ def _procure(state: State, at: Origin, request: rq.Procure) -> Answer:
         return Refused("unknown_class")
     if fault := _wrong_hours(request.hours) or _wrong_procurement(state, account, of_class, request):
         return fault
+    if request.title:
+        return _procure_ready(state, at, request)
+    if _is_on_its_way(state, account, of_class):
+        # What it will be is not known before the shard has answered. Nothing is paid for; it can be asked again.
+        return Refused("not_ready")
     shard = state.shards[of_class.shard]
     known = [
         shard.backing.find(contract_of(request.class_no, hour), account.account, DECLARED) for hour in request.hours
@@ -507,16 +513,7 @@ def _procure(state: State, at: Origin, request: rq.Procure) -> Answer:
     if request.cost > have:
         return Refused("insufficient_funds", request.cost, have)
     # --- from here on it happens
-    provider = state.provider(request.provider)
-    state.ledger.post(
-        at,
-        0,
-        "simulated procurement",
-        (
-            (WALLET, 0, request.account, USD, -request.cost),
-            (EXTERNAL, 0, provider, USD, request.cost),
-        ),
-    )
+    provider = _pay_for_machines(state, at, request)
     command = SetBacking(
         state.next_outbox(shard.number),
         request.account,
@@ -529,6 +526,43 @@ def _procure(state: State, at: Origin, request: rq.Procure) -> Answer:
     )
     state.send(shard.number, command, request.request_id)
     return Pending(request.account, {"cost": request.cost, "provider": provider, "declared": total})
+
+
+def _procure_ready(state: State, at: Origin, request: rq.Procure) -> Answer:
+    """On demand: the machine is bought when its minutes are sold, and once."""
+    contract = contract_of(request.class_no, request.hours[0])
+    title = state.shards[state.classes[request.class_no].shard].titles.titles.get(request.title)
+    named = (contract, request.account, READY, request.qty, "live")
+    if len(request.hours) != 1 or title is None:
+        return Refused("unknown_title")
+    if (title.contract, title.obligor, title.ground, title.qty, title.state) != named:
+        return Refused("unknown_title")
+    if title.title in state.procured.get(contract, ()):
+        return Refused("procured_before")
+    have = state.ledger.wallet(request.account)
+    if request.cost > have:
+        return Refused("insufficient_funds", request.cost, have)
+    # --- from here on it happens
+    provider = _pay_for_machines(state, at, request)
+    state.procured.setdefault(contract, set()).add(title.title)
+    row = rows.Procurement(contract, title.title, request.account, request.cost, request.request_id)
+    state.changes.procurements.create((contract, title.title), row)
+    return Done(request.account, {"cost": request.cost, "provider": provider, "title": title.title})
+
+
+def _pay_for_machines(state: State, at: Origin, request: rq.Procure) -> int:
+    """The provider's number."""
+    provider = state.provider(request.provider)
+    state.ledger.post(
+        at,
+        0,
+        "simulated procurement",
+        (
+            (WALLET, 0, request.account, USD, -request.cost),
+            (EXTERNAL, 0, provider, USD, request.cost),
+        ),
+    )
+    return provider
 
 
 def _wrong_procurement(
@@ -544,12 +578,16 @@ def _wrong_procurement(
         return Refused("wrong_provider")
     if not request.provider.startswith("simulated"):
         return Refused("not_offered_yet")
-    on_its_way = (decode_outbox(row.body) for row in state.shards[of_class.shard].unconfirmed.values())
-    for command in on_its_way:
-        if isinstance(command, SetBacking) and (command.account, command.ground) == (account.account, DECLARED):
-            # What it will be is not known before the shard has answered. Nothing is paid for; it can be asked again.
-            return Refused("not_ready")
     return None
+
+
+def _is_on_its_way(state: State, account: rows.Account, of_class: rows.ClassRow) -> bool:
+    """Whether DECLARED backing of the account is about to change."""
+    on_its_way = (decode_outbox(row.body) for row in state.shards[of_class.shard].unconfirmed.values())
+    return any(
+        isinstance(command, SetBacking) and (command.account, command.ground) == (account.account, DECLARED)
+        for command in on_its_way
+    )
 
 
 def _wrong_hours(hours: tuple[int, ...]) -> Refused | None:

@@ -318,6 +318,18 @@ class Collateral(Row, gc=False):
     amount: Micros
 
 
+class Procurement(Row, gc=False):
+    """A machine bought for a title that was sold as ready."""
+
+    TABLE: ClassVar[Table] = Table("procurements", 2, (), f"contract IN ({_ALIVE})")
+
+    contract: int
+    title: int
+    account: int
+    cost: Micros
+    request_id: str
+
+
 class BuyInFailure(Row, gc=False):
     """Promised GPUs that were still owed after the buy-in at the cover deadline."""
 
@@ -504,6 +516,7 @@ ROWS: Final[tuple[type[Row], ...]] = (
     Title,
     Claim,
     Collateral,
+    Procurement,
     BuyInFailure,
     Correction,
     Delivery,

@@ -108,6 +108,11 @@ class State:
         """Pending request → messages of it that no shard has confirmed yet."""
         self._load_shards(loaded)
         self.contracts = {row.contract: row for row in _load(loaded, rows.Contract) if not row.paid_out}
+        self.procured: dict[int, set[int]] = {}
+        """Contract → titles, sold as ready, that a machine was bought for."""
+        for bought in _load(loaded, rows.Procurement):
+            if bought.contract in self.contracts:
+                self.procured.setdefault(bought.contract, set()).add(bought.title)
         self.promised_left: dict[tuple[int, int], int] = {}
         """(contract, account) → titles of an ended hour that its collateral waits for; the last one paid out frees it."""
         for contract in {contract for contract, _ in self.collateral}:

@@ -14,7 +14,7 @@ from services.runtime import backoff
 from services.runtime.log import Clock
 from services.runtime.status import Status
 from services.simulated.client import Away, Client, Refused
-from services.simulated.covering import Purchase, Report, Uncovered, purchases, report
+from services.simulated.covering import Purchase, Report, Uncovered, failures, purchases, ready_purchases, report
 from services.simulated.news import News
 from services.simulated.requests import iso_hour
 
@@ -27,7 +27,7 @@ REPORTED_HOURS: Final = 48
 
 
 class Cloud:
-    """Buys and delivers, for ever. What it says of itself is in `/status`: `procured_gpu_hours`, `delivered_hours`, `news`."""
+    """Buys and delivers, for ever. What it says of itself is in `/status`: `procured_gpu_minutes`, `delivered_hours`, `news`."""
 
     def __init__(self, client: Client, clock: Clock, status: Status, seed: str) -> None:
         self._client = client
@@ -36,11 +36,14 @@ class Cloud:
         self._seed = seed
         self._log = logging.getLogger(f"hourbook.{status.name}")
         self._news = News(status)
-        self._reported: set[str] = set()
+        self._reported: set[tuple[str, int]] = set()
+        """(contract, title; 0: all)."""
         self._refusals: Counter[str] = Counter()
         self._not_before_ms: dict[str, Millis] = {}
         self._uncovered: set[Uncovered] = set()
-        self._counts = Counter[str](procured_gpu_hours=0, spent_micros=0, delivered_hours=0, undelivered_minutes=0)
+        self._counts = Counter[str](
+            procured_gpu_minutes=0, spent_micros=0, delivered_hours=0, undelivered_minutes=0, failed_titles=0
+        )
 
     async def run(self) -> None:
         """For ever; waits while the gateway is away."""
@@ -53,20 +56,34 @@ class Cloud:
     async def look(self) -> None:
         """Once over all there is. Raises Away."""
         promises = await self._client.read("/v1/admin/promises", list[http.PromisedAnswer])
-        if promises:
+        uncovered = await self._client.read("/v1/admin/uncovered", list[http.UncoveredAnswer])
+        if promises or uncovered:
             now_ms = await self._market_ms()
             cheapest = await self._cheapest()
             cover_ms = await self._cover_ms()
-            for each in purchases(promises, cheapest, cover_ms, self._refusals, now_ms):
+            for each in (
+                *ready_purchases(uncovered, cheapest, self._refusals),
+                *purchases(promises, cheapest, cover_ms, self._refusals, now_ms),
+            ):
                 if isinstance(each, Purchase):
                     if self._clock.now_ms() >= self._not_before_ms.get(each.contract, 0):
                         await self._procure(each)
                 elif each not in self._uncovered:
                     self._uncovered.add(each)
                     self._tell(f"no cloud offers {each.qty} × {each.contract}: a promise stays uncovered")
-        for ended in await self._client.read("/v1/admin/undelivered", list[http.UndeliveredAnswer]):
-            if ended.contract not in self._reported:
-                await self._deliver(report(ended.contract, self._seed))
+        await self._deliver_all(uncovered)
+
+    async def _deliver_all(self, uncovered: list[http.UncoveredAnswer]) -> None:
+        """First what failed, title by title: the record of an hour speaks of all that have none of their own."""
+        ended = await self._client.read("/v1/admin/undelivered", list[http.UndeliveredAnswer])
+        # An hour that has ended since may have titles without a machine, too: the next look tells.
+        unclear = {each.contract for each in uncovered if not each.ended}
+        for each in failures(uncovered):
+            if not await self._deliver(each):
+                unclear.add(each.contract)
+        for hour in ended:
+            if hour.contract not in unclear:
+                await self._deliver(report(hour.contract, self._seed))
 
     async def _cover_ms(self) -> dict[str, Millis]:
         """How long before an hour its promises must be covered, by class."""
@@ -85,37 +102,46 @@ class Cloud:
     async def _procure(self, bought: Purchase) -> None:
         body = http.ProcureRequest(
             account=bought.account, class_id=bought.class_id, from_hour=iso_hour(bought.hour), hours=1,
-            qty=bought.qty, cost=format_usd(bought.cost), provider=PROVIDER,
+            qty=bought.qty, cost=format_usd(bought.cost), provider=PROVIDER, title=bought.title,
         )  # fmt: skip
         outcome = await self._client.ask("POST", "/v1/admin/procure", body, http.RequestAnswer, key=bought.key)
-        what = f"{bought.qty} × {bought.contract} for account {bought.account}"
+        part = f" for {bought.minutes} minutes" if bought.title else ""
+        what = f"{bought.qty} × {bought.contract}{part} for account {bought.account}"
         if isinstance(outcome, Refused):
             self._refusals[bought.contract] += 1
             self._not_before_ms[bought.contract] = self._clock.now_ms() + AGAIN_MS
             self._tell(f"procured nothing: {what}: {outcome.code} {outcome.detail}".rstrip())
             return
-        self._counts["procured_gpu_hours"] += bought.qty
+        self._counts["procured_gpu_minutes"] += bought.qty * bought.minutes
         self._counts["spent_micros"] += bought.cost
         self._tell(f"procured {what} at {format_usd(bought.price)}")
 
-    async def _deliver(self, done: Report) -> None:
+    async def _deliver(self, done: Report) -> bool:
+        """Whether nothing is left to be said of it."""
+        if (done.contract, done.title) in self._reported:
+            return True
         body = http.DeliveryRequest(
-            contract=done.contract, simulated=True, undelivered_minutes=done.undelivered_minutes
+            contract=done.contract, simulated=True, title=done.title, undelivered_minutes=done.undelivered_minutes
         )
         outcome = await self._client.ask("POST", "/v1/admin/deliveries", body, http.DeliveryAnswer, key=done.key)
+        what = f"title {done.title} of {done.contract}" if done.title else done.contract
         if isinstance(outcome, Refused):
-            self._tell(f"delivered nothing: {done.contract}: {outcome.code} {outcome.detail}".rstrip())
+            self._tell(f"delivered nothing: {what}: {outcome.code} {outcome.detail}".rstrip())
             if outcome.retryable:
-                return
-        self._reported.add(done.contract)
+                return False
+        self._reported.add((done.contract, done.title))
         oldest = parse_symbol(done.contract)[1] - REPORTED_HOURS
-        self._reported = {each for each in self._reported if parse_symbol(each)[1] > oldest}
+        self._reported = {each for each in self._reported if parse_symbol(each[0])[1] > oldest}
         if isinstance(outcome, Refused):
-            return
-        self._counts["delivered_hours"] += 1
+            return True
+        self._counts["failed_titles" if done.title else "delivered_hours"] += 1
         self._counts["undelivered_minutes"] += done.undelivered_minutes
-        lost = f", but for {done.undelivered_minutes} minutes" if done.undelivered_minutes else ""
-        self._tell(f"delivered {done.contract}{lost}")
+        if done.title:
+            self._tell(f"not delivered: {what}: no machine was procured for it")
+        else:
+            lost = f", but for {done.undelivered_minutes} minutes" if done.undelivered_minutes else ""
+            self._tell(f"delivered {what}{lost}")
+        return True
 
     def _tell(self, text: str) -> None:
         """In `/status` and in the log; that it is simulated stands in every line."""

@@ -1,9 +1,11 @@
 """What the simulated cloud buys for market makers, and what it says of hours that have ended. Pure.
 
-It buys what was promised and sold, between an hour before a contract's cover deadline and the deadline, at
-the price of the cheapest firm offer of any cloud. Each purchase has a key that is made of what it is for, so that after
-a crash the very same is asked again and nothing is bought twice: account, contract, machines had before, machines owed.
-Only after a refusal it gets another.
+It buys what was promised and sold, between an hour before a contract's cover deadline and the deadline; and what was sold as
+ready in a running hour at once, for its minutes. Both at the price of the cheapest firm offer of any cloud. What has no machine
+when its hour is over was not delivered, and it says so: nobody is paid for nothing.
+
+Each purchase has a key that is made of what it is for, so that after a crash the very same is asked again and nothing is bought
+twice: account, contract, machines had before, machines owed; or account, contract, title. Only after a refusal it gets another.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from schemas.http import PromisedAnswer
+from schemas.http import PromisedAnswer, UncoveredAnswer
 from schemas.ids import parse_symbol
 from schemas.units import MS_PER_HOUR, Gpus, Hour, Micros, Millis, Price
 from services.simulated.chance import drawn
@@ -36,12 +38,16 @@ class Purchase(Struct, frozen=True):
     hour: Hour
     qty: Gpus
     price: Price
+    """Of a GPU-hour."""
     key: str
+    minutes: int = 60
+    title: int = 0
+    """What was sold as ready; 0: promised."""
 
     @property
     def cost(self) -> Micros:
-        """For all of it."""
-        return self.price * self.qty
+        """For all of it, rounded up."""
+        return -(-self.price * self.qty * self.minutes // 60)
 
 
 class Uncovered(Struct, frozen=True):
@@ -58,6 +64,8 @@ class Report(Struct, frozen=True):
     contract: str
     undelivered_minutes: int
     key: str
+    title: int = 0
+    """0: all that have none of their own."""
 
 
 def purchases(
@@ -84,6 +92,35 @@ def purchases(
         key = _key("procure", each.account, each.contract, each.declared, each.owed, tried)
         found.append(Purchase(each.account, each.contract, class_id, hour, each.owed, price, key))
     return found
+
+
+def ready_purchases(
+    uncovered: Iterable[UncoveredAnswer], cheapest: Mapping[str, Price], refusals: Mapping[str, int]
+) -> list[Purchase | Uncovered]:
+    """On demand, as it is sold. `refusals`: as above."""
+    found: list[Purchase | Uncovered] = []
+    for each in uncovered:
+        if each.ground != "ready" or each.ended:
+            continue
+        class_id, hour = parse_symbol(each.contract)
+        price = cheapest.get(class_id, 0)
+        if not price:
+            found.append(Uncovered(each.account, each.contract, each.qty))
+            continue
+        key = _key("ready", each.account, each.contract, each.title, refusals.get(each.contract, 0))
+        found.append(
+            Purchase(each.account, each.contract, class_id, hour, each.qty, price, key, each.minutes, each.title)
+        )
+    return found
+
+
+def failures(uncovered: Iterable[UncoveredAnswer]) -> list[Report]:
+    """Titles whose hour has ended without a machine: not a minute of them was delivered."""
+    return [
+        Report(each.contract, each.minutes, _key("deliver", each.contract, each.title, each.minutes), each.title)
+        for each in uncovered
+        if each.ended
+    ]
 
 
 def report(contract: str, seed: str) -> Report:

@@ -476,6 +476,14 @@ class Day:
             await self.order(seller, contract, Side.SELL, 3, price, flags=Flag.RUNNING)
             await self.order(6, contract, Side.BUY, 2, price, tif=Tif.IOC)
         await self.settle()
+        assert self._settlement is not None
+        shards = self._settlement.state.shards
+        (sold,) = [title for shard in shards for title in shard.titles.of(contract_of(3, hour)) if title.minutes < 60]
+        await self.ask(
+            rq.Procure("story-15", 5, 3, (hour,), 2, 9_000, "simulated-cloud", sold.title),
+            rq.Procure("story-16", 5, 3, (hour,), 2, 9_000, "simulated-cloud", sold.title),
+        )
+        await self.settle()
 
     async def _deal(self, contract: int, seller: int, buyer: int, qty: int, price: int, name: str = "") -> None:
         """An ask, and a bid that takes it."""

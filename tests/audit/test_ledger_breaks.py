@@ -267,6 +267,12 @@ def procured_machines_are_booked_dearer(copy: Copy) -> None:
     )
 
 
+@breaks("S1")
+def machines_for_what_was_sold_as_ready_are_forgotten(copy: Copy) -> None:
+    """They would be paid for a second time."""
+    copy.sql("DELETE FROM procurements")
+
+
 @breaks("M5", "S1", "M2")
 def what_the_shard_refused_is_paid_for_all_the_same(copy: Copy) -> None:
     """The cost of machines for an hour that was over does not come back."""

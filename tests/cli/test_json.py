@@ -11,7 +11,7 @@ import pytest
 from schemas import feeds, http
 from services.cli import status
 from services.cli.__main__ import hourbook
-from services.cli.admin import admin
+from services.cli.admin import Promises, admin
 from services.cli.desk import Desk
 from tests.cli.conftest import Sandbox, typed
 
@@ -66,6 +66,7 @@ ANSWERS: list[tuple[str, Any]] = [
     ("admin open B200.SXM.180.X8.US --reason test", http.StateAnswer),
     (f"admin deliver {CLASS} --hour now", http.DeliveryAnswer),
     (f"admin procure 2 1 {CLASS} --hours 'in 5 hours' --for 2 --cost 1.00", http.RequestAnswer),
+    ("admin promises", Promises),
     ("down", dict[str, Any]),
 ]
 """In the order in which they are typed, and what each answers."""

@@ -60,6 +60,28 @@ def test_the_running_hour_is_bought_at_once_or_says_why_not() -> None:
 
 
 @pytest.mark.usefixtures("inside")
+def test_what_the_desk_sells_now_is_procured_within_seconds_and_the_desk_pays() -> None:
+    """By the simulated cloud; after that nothing is left that an operator could buy a machine for."""
+
+    def procured() -> tuple[int, list[Any]]:
+        processes = {each["name"]: each["details"] for each in told("status")["processes"]}
+        return processes["simulated-cloud"].get("procured_gpu_minutes", 0), told("admin", "promises")["begun"]
+
+    if closing():
+        assert procured()[1] == []
+        return
+    before, _ = procured()
+    sold = told("buy", "1", H100, "--now", "--price", "6.60")["filled"]
+    deadline = time.monotonic() + 30
+    while (now := procured())[0] == before or now[1]:
+        assert time.monotonic() < deadline, now
+        time.sleep(0.5)
+    assert (sold, now[0] - before <= 60) == (1, True)
+    late = typed("admin", "procure", "2", "1", H100, "--title", "1", "--cost", "1.00")
+    assert (late.code, "does not wait for a machine" in late.err) == (3, True), late
+
+
+@pytest.mark.usefixtures("inside")
 def test_a_night_is_previewed_bought_as_a_block_and_sold_in_part() -> None:
     wait_for_asks(H100)
     words = ("buy", "2", H100, *NIGHT, "--block", "--price", "6.00")

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from tests.gateway.conftest import Early
 from tests.gateway.exchange import Exchange, Member, begin
 
@@ -38,6 +40,42 @@ def test_a_promise_waits_from_its_sale_until_machines_are_procured(exchange: Exc
     assert rows_of(exchange, "/v1/admin/promises", contract) == [owed | {"owed": 2, "declared": 3}]
 
 
+def test_what_a_market_maker_sold_as_ready_waits_for_a_machine(exchange: Exchange, ana: Member) -> None:
+    """A provider's idle machine is there; one that was promised has to be procured, for the minutes that were sold, once."""
+    maker, contract = exchange.member(role="market_maker"), exchange.running_hour()
+    class_id = contract.rsplit(".", 1)[0]
+    maker.done("POST", "/v1/transfers", {"direction": "to_trading", "amount": "40", "class": class_id})
+    maker.back(contract, 2, ground="ready", price="6.60")
+    provider = exchange.member(role="provider", usd="0")
+    provider.back(contract, 1, ground="ready")
+    provider.placed(contract, "sell", 1, "1.70", running=True)
+    maker.placed(contract, "sell", 2, "1.71", running=True)
+    fills = ana.placed(contract, "buy", 3, "1.71", tif="ioc")["fills"]
+    assert [(fill["qty"], fill["price"]) for fill in fills] == [(1, "1.70"), (2, "1.71")]
+
+    waiting = [row for row in rows_of(exchange, "/v1/admin/uncovered", contract) if row["account"] == maker.account]
+    minutes = next(fill["minutes"] for fill in ana.get("/v1/fills") if fill["price"] == "1.71")
+    (title,) = [row.pop("title") for row in waiting]
+    assert waiting == [
+        {
+            "account": maker.account, "contract": contract, "hour": begin(contract), "ground": "ready", "qty": 2,
+            "minutes": minutes, "ended": False,
+        }
+    ]  # fmt: skip
+
+    body = {"account": maker.account, "class": class_id, "from": begin(contract), "hours": 1, "qty": 2, "cost": "1.50"}
+    wrong = exchange.operator.ask("POST", "/v1/admin/procure", body | {"title": title, "qty": 1}).json()
+    assert (wrong["code"], wrong["status"]) == ("unknown_title", 404)
+    wallet = maker.money()[0]
+    assert exchange.operator.done("POST", "/v1/admin/procure", body | {"title": title})["title"] == title
+    again = exchange.operator.ask("POST", "/v1/admin/procure", body | {"title": title}).json()
+
+    assert (again["code"], again["status"]) == ("procured_before", 409)
+    assert float(wallet) - float(maker.money()[0]) == pytest.approx(1.5)
+    assert maker.get("/v1/ledger")[0]["what"] == "simulated procurement"
+    assert [row for row in rows_of(exchange, "/v1/admin/uncovered", contract) if row["account"] == maker.account] == []
+
+
 def test_an_ended_hour_waits_until_somebody_says_what_was_delivered(exchange: Exchange, early: Early) -> None:
     def waiting() -> list[dict[str, Any]]:
         return rows_of(exchange, "/v1/admin/undelivered", early.sold)
@@ -51,6 +89,6 @@ def test_an_ended_hour_waits_until_somebody_says_what_was_delivered(exchange: Ex
 
 
 def test_only_operators_see_what_waits(ana: Member) -> None:
-    for path in ("/v1/admin/promises", "/v1/admin/undelivered"):
+    for path in ("/v1/admin/promises", "/v1/admin/uncovered", "/v1/admin/undelivered"):
         answer = ana.ask("GET", path)
         assert (answer.status_code, answer.json()["code"]) == (403, "missing_scope")

@@ -8,13 +8,14 @@ import pytest
 from schemas import commands as cmd
 from schemas import events as ev
 from schemas import requests as rq
-from schemas.commands import Ground, Role
+from schemas.commands import Ground, Role, Tif
 from schemas.events import TitleCovered
+from schemas.units import promise_collateral
 from services.settlement import rows
 from services.settlement.ledger import EXTERNAL
 from services.settlement.state import decode_outbox
 from tests.settlement.people import CONTRACT, HOUR, table
-from tests.settlement.told import BUY, SELL, Told
+from tests.settlement.told import BUY, CAP, FEES, SELL, Told
 
 WALLET = 1_000_000_000
 
@@ -122,6 +123,127 @@ def test_a_refusal_moves_nothing(told: Told, other: dict[str, object], refusal: 
     assert (row.state, row.code, row.need, row.have) == ("refused", *refusal)
     assert told.state.ledger.balances() == balances
     assert not told.state.shards[0].unconfirmed
+
+
+# --- On demand: what was sold as ready -----------------------------------------------------------------------
+
+
+@pytest.fixture
+def running() -> Told:
+    """Behind the gate mia, a market maker, has sold 37 minutes of two GPUs as ready to bob: title 1, at 3.10 an hour."""
+    told = Told("pia bob")
+    told.open("mia", Role.MARKET_MAKER)
+    told.back("mia", Ground.READY, 3, CAP)
+    ask = told.order("mia", SELL, 2, 3_100_000, flags=2)
+    told.close_gate()
+    bid = told.id()
+    told.at_minute(
+        23,
+        ev.OrderAccepted(0, bid, told.numbers["bob"], CONTRACT, BUY, 2, 3_100_000, Tif.IOC, 0, "", 0, 10),
+        told.fill(ask, bid, 2, 3_100_000, "bob", "mia", ground=Ground.READY, minutes=37),
+    )
+    return told
+
+
+COST = 3_576_667
+"""Two GPUs for 37 minutes at 2.90 an hour, rounded up."""
+
+
+def on_demand(told: Told, **other: object) -> rq.Procure:
+    ready = rq.Procure("p", told.numbers["mia"], 1, (HOUR,), 2, COST, "simulated-cloud", 1)
+    return msgspec.structs.replace(ready, **other)
+
+
+def close(told: Told) -> None:
+    """The running phase and the hour end."""
+    told.at_minute(50, ev.RunningClosed(CONTRACT))
+    told.end(ev.CollateralMoved(CONTRACT, told.numbers["mia"], 2 * promise_collateral(CAP, FEES.buyer_taker)))
+
+
+def test_a_machine_for_what_was_sold_as_ready_is_paid_for_and_the_shard_is_told_nothing(running: Told) -> None:
+    row = running.ask(on_demand(running), answer=False)
+
+    assert (row.state, row.outcome["cost"], row.outcome["title"]) == ("done", COST, 1)
+    assert not running.state.shards[0].unconfirmed
+    (entry,) = [key for key, entry in running.store.entries.items() if entry[4] == "simulated procurement"]
+    mia, cloud = running.numbers["mia"], running.state.providers["simulated-cloud"]
+    assert [line[5:] for line in running.store.postings if line[:4] == entry] == [
+        (2, 0, mia, 0, -COST),
+        (1, 0, cloud, 0, COST),
+    ]
+    assert running.rows_of(rows.Procurement, "contract", "title", "account", "cost") == [
+        ["contract", "title", "account", "cost"],
+        [str(CONTRACT), "1", "mia", str(COST)],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("procured", "undelivered", "gains"),
+    [
+        # 3.10 × 2 × 37 / 60 = 3.823334 and bob's fee of 3,824 come in; 19,117 are mia's fee.
+        (True, 0, {"mia": 3_823_334 - COST - 19_117, "bob": 0, "cloud": COST, "treasury": 19_117 + 3_824}),
+        (False, 37, {"mia": 0, "bob": 3_827_158, "cloud": 0, "treasury": 0}),
+    ],
+)
+def test_the_seller_s_profit_is_the_price_less_the_machine_and_the_fees(
+    running: Told, procured: bool, undelivered: int, gains: dict[str, int]
+) -> None:
+    """Nobody is paid for an hour without a machine, and no µUSD comes from nowhere: what it brings one, another has paid.
+
+    Without a machine the hour is not delivered: bob has all of his money back, and mia her collateral.
+    """
+    before = {name: running.state.ledger.wallet(number) for name, number in running.numbers.items()}
+    if procured:
+        running.ask(on_demand(running), answer=False)
+    close(running)
+    running.deliver(undelivered)
+
+    collateral = 2 * promise_collateral(CAP, FEES.buyer_taker)
+    after = {name: running.state.ledger.wallet(number) - before[name] for name, number in running.numbers.items()}
+    after["mia"] -= collateral
+    cloud = running.state.providers.get("simulated-cloud", 0)
+    after |= {
+        "cloud": running.state.ledger.balance(EXTERNAL, 0, cloud),
+        "treasury": running.state.ledger.balance(9, 0, 0),
+    }
+    assert after == {"pia": 0, **gains}
+    assert sum(after.values()) == 3_823_334 + 3_824, "what bob had paid for it"
+    assert running.state.procured == {}
+
+
+@pytest.mark.parametrize(
+    ("other", "code"),
+    [
+        ({"title": 2}, "unknown_title"),
+        ({"title": -1}, "unknown_title"),
+        ({"qty": 1}, "unknown_title"),
+        ({"hours": (HOUR + 1,)}, "unknown_title"),
+        ({"hours": (HOUR, HOUR + 1)}, "unknown_title"),
+        ({"account": 1}, "unknown_title"),
+        ({"account": 2}, "unknown_title"),
+        ({"cost": 0}, "wrong_amount"),
+        ({"cost": 2 * WALLET}, "insufficient_funds"),
+        ({"provider": "a real cloud"}, "not_offered_yet"),
+    ],
+)
+def test_only_the_title_as_it_was_sold_is_procured_for(running: Told, other: dict[str, object], code: str) -> None:
+    balances = running.state.ledger.balances()
+    row = running.ask(on_demand(running, **other), answer=False)
+    assert (row.state, row.code) == ("refused", code)
+    assert running.state.ledger.balances() == balances
+
+
+def test_it_is_paid_for_once_and_not_after_its_hour(running: Told) -> None:
+    """Under another key, too; and what failed cannot be made good by a machine that comes too late."""
+    running.ask(on_demand(running), answer=False)
+    assert running.ask(on_demand(running, request_id="again"), answer=False).code == "procured_before"
+    close(running)
+    assert running.ask(on_demand(running, request_id="late"), answer=False).code == "unknown_title"
+    assert running.state.ledger.balance(EXTERNAL, 0, running.state.providers["simulated-cloud"]) == COST
+
+
+def test_a_promised_title_is_none_that_was_sold_as_ready(told: Told) -> None:
+    assert told.ask(procure(qty=3, title=1), answer=False).code == "unknown_title"
 
 
 # --- A market maker's own word -------------------------------------------------------------------------------

@@ -263,6 +263,7 @@ anything = st.one_of(
         numbers,
         numbers,
         texts | st.just("simulated-cloud"),
+        numbers,
     ),
 )
 

@@ -32,6 +32,14 @@ def promise(owed: int, *, hour: int = HOUR, declared: int = 0) -> dict[str, Any]
     }  # fmt: skip
 
 
+def sold(title: int, *, qty: int = 2, minutes: int = 37, hour: int = HOUR - 1, ground: str = "ready") -> dict[str, Any]:
+    """A title of a market maker's with no machine behind it, in the hour that runs."""
+    return {
+        "account": 2, "contract": format_symbol(H100, hour), "hour": "", "title": title, "ground": ground, "qty": qty,
+        "minutes": minutes, "ended": False,
+    }  # fmt: skip
+
+
 def ended(hour: int) -> dict[str, Any]:
     return {"contract": format_symbol(H100, hour), "hour": "", "titles": 2}
 
@@ -59,12 +67,14 @@ class World:
 
     def __init__(self, *, cheapest: str = "3.29") -> None:
         self.promises: list[dict[str, Any]] = []
+        self.uncovered: list[dict[str, Any]] = []
         self.ended: list[dict[str, Any]] = []
         self.procured: list[Answer] = [PROCURED]
         self.delivered: list[Answer] = [(202, {"contract": "X", "record_id": "r", "simulated": True})]
         self.gateway = FakeGateway(
             {
                 "GET /v1/admin/promises": lambda _: (200, self.promises),
+                "GET /v1/admin/uncovered": lambda _: (200, self.uncovered),
                 "GET /v1/admin/undelivered": lambda _: (200, self.ended),
                 "GET /v1/classes": [(200, [listed()])],
                 "GET /v1/time": [(200, {"now": iso(NOW_MS), "market": iso(NOW_MS), "rate": 1})],
@@ -96,7 +106,7 @@ async def test_it_procures_what_the_desk_has_sold_and_says_that_it_is_simulated(
     assert world.gateway.sent(PROCURE) == [
         {
             "account": 2, "class": H100, "from": "2026-06-16T20:00Z", "hours": 1, "qty": 3, "cost": "9.87",
-            "provider": "simulated-cloud",
+            "provider": "simulated-cloud", "title": 0,
         }
     ]  # fmt: skip
     assert world.news() == [f"simulated cloud: procured 3 × {format_symbol(H100, HOUR)} for account 2 at 3.29"]
@@ -142,6 +152,61 @@ async def test_where_no_cloud_offers_it_says_so_once() -> None:
     assert world.news() == [
         f"simulated cloud: no cloud offers 3 × {format_symbol(H100, HOUR)}: a promise stays uncovered"
     ]
+
+
+async def test_what_is_sold_as_ready_is_procured_at_once_for_its_minutes() -> None:
+    """Two machines for 37 minutes at 3.29 an hour are 4.0576666..., rounded up; each title by itself, under its own key."""
+    world = World()
+    world.uncovered = [sold(7), sold(9, qty=1, minutes=60), sold(3, ground="promised")]
+    await world.cloud.look()
+
+    bought = [(body["title"], body["from"], body["qty"], body["cost"]) for body in world.gateway.sent(PROCURE)]
+    assert bought == [(7, "2026-06-16T19:00Z", 2, "4.057667"), (9, "2026-06-16T19:00Z", 1, "3.29")]
+    keys = world.gateway.keys(PROCURE)
+    assert len(set(keys)) == 2
+    assert world.news()[0] == (
+        f"simulated cloud: procured 2 × {format_symbol(H100, HOUR - 1)} for 37 minutes for account 2 at 3.29"
+    )
+    await world.start().look()
+    assert world.gateway.keys(PROCURE) == keys * 2, "asked again, it is the very same"
+
+
+async def test_what_has_no_machine_when_its_hour_is_over_was_not_delivered() -> None:
+    """First the titles, then the hour: of an hour that has only just ended nothing is said before the next look."""
+    world = World(cheapest="")
+    this, other = sold(7)["contract"], format_symbol(H100, HOUR - 2)
+    world.uncovered = [sold(7), sold(8, ground="promised", minutes=60)]
+    world.ended = [ended(HOUR - 2), ended(HOUR - 1)]
+    await world.cloud.look()
+    assert delivered(world) == [(other, 0, report(other, "1").undelivered_minutes)]
+
+    world.uncovered = [each | {"ended": True} for each in world.uncovered]
+    await world.cloud.look()
+    await world.cloud.look()
+
+    assert delivered(world)[1:] == [(this, 7, 37), (this, 8, 60), (this, 0, report(this, "1").undelivered_minutes)]
+    assert world.gateway.sent(PROCURE) == []
+    assert [line.partition(": ")[2] for line in world.news()][2:4] == [
+        f"not delivered: title 7 of {this}: no machine was procured for it",
+        f"not delivered: title 8 of {this}: no machine was procured for it",
+    ]
+
+
+async def test_an_hour_waits_until_what_failed_in_it_is_written() -> None:
+    world = World()
+    world.uncovered = [sold(7) | {"ended": True}]
+    world.ended = [ended(HOUR - 1)]
+    world.delivered = [problem(503, "not_ready", retryable=True), *world.delivered]
+    await world.cloud.look()
+    assert [title for _, title, _ in delivered(world)] == [7]
+    await world.cloud.look()
+    assert [title for _, title, _ in delivered(world)] == [7, 7, 0]
+    assert len(set(world.gateway.keys(DELIVER))) == 2
+
+
+def delivered(world: World) -> list[tuple[str, int, int]]:
+    """(contract, title, minutes that did not come) of the records that were sent."""
+    return [(body["contract"], body["title"], body["undelivered_minutes"]) for body in world.gateway.sent(DELIVER)]
 
 
 async def test_every_ended_hour_is_delivered_once_and_some_not_wholly() -> None:

@@ -108,6 +108,7 @@ class SimDatabase:
             "blocks": lambda row: row["state"] == "open",
             "titles": lambda row: (row["shard"], row["title"]) in titles,
             "claims": lambda row: (row["shard"], row["title"]) in titles,
+            "procurements": lambda row: row["contract"] in alive,
             "deliveries": lambda row: row["state"] == "waiting",
             "requests": lambda row: row["state"] == "pending",
             "payouts": lambda row: row["state"] in ("requested", "sent"),

@@ -148,7 +148,7 @@ def _count(exchange: WeekExchange, result: Result) -> None:
         if kind == 9:
             result.fees += amount
     status = exchange.cloud_status.values
-    result.procured = int(status.get("procured_gpu_hours", 0))
+    result.procured = int(status.get("procured_gpu_minutes", 0)) // 60
     result.delivered = sum(row["state"] == "settled" and row["title"] > 0 for row in db.rows("deliveries"))
     result.undelivered_minutes = int(status.get("undelivered_minutes", 0))
     for source, _, seq, _, _, kind, _, ref, _, amount in db.postings:

@@ -118,6 +118,13 @@ async def get_promises(gateway: Wired, caller: Known) -> list[http.PromisedAnswe
     return await gateway.reads.promises()
 
 
+@get("/v1/admin/uncovered")
+async def get_uncovered(gateway: Wired, caller: Known) -> list[http.UncoveredAnswer]:
+    """What market makers owe in hours that have begun, with no machine behind it, the oldest hours first."""
+    caller.require("operator")
+    return await gateway.reads.uncovered()
+
+
 @get("/v1/admin/undelivered")
 async def get_undelivered(gateway: Wired, caller: Known) -> list[http.UndeliveredAnswer]:
     """Ended hours that wait for delivery records, the oldest first."""
@@ -129,7 +136,7 @@ async def get_undelivered(gateway: Wired, caller: Known) -> list[http.Undelivere
 async def post_procurement(
     gateway: Wired, caller: Known, data: JSONBody[http.ProcureRequest], key: IdempotencyKey = ""
 ) -> Response[http.RequestAnswer]:
-    """Buy machines for an account, simulated: they stand behind what it has promised."""
+    """Buy machines for an account, simulated: they stand behind what it has promised, or sold as ready."""
     caller.require("operator")
     row = await gateway.classes.get(data.class_id)
     request = Procure(
@@ -140,6 +147,7 @@ async def post_procurement(
         data.qty,
         decimal(data.cost),
         data.provider,
+        data.title,
     )
     return await gateway.settle(request)
 
@@ -170,6 +178,7 @@ ROUTES: Final = [
     post_delivery,
     post_operator_key,
     get_promises,
+    get_uncovered,
     get_undelivered,
     post_procurement,
     post_approval,

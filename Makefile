@@ -26,7 +26,7 @@ format: install ## Mend what the linter can mend by itself
 
 ##@ Before a release
 sim: install ## Random days with faults; one again with HOURBOOK_SEED=123, more with HOURBOOK_SEEDS=2000
-	.venv/bin/pytest -s tests/simulation/test_random_day.py
+	HOURBOOK_SEEDS=$${HOURBOOK_SEEDS:-60} .venv/bin/pytest -s tests/simulation/test_random_day.py
 week: install ## A week of the market with everybody in it, the desk included, audited; one again with HOURBOOK_SEED=123
 	.venv/bin/pytest -s -m slow tests/simulation/test_week.py
 mutants: install ## Plant bugs one by one; each must be caught by a test that names its invariant

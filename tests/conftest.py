@@ -1,6 +1,7 @@
 """Servers for tests, and the only reasons for which a test may skip.
 
 kafka           ApacheKafka   one for the session; marks the test `kafka`
+walled_kafka    ApacheKafka   another, where clients log in (`logins`) and may do what the access lists say; marks `kafka`
 broker          WheelBroker   one for the session, in memory
 postgres        LocalPostgres one for the session, the machine's or the wheel's; marks the test `postgres`
 topic_prefix    str           for topics that no other test sees
@@ -23,6 +24,7 @@ from xdist.remote import Producer
 from xdist.scheduler import LoadFileScheduling
 
 from services.runtime.infra import ApacheKafka, LocalPostgres, WheelBroker, any_postgres, open_folder
+from services.runtime.walls import USERS
 
 # A property is right or wrong; how long one example takes on a busy machine says nothing of it.
 hypothesis.settings.register_profile("hourbook", deadline=None)
@@ -40,7 +42,13 @@ class Skip(StrEnum):
 
 SERVER_MARKERS = ("kafka", "postgres", "browser")
 """What a green run must not have gone without."""
-MARKER_OF = {"kafka": "kafka", "own_kafka": "kafka", "postgres": "postgres", "own_postgres": "postgres"}
+MARKER_OF = {
+    "kafka": "kafka",
+    "walled_kafka": "kafka",
+    "own_kafka": "kafka",
+    "postgres": "postgres",
+    "own_postgres": "postgres",
+}
 """Fixture: the marker that it sets, so that nobody forgets it."""
 TOGETHER = ("tests/cli/", "tests/gateway/")
 """Folders whose tests share a whole exchange. Where several processes run the tests, one starts it and runs all of a folder."""
@@ -55,6 +63,14 @@ os.environ.setdefault("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:+UseSeri
 def kafka() -> Iterator[ApacheKafka]:
     _require_kafka()
     with open_folder() as home, ApacheKafka(home / "kafka") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def walled_kafka() -> Iterator[ApacheKafka]:
+    _require_kafka()
+    logins = {user: secrets.token_urlsafe(24) for user in USERS}
+    with open_folder() as home, ApacheKafka(home / "kafka", logins=logins) as server:
         yield server
 
 

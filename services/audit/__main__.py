@@ -30,6 +30,7 @@ from services.runtime.config import Settings
 from services.runtime.errors import BadSettings
 from services.runtime.kafka import Cluster
 from services.runtime.log import LogError
+from services.runtime.logging import silence_libraries
 from services.runtime.postgres import open_pool
 
 _AWAY = (LogError, OSError, asyncpg.PostgresError)
@@ -40,7 +41,7 @@ async def run(settings: Settings) -> Findings:
     err = Console(stderr=True)
     pool = await open_pool(settings.postgres, size_max=1)
     try:
-        async with Cluster(settings.kafka, prefix=settings.topic_prefix) as cluster:
+        async with Cluster(settings.kafka, prefix=settings.topic_prefix, login=settings.login) as cluster:
             with err.status("audit") as shown:
                 return await audit(
                     cluster,
@@ -110,6 +111,7 @@ def _parser() -> argparse.ArgumentParser:
 def main(arguments: list[str]) -> int:
     """Exit code."""
     options = _parser().parse_args(arguments)
+    silence_libraries()
     try:
         settings = Settings.from_environment(os.environ, ("kafka", "postgres", "shards"))
         found = asyncio.run(run(settings))

@@ -370,19 +370,25 @@ _prefix = click.option("--prefix", default="", envvar="HOURBOOK_TOPIC_PREFIX", h
 @pass_context
 def topics(context: Context, kafka: str, shards: int, prefix: str) -> None:
     """Create the topics of a new exchange and start its shards."""
-    from services.runtime.errors import ServiceEnd
+    from services.runtime.config import Settings
+    from services.runtime.errors import BadSettings, ServiceEnd
     from services.runtime.kafka import Cluster
     from services.runtime.log import LogError
+    from services.runtime.logging import silence_libraries
     from services.runtime.topics import create_topics
 
     check_broker(kafka)
 
     async def create() -> None:
-        async with Cluster(kafka, prefix=prefix) as cluster:
+        silence_libraries()
+        login = Settings.from_environment(os.environ).login
+        async with Cluster(kafka, prefix=prefix, login=login) as cluster:
             await create_topics(cluster, shards)
 
     try:
         asyncio.run(create())
+    except BadSettings as error:
+        raise Unusable(str(error)) from None
     except (ServiceEnd, LogError) as error:
         raise Refused(str(error)) from None
     context.show(
@@ -406,11 +412,13 @@ def first_key(context: Context, kafka: str, prefix: str, url: str, file: Path) -
     from services.runtime.config import Settings
     from services.runtime.errors import BadSettings
     from services.runtime.log import LogError
+    from services.runtime.logging import silence_libraries
 
     check_broker(kafka)
+    silence_libraries()
     try:
-        master_key = Settings.from_environment(os.environ, needs=("master_key",)).master_key
-        issued = asyncio.run(write_operator_key(kafka, prefix, master_key))
+        settings = Settings.from_environment(os.environ, needs=("master_key",))
+        issued = asyncio.run(write_operator_key(kafka, prefix, settings.master_key, settings.login))
     except BadSettings as error:
         raise Unusable(str(error)) from None
     except LogError as error:

@@ -30,7 +30,7 @@ from services.cli import profile, status
 from services.cli.client import Client
 from services.cli.errors import CliError, Refused, Unusable
 from services.cli.files import write_private
-from services.cli.stack import Stack, key_answer
+from services.cli.stack import Stack, key_answer, logins_of
 from services.runtime.errors import Halt
 from services.runtime.infra import (
     ApacheKafka,
@@ -259,7 +259,7 @@ def sandbox(say: Say, *, port: int = 0, only_wheels: bool = False, demo: bool = 
     home = profile.SANDBOX.resolve()
     try:
         with place_of_sandbox(home) as folder, contextlib.ExitStack() as servers:
-            say("starting broker (from a wheel, memory only) and database")
+            say("starting broker (from a wheel, memory only, no logins and no access lists) and database")
             broker = servers.enter_context(WheelBroker(folder / "broker"))
             kind = WheelPostgres if only_wheels else any_postgres()
             postgres = servers.enter_context(kind(folder / "postgres", fsync=False))
@@ -410,7 +410,8 @@ def _run_durable(home: Path) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda signum, _frame: stopping.append(signum))
     ports = _ports(home)
-    kafka = ApacheKafka(home / "kafka", port=ports["kafka"], flush_each=True)
+    logins = logins_of(home)
+    kafka = ApacheKafka(home / "kafka", port=ports["kafka"], flush_each=True, logins=logins)
     postgres = any_postgres()(home / "postgres", port=ports["postgres"])
     ready = home / "ready"
     with profile.claimed(home), _started(kafka), _started(postgres):
@@ -422,6 +423,7 @@ def _run_durable(home: Path) -> None:
             http_port=ports["http"],
             feed_port=ports["feed"],
             market_port=ports["market"],
+            logins=logins,
         )
         keeper = Keeper(home, kafka, postgres)
         try:

@@ -23,13 +23,18 @@ import msgspec
 from schemas.feed_token import derive_feed_key
 from schemas.http import KeyAnswer, NewKeyAnswer
 from services.cli.files import write_private
+from services.runtime.config import Login
 from services.runtime.infra import Program, Supervisor
 from services.runtime.kafka import Cluster
 from services.runtime.keys import Issued, issue_key
 from services.runtime.log import Outgoing
 from services.runtime.topics import create_topics
+from services.runtime.walls import ADMINISTRATOR, OPERATOR, USERS
 
 _MASTER_KEY_FILE: Final = "master.key"
+_LOGINS_FILE: Final = "kafka.logins"
+_BROKER: Final = ("KAFKA", "KAFKA_USER", "KAFKA_PASSWORD", "TOPIC_PREFIX")
+"""Settings of whoever speaks to the broker."""
 
 
 class Stack:
@@ -46,8 +51,12 @@ class Stack:
         feed_port: int = 0,
         market_port: int = 0,
         topic_prefix: str = "",
+        logins: Mapping[str, str] | None = None,
     ) -> None:
-        """`feed_port`, `market_port`: market data's, for everybody and for the gateway; 0: this exchange goes without."""
+        """`logins`: user to password at the broker (`logins_of`); without them nobody logs in.
+
+        `feed_port`, `market_port`: market data's, for everybody and for the gateway; 0: this exchange goes without.
+        """
         self.bootstrap = bootstrap
         self.dsn = dsn
         self.home = home
@@ -56,6 +65,7 @@ class Stack:
         self.feed_port = feed_port
         self.market_port = market_port
         self.topic_prefix = topic_prefix
+        self.logins = logins or {}
         self.master_key = _master_key(home)
 
     @property
@@ -63,10 +73,17 @@ class Stack:
         """The gateway's address."""
         return f"http://127.0.0.1:{self.http_port}"
 
-    def environment(self, **more: str) -> dict[str, str]:
-        """HOURBOOK_* for one process."""
+    def login(self, user: str) -> Login | None:
+        """At the broker; None: this exchange goes without."""
+        return Login(user, self.logins[user]) if self.logins else None
+
+    def environment(self, user: str = OPERATOR, **more: str) -> dict[str, str]:
+        """HOURBOOK_* for one process, with the login of `user`; as `operator`, for the tools."""
+        login = self.login(user)
         return {
             "HOURBOOK_KAFKA": self.bootstrap,
+            "HOURBOOK_KAFKA_USER": login.user if login else "",
+            "HOURBOOK_KAFKA_PASSWORD": login.password if login else "",
             "HOURBOOK_POSTGRES": self.dsn,
             "HOURBOOK_SHARDS": str(self.shards),
             "HOURBOOK_DATA": str(self.home / "data"),
@@ -94,7 +111,7 @@ class Stack:
             "market_data",
             _module("market_data"),
             {
-                **_only(self.environment(), "KAFKA", "SHARDS", "DATA", "RUN", "TOPIC_PREFIX"),
+                **_only(self.environment("market_data"), *_BROKER, "SHARDS", "DATA", "RUN"),
                 "HOURBOOK_FEED_KEY": base64.b64encode(derive_feed_key(self.master_key)).decode(),
                 "HOURBOOK_FEED_PORT": str(self.feed_port),
                 "HOURBOOK_HTTP_PORT": str(self.market_port),
@@ -104,13 +121,11 @@ class Stack:
     def supply(self, sources: Path | None = None) -> Program:
         """The poller of catalogues; `sources`: another list than the packaged one."""
         more = {"HOURBOOK_SUPPLY_SOURCES": str(sources)} if sources else {}
-        return Program(
-            "supply", _module("supply"), {**_only(self.environment(), "KAFKA", "RUN", "TOPIC_PREFIX"), **more}
-        )
+        return Program("supply", _module("supply"), {**_only(self.environment("supply"), *_BROKER, "RUN"), **more})
 
     def desk(self, key_file: Path) -> Program:
         """The desk: a member's key, the gateway, the topic `offers`, and nothing else."""
-        reached = _only(self.environment(), "KAFKA", "RUN", "TOPIC_PREFIX")
+        reached = _only(self.environment("market_maker"), *_BROKER, "RUN")
         return Program(
             "market_maker",
             _module("market_maker"),
@@ -133,7 +148,7 @@ class Stack:
         )
 
     def _program(self, name: str, room: str, **more: str) -> Program:
-        return Program(name, _module(room), self.environment(HOURBOOK_NAME=name, **more))
+        return Program(name, _module(room), self.environment(room, HOURBOOK_NAME=name, **more))
 
     def start(self, supervisor: Supervisor) -> None:
         """Start them; they wait for each other by themselves. Tools find the exchange by `environment.json`."""
@@ -142,19 +157,20 @@ class Stack:
             supervisor.start(program)
 
     async def create(self, *, sandbox: bool, rate: int = 1) -> None:
-        """Topics and shards. Raises Halt when they are there already."""
-        async with Cluster(self.bootstrap, prefix=self.topic_prefix) as cluster:
+        """Topics, access lists and shards. Raises Halt when the shards are started already."""
+        async with Cluster(self.bootstrap, prefix=self.topic_prefix, login=self.login(ADMINISTRATOR)) as cluster:
             await create_topics(cluster, self.shards, sandbox=sandbox, rate=rate)
 
     async def first_operator_key(self) -> Issued:
         """Of `write_operator_key`."""
-        return await write_operator_key(self.bootstrap, self.topic_prefix, self.master_key)
+        login = self.login(ADMINISTRATOR)
+        return await write_operator_key(self.bootstrap, self.topic_prefix, self.master_key, login)
 
 
-async def write_operator_key(bootstrap: str, topic_prefix: str, master_key: bytes) -> Issued:
+async def write_operator_key(bootstrap: str, topic_prefix: str, master_key: bytes, login: Login | None) -> Issued:
     """The key that can make all others, written to the log directly: whoever holds log and master key may."""
     issued = issue_key(master_key, account=0, owner=1 << 40, scopes=("read", "operator"), label="first operator")
-    async with Cluster(bootstrap, prefix=topic_prefix) as cluster:
+    async with Cluster(bootstrap, prefix=topic_prefix, login=login) as cluster:
         await cluster.log("keys").append([Outgoing(msgspec.msgpack.encode(issued.record))])
     return issued
 
@@ -174,6 +190,17 @@ def _master_key(home: Path) -> bytes:
         home.mkdir(parents=True, exist_ok=True)
         write_private(file, secrets.token_bytes(32))
     return file.read_bytes()
+
+
+def logins_of(home: Path) -> dict[str, str]:
+    """User to password at the broker. Made once per exchange; a login that a newer build brings is added."""
+    file = home / _LOGINS_FILE
+    found: dict[str, str] = json.loads(file.read_bytes()) if file.exists() else {}
+    if missing := [user for user in USERS if user not in found]:
+        found |= {user: secrets.token_urlsafe(24) for user in missing}
+        home.mkdir(parents=True, exist_ok=True)
+        write_private(file, json.dumps(found).encode())
+    return found
 
 
 def key_answer(issued: Issued) -> NewKeyAnswer:

@@ -63,7 +63,7 @@ async def serve(service: Service) -> None:
     settings = service.settings
     if settings.http_port == 0:
         raise Halt("HOURBOOK_HTTP_PORT is not set: clients need to know where the gateway is")
-    async with Cluster(settings.kafka, prefix=settings.topic_prefix) as cluster:
+    async with Cluster(settings.kafka, prefix=settings.topic_prefix, login=settings.login) as cluster:
         await service.wait_for("kafka", cluster.ping)
         await check_topics(cluster, settings.shards, TOPICS)
         gateway, tasks = await _wire(service, cluster)

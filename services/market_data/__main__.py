@@ -42,7 +42,7 @@ async def serve(service: Service) -> None:
     for name, port in (("HTTP", settings.http_port), ("FEED", settings.feed_port)):
         if port == 0:
             raise Halt(f"HOURBOOK_{name}_PORT is not set: others need to know where market data is")
-    async with Cluster(settings.kafka, prefix=settings.topic_prefix) as cluster:
+    async with Cluster(settings.kafka, prefix=settings.topic_prefix, login=settings.login) as cluster:
         await service.wait_for("kafka", cluster.ping)
         await check_topics(cluster, settings.shards, TOPICS)
         collector = Collector()

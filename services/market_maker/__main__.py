@@ -38,7 +38,7 @@ async def serve(service: Service) -> None:
         raise BadSettings("HOURBOOK_RUN is not set: the desk keeps there what it was worth when the day began")
     rate, name = limits.requests_per_second, f"{service.clock.now_ms():x}"
     async with (
-        Cluster(settings.kafka, prefix=settings.topic_prefix) as cluster,
+        Cluster(settings.kafka, prefix=settings.topic_prefix, login=settings.login) as cluster,
         GatewayClient(url, key, service.clock, rate, limits.order_valid_ms, name) as exchange,
     ):
         desk = Desk(exchange, limits, service.clock, service.status, settings.run / DAY_FILE)

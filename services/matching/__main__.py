@@ -102,7 +102,7 @@ async def _opened(service: Service) -> AsyncIterator[tuple[Mirror, FileSnapshotS
 @contextlib.asynccontextmanager
 async def _cluster(service: Service) -> AsyncIterator[Cluster]:
     settings = service.settings
-    async with Cluster(settings.kafka, prefix=settings.topic_prefix) as cluster:
+    async with Cluster(settings.kafka, prefix=settings.topic_prefix, login=settings.login) as cluster:
         await service.wait_for("kafka", cluster.ping)
         await check_topics(cluster, settings.shards, TOPICS)
         yield cluster

@@ -20,11 +20,23 @@ from services.runtime.errors import BadSettings
 
 
 @dataclass(frozen=True, slots=True)
+class Login:
+    """As whom a process speaks to the brokers."""
+
+    user: str
+    password: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """What the environment says. Fields that a service did not name as needed may be empty."""
 
     kafka: str = ""
     """HOURBOOK_KAFKA: `host:port[,host:port]` of the brokers."""
+    kafka_user: str = ""
+    """HOURBOOK_KAFKA_USER: this process's login at the brokers; without it none is sent, as in a sandbox."""
+    kafka_password: str = field(default="", repr=False)
+    """HOURBOOK_KAFKA_PASSWORD: of that login."""
     postgres: str = field(default="", repr=False)
     """HOURBOOK_POSTGRES: connection string; may hold a password."""
     shards: int = 0
@@ -56,6 +68,11 @@ class Settings:
     market: str = ""
     """HOURBOOK_MARKET: `http://host:port` of market data, for the gateway."""
 
+    @property
+    def login(self) -> Login | None:
+        """For `Cluster`."""
+        return Login(self.kafka_user, self.kafka_password) if self.kafka_user else None
+
     @classmethod
     def from_environment(cls, environment: Mapping[str, str], needs: Iterable[str] = ()) -> Settings:
         """Reads HOURBOOK_* variables. Raises BadSettings naming every variable at fault."""
@@ -77,6 +94,9 @@ class Settings:
         settings = cls(**values)  # type: ignore[arg-type]  # each parser returns its field's type
         if settings.shards and settings.shard >= settings.shards:
             faults.append(f"HOURBOOK_SHARD is {settings.shard}, of {settings.shards} shards")
+        if not faults and bool(settings.kafka_user) != bool(settings.kafka_password):
+            there, missing = ("USER", "PASSWORD") if settings.kafka_user else ("PASSWORD", "USER")
+            faults.append(f"HOURBOOK_KAFKA_{there} is set and HOURBOOK_KAFKA_{missing} is not: a login is both")
         if faults:
             raise BadSettings("; ".join(faults))
         return settings
@@ -128,6 +148,8 @@ def _key(text: str) -> bytes:
 
 _PARSERS: Final[Mapping[str, Callable[[str], object]]] = {
     "kafka": _addresses,
+    "kafka_user": str,
+    "kafka_password": str,
     "postgres": str,
     "shards": _whole_number(1, SHARDS_MAX),
     "shard": _whole_number(0, SHARDS_MAX - 1),

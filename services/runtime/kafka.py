@@ -13,6 +13,8 @@ A `KafkaLog` has one reader and one writer of its own: one coroutine reads, one 
 - One batch in flight, its future awaited before the next is sent: a refused batch never leaves a hole before a later one.
 - Retries only with an idempotent producer. A broker without one gets each batch once, and is not believed about the end of a
   partition: the wheel's broker tells the base of the last batch + 1. Its end is what a fetch says (`highwater`).
+- A broker that answers and does not let us in is not away: BadSettings, with a sentence that names the setting. A topic that
+  this login may not read or write is Forbidden; where one may only be told of, the write is refused.
 - After WriteRefused or WriteUnknown the log writes no more (WriteRefused). `cluster.log()` gives a fresh one.
 
 The topic's name on the broker is `prefix + topic`; `log.topic` is without the prefix.
@@ -24,26 +26,34 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from typing import Final, Self
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
+from typing import Any, Final, Self
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import (
+    ClusterAuthorizationFailedError,
     IncompatibleBrokerVersion,
     InvalidTopicError,
+    KafkaConnectionError,
     KafkaError,
     MessageSizeTooLargeError,
     OffsetOutOfRangeError,
     RecordListTooLargeError,
     TopicAlreadyExistsError,
+    TopicAuthorizationFailedError,
     UnknownError,
     UnsupportedVersionError,
 )
 from aiokafka.producer.message_accumulator import BatchBuilder
 
+from services.runtime import kafka_acls, kafka_login
+from services.runtime.config import Login
+from services.runtime.errors import BadSettings
+from services.runtime.kafka_acls import Grant
 from services.runtime.log import (
+    Forbidden,
     LogError,
     Outgoing,
     OutOfRange,
@@ -62,7 +72,12 @@ _REQUEST_MS: Final = 10_000
 _WRITE_MS: Final = 30_000
 _CHECK_S: Final = 1.0
 
-_REFUSED = (MessageSizeTooLargeError, RecordListTooLargeError, InvalidTopicError)
+_REFUSED = (
+    MessageSizeTooLargeError,
+    RecordListTooLargeError,
+    InvalidTopicError,
+    TopicAuthorizationFailedError,
+)
 """Answers that say of the batch itself that it cannot be written. Whatever else fails leaves the outcome open."""
 _NO_IDEMPOTENCE = (UnknownError, UnsupportedVersionError, IncompatibleBrokerVersion)
 
@@ -70,9 +85,12 @@ _NO_IDEMPOTENCE = (UnknownError, UnsupportedVersionError, IncompatibleBrokerVers
 class Cluster:
     """A broker's address, and everything opened there; closes it all at the end."""
 
-    def __init__(self, bootstrap: str, *, prefix: str = "", write_ms_max: int = _WRITE_MS) -> None:
+    def __init__(
+        self, bootstrap: str, *, prefix: str = "", login: Login | None = None, write_ms_max: int = _WRITE_MS
+    ) -> None:
         self.bootstrap = bootstrap
         self.prefix = prefix
+        self.login = login
         self.write_ms_max = write_ms_max
         """An append that takes longer ends as WriteUnknown."""
         self._logs: list[KafkaLog] = []
@@ -97,7 +115,7 @@ class Cluster:
             self._logs.remove(log)
 
     async def ping(self) -> int:
-        """How many brokers there are. Raises Unreachable."""
+        """How many brokers there are. Raises Unreachable, BadSettings."""
         async with self._admin() as admin:
             return len((await admin.describe_cluster())["brokers"])
 
@@ -126,7 +144,9 @@ class Cluster:
         async with self._admin() as admin:
             (described,) = await admin.describe_topics([name])
             (response, *_) = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name)])
-        ((_, _, _, _, entries),) = response.resources
+        ((code, message, _, _, entries),) = response.resources
+        if code:
+            raise LogError(f"settings of topic {name}: error {code}, {message}")
         partitions = sorted(described["partitions"], key=lambda partition: partition["partition"])
         return [len(p["replicas"]) for p in partitions], {entry[0]: entry[1] for entry in entries}
 
@@ -136,6 +156,19 @@ class Cluster:
         async with self._admin() as admin:
             answer = await admin.delete_records({where: RecordsToDelete(before_offset=before_offset)})
         return int(answer[where])
+
+    async def grants(self, topics: Collection[str]) -> set[Grant]:
+        """What the broker's access lists allow with these topics, and whom. Raises LogError where it keeps none."""
+        async with self._admin() as admin:
+            found = await kafka_acls.describe(admin)
+        names = {self.prefix + topic: topic for topic in topics}
+        return {grant._replace(topic=names[grant.topic]) for grant in found if grant.topic in names}
+
+    async def change_grants(self, add: Collection[Grant], drop: Collection[Grant]) -> None:
+        """Write the broker's access lists. Raises LogError."""
+        async with self._admin() as admin:
+            await kafka_acls.create(admin, [grant._replace(topic=self.prefix + grant.topic) for grant in add])
+            await kafka_acls.delete(admin, [grant._replace(topic=self.prefix + grant.topic) for grant in drop])
 
     async def idempotent(self) -> bool:
         """Whether the broker has idempotent producers: asked once, by trying."""
@@ -147,6 +180,9 @@ class Cluster:
                     self._idempotent = True
                 except _NO_IDEMPOTENCE:
                     self._idempotent = False
+                except ClusterAuthorizationFailedError:
+                    # A broker that has access lists, and nothing on them that this login may write.
+                    self._idempotent = True
                 finally:
                     await producer.stop()
         return self._idempotent
@@ -178,11 +214,10 @@ class Cluster:
 
     def _producer(self, *, idempotent: bool) -> AIOKafkaProducer:
         producer = AIOKafkaProducer(
-            bootstrap_servers=self.bootstrap,
+            **self.connecting,
             acks="all",
             enable_idempotence=idempotent,
             max_batch_size=_BATCH_BYTES,
-            request_timeout_ms=_REQUEST_MS,
         )
         if not idempotent:
             # Retries of a batch whose first try may have been written would write it twice. aiokafka has no setting
@@ -192,14 +227,40 @@ class Cluster:
 
     @contextlib.asynccontextmanager
     async def _admin(self) -> AsyncIterator[AIOKafkaAdminClient]:
-        admin = AIOKafkaAdminClient(bootstrap_servers=self.bootstrap, request_timeout_ms=_REQUEST_MS)
+        admin = AIOKafkaAdminClient(**self.connecting)
         try:
             await admin.start()
             yield admin
         except (KafkaError, OSError) as error:
-            raise Unreachable(f"{self.bootstrap}: {error!r}") from error
+            raise await self.away(self.bootstrap, error) from error
         finally:
             await admin.close()
+
+    @property
+    def whom(self) -> str:
+        """Who we are to the broker, in words."""
+        return f"login {self.login.user!r}" if self.login else "whoever has no login"
+
+    @property
+    def connecting(self) -> dict[str, Any]:
+        """Arguments of every client."""
+        return {
+            "bootstrap_servers": self.bootstrap,
+            "request_timeout_ms": _REQUEST_MS,
+            **kafka_login.options(self.login),
+        }
+
+    async def away(self, what: str, error: Exception) -> Unreachable:
+        """What to say of an error of the library. Raises BadSettings where a broker answers and does not let us in."""
+        if reason := await self.refusal(error):
+            raise BadSettings(reason) from error
+        return Unreachable(f"{what}: {error!r}")
+
+    async def refusal(self, error: Exception) -> str:
+        """Why the broker did not let us in, where that is what is behind an error of the library; else empty."""
+        if not isinstance(error, KafkaConnectionError):
+            return ""
+        return await kafka_login.refusal(self.bootstrap, self.login)
 
 
 class KafkaLog:
@@ -236,7 +297,7 @@ class KafkaLog:
             if end > first and not await self._cluster.idempotent():
                 end = await self._end_by_fetch(end)
         except (KafkaError, OSError) as error:
-            raise Unreachable(f"{self!r}: {error!r}") from error
+            raise await self._cluster.away(repr(self), error) from error
         self._end = end
         self._checked_s = time.monotonic()
         return first, end
@@ -302,7 +363,9 @@ class KafkaLog:
             if self._producer is None:
                 self._producer = await self._cluster.producer()
         except (KafkaError, OSError) as error:
-            raise WriteRefused(f"{self!r}: no producer: {error!r}") from error
+            # Whoever asks for a write gets an answer, and not the end of the process: its readers will see to that.
+            reason = await self._cluster.refusal(error) or repr(error)
+            raise WriteRefused(f"{self!r}: no producer: {reason}") from error
         some_written = False
         try:
             async with asyncio.timeout(self._cluster.write_ms_max / 1000):
@@ -322,25 +385,29 @@ class KafkaLog:
             try:
                 wait_ms = 250 if await self._cluster.idempotent() else 40
             except (KafkaError, OSError) as error:
-                raise Unreachable(f"{self!r}: {error!r}") from error
+                raise await self._cluster.away(repr(self), error) from error
             self._consumer = await self._open_consumer(fetch_max_wait_ms=wait_ms)
         return self._consumer
 
     async def _open_consumer(self, fetch_max_wait_ms: int) -> AIOKafkaConsumer:
         consumer = AIOKafkaConsumer(
-            bootstrap_servers=self._cluster.bootstrap,
+            **self._cluster.connecting,
             group_id=None,
             enable_auto_commit=False,
             auto_offset_reset="none",
             max_partition_fetch_bytes=_FETCH_BYTES,
-            request_timeout_ms=_REQUEST_MS,
             fetch_max_wait_ms=fetch_max_wait_ms,
         )
         try:
             await consumer.start()
+            # Asked for a topic that it may not see, the library would look for it until the time is up.
+            hidden = self._cluster.login is not None and self._where.topic not in await consumer.topics()
         except (KafkaError, OSError) as error:
             await consumer.stop()
-            raise Unreachable(f"{self!r}: {error!r}") from error
+            raise await self._cluster.away(repr(self), error) from error
+        if hidden:
+            await consumer.stop()
+            raise Forbidden(f"{self!r}: the broker does not show it to {self._cluster.whom}")
         consumer.assign([self._where])
         return consumer
 
@@ -367,6 +434,8 @@ class KafkaLog:
         except OffsetOutOfRangeError as error:
             self._position = -1
             raise OutOfRange(f"{self!r}: {error}") from error
+        except TopicAuthorizationFailedError as error:
+            raise Forbidden(f"{self!r}: the broker does not let {self._cluster.whom} read it") from error
         except KafkaError as error:
             self._position = -1
             raise LogError(f"{self!r}: {error!r}") from error

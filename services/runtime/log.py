@@ -36,6 +36,7 @@ class LogError(Exception):
     """What a log answers instead of a result.
 
     ├── OutOfRange     the offset is below the first record or above the end
+    ├── Forbidden      the broker's access lists do not let this login read it
     ├── Unreachable    the broker does not answer; nothing was read
     ├── WriteRefused   nothing was written, and nothing after it will be by this writer
     └── WriteUnknown   it may or may not have been written: read the end of the log to know
@@ -44,6 +45,10 @@ class LogError(Exception):
 
 class OutOfRange(LogError):
     """The offset is not in the log: it was cut, replaced, or never existed."""
+
+
+class Forbidden(LogError):
+    """The broker's access lists say no. Only whoever keeps them can change that."""
 
 
 class Unreachable(LogError):

@@ -53,3 +53,8 @@ def configure(service: str, secrets: Collection[str] = ()) -> None:
     handler.setFormatter(LineFormatter(service, secrets))
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     logging.getLogger("hourbook").setLevel(logging.INFO)
+
+
+def silence_libraries() -> None:
+    """Of a command: its failure is one line on standard error, its own; what a library remarks on the way there is not said."""
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL + 1)

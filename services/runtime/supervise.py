@@ -1,7 +1,7 @@
 """How every service starts and ends.
 
     async def serve(service: Service) -> None:
-        async with Cluster(service.settings.kafka, prefix=service.settings.topic_prefix) as cluster:
+        async with Cluster(settings.kafka, prefix=settings.topic_prefix, login=settings.login) as cluster:
             await service.wait_for("kafka", cluster.ping)
             ...
 
@@ -168,7 +168,7 @@ async def _awaited(awaitable: Awaitable[None]) -> None:
 
 
 def _secrets(settings: Settings) -> list[str]:
-    """Texts that must never be in a line: the database's password and the keys in their usual spellings."""
+    """Texts that must never be in a line: passwords of database and brokers and the keys in their usual spellings."""
     keys = [key for key in (settings.master_key, settings.feed_key) if key]
     spelt = [text for key in keys for text in (key.hex(), base64.b64encode(key).decode(), repr(key)[2:-1])]
-    return [urlsplit(settings.postgres).password or "", *spelt]
+    return [urlsplit(settings.postgres).password or "", settings.kafka_password, *spelt]

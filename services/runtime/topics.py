@@ -26,6 +26,7 @@ from services.runtime.errors import Halt
 from services.runtime.kafka import MESSAGE_BYTES_MAX, Cluster
 from services.runtime.log import Outgoing
 from services.runtime.positions import read_one
+from services.runtime.walls import raise_walls
 
 ENGINE_VERSION: Final = 2
 """Of shards that are started now."""
@@ -57,7 +58,8 @@ async def create_topics(
     """Create every topic and start every shard. Raises Halt when all shards are started already, or otherwise.
 
     `t0_ms`: where market time and stamps agree; default: now. Outside a sandbox `rate` is 1, and on a single broker each
-    append is flushed to disk before it is acknowledged.
+    append is flushed to disk before it is acknowledged. With a login, which must be an administrator's, the broker's access
+    lists are written too (`walls`), also where the shards are started already.
     """
     if rate < 1 or (rate != 1 and not sandbox):
         raise Halt(f"rate {rate}: market time runs at rate 1 outside a sandbox, at a whole rate from 1 inside")
@@ -69,6 +71,8 @@ async def create_topics(
     for topic in ALL:
         await cluster.create_topic(topic, shards if topic in PER_SHARD else 1, replicas, settings)
     await _until_visible(cluster)
+    if cluster.login is not None:
+        await raise_walls(cluster, (*ALL, PROBE))
     await _check_settings(cluster, shards, ALL)
     start = time.time_ns() // 1_000_000 if t0_ms is None else t0_ms
     known = await _known_starts(cluster)
@@ -208,7 +212,8 @@ async def _check_settings(cluster: Cluster, shards: int, topics: Collection[str]
     for topic in topics:
         # Asking a broker about a topic that is not there may create it: the list comes first.
         if topic not in there:
-            raise Halt(f"topic {topic} does not exist: `hourbook admin topics` creates it")
+            hidden = f", or {cluster.whom} may not see it" if cluster.login else ""
+            raise Halt(f"topic {topic} does not exist{hidden}: `hourbook admin topics` creates what is missing")
         partitions, settings = await cluster.describe(topic)
         faults = _faults(partitions, settings, shards if topic in PER_SHARD else 1, replicas)
         if faults:

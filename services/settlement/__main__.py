@@ -67,7 +67,7 @@ async def _live(
 ) -> None:
     """One life, from load to the exception that ends it."""
     settings = service.settings
-    async with Cluster(settings.kafka, prefix=settings.topic_prefix) as cluster:
+    async with Cluster(settings.kafka, prefix=settings.topic_prefix, login=settings.login) as cluster:
         await service.wait_for("kafka", cluster.ping)
         found = await check_topics(cluster, settings.shards, TOPICS)
         logs = Logs(

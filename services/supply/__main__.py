@@ -24,7 +24,7 @@ async def serve(service: Service) -> None:
     """Opens the log, reads it back, polls."""
     settings = service.settings
     sources = read_sources(os.environ)
-    async with Cluster(settings.kafka, prefix=settings.topic_prefix) as cluster:
+    async with Cluster(settings.kafka, prefix=settings.topic_prefix, login=settings.login) as cluster:
         await service.wait_for("kafka", cluster.ping)
         await check_topics(cluster, shards=1, topics=("offers",))
         supply = Supply(

@@ -14,7 +14,9 @@ import msgspec
 import pytest
 
 from services.cli import profile
+from services.cli.stack import logins_of
 from services.cli.status import Status
+from services.runtime.config import Login
 from services.runtime.infra import ApacheKafka, open_folder
 from services.runtime.kafka import Cluster
 from services.runtime.log import Outgoing
@@ -138,8 +140,10 @@ def test_its_keeper_may_be_killed(exchange: Exchange, owned: dict[str, Any]) -> 
 
 def test_a_halted_shard_is_shown_quarantined_and_comes_back(exchange: Exchange) -> None:
     """As docs/operations.md has it: one shard stops, the other trades on; one command, and both do."""
-    environment = json.loads((exchange.folder / "var/exchange/environment.json").read_bytes())
-    asyncio.run(write_broken(environment["HOURBOOK_KAFKA"]))
+    home = exchange.folder / "var/exchange"
+    environment = json.loads((home / "environment.json").read_bytes())
+    # Somebody with the rights of a gateway; operators' tools have no right to write orders.
+    asyncio.run(write_broken(environment["HOURBOOK_KAFKA"], Login("gateway", logins_of(home)["gateway"])))
     exchange.until(lambda: halted(exchange) == ["matching-0a", "matching-0b"], "shard 0 is halted")
     shown = exchange.hourbook("status")
     offset = int(re.findall(r"commands/0 offset (\d+) is not a frame", shown.out)[0])
@@ -162,8 +166,8 @@ def test_a_halted_shard_is_shown_quarantined_and_comes_back(exchange: Exchange) 
     exchange.until(lambda: exchange.buys("L40S.48.US", "1.30", "again"), "and shard 0")
 
 
-async def write_broken(bootstrap: str) -> None:
-    async with Cluster(bootstrap) as cluster:
+async def write_broken(bootstrap: str, login: Login) -> None:
+    async with Cluster(bootstrap, login=login) as cluster:
         log = cluster.log("commands", 0)
         await log.append([Outgoing(BROKEN)])
         await log.close()

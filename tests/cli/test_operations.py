@@ -15,12 +15,16 @@ from services.runtime import errors as endings
 from services.runtime.config import Settings
 from services.runtime.errors import ServiceEnd
 from services.runtime.topics import ALL, PROBE, wanted_settings
+from services.runtime.walls import ACCESS
 from tests.cli.conftest import CHECKOUT, Sandbox
 from tests.cli.documents import commands, table
 
 DOCUMENT = "docs/operations.md"
 TEXT = (CHECKOUT / DOCUMENT).read_text()
-OF_SINGLE_SERVICES = {"HOURBOOK_GATEWAY", "HOURBOOK_KEY", "HOURBOOK_DESK_LIMITS", "HOURBOOK_SUPPLY_SOURCES"}
+OF_SINGLE_SERVICES = {
+    "HOURBOOK_GATEWAY", "HOURBOOK_KEY", "HOURBOOK_DESK_LIMITS", "HOURBOOK_SUPPLY_SOURCES", "HOURBOOK_KEYS",
+    "HOURBOOK_DEMO_ORDERS_PER_MINUTE", "HOURBOOK_DEMO_SEED",
+}  # fmt: skip
 OF_THE_COMMAND_LINE = {"HOURBOOK_HOME", "HOURBOOK_PROFILE"}
 
 
@@ -74,6 +78,13 @@ def test_every_topic_and_its_settings() -> None:
     assert {name for name, value in wanted.items() if f"{value}" not in shown[f"`{name}`"]} == set()
     section = TEXT.partition("## Topics")[2].partition("\n\n")[0]
     assert {topic for topic in (*ALL, PROBE) if f"`{topic}`" not in section} == set()
+
+
+def test_every_login_and_what_it_may_do() -> None:
+    """The list that the broker is made to keep."""
+    rows = [[re.findall(r"`(\w+)`", cell) for cell in row] for row in table(DOCUMENT, "login")]
+
+    assert rows == [[[user], *map(list, access)] for user, access in ACCESS.items()]
 
 
 def test_every_exit_code() -> None:

@@ -17,7 +17,7 @@ import httpx
 import pytest
 
 from schemas.specifications import published
-from services.cli.stack import Stack
+from services.cli.stack import Stack, logins_of
 from services.runtime.infra import ApacheKafka, LocalPostgres, Supervisor, any_postgres, free_port, open_folder
 from services.runtime.postgres import open_pool
 from tests.conftest import Skip
@@ -31,13 +31,19 @@ class Hall:
     """Servers, processes, and what members and an operator can ask."""
 
     def __init__(
-        self, kafka: ApacheKafka, postgres: LocalPostgres, home: Path, supervisor: Supervisor, client: httpx.Client
+        self,
+        kafka: ApacheKafka,
+        postgres: LocalPostgres,
+        home: Path,
+        supervisor: Supervisor,
+        client: httpx.Client,
+        logins: dict[str, str],
     ) -> None:
         self.kafka = kafka
         self.postgres = postgres
         self.supervisor = supervisor
         dsn = postgres.create_database("hourbook")
-        self.stack = Stack(kafka.bootstrap, dsn, home, shards=2, http_port=free_port())
+        self.stack = Stack(kafka.bootstrap, dsn, home, shards=2, http_port=free_port(), logins=logins)
         self.operator = ""
         self.bearers: dict[str, str] = {}
         self._client = client
@@ -150,18 +156,18 @@ def status_of(address: str) -> dict[str, Any]:
 
 @contextmanager
 def open_hall(rate: int) -> Iterator[Hall]:
-    """On a broker and a database of its own; when it fails, the processes' last lines are shown."""
+    """On a broker and a database of its own, every process with its login; when it fails, the processes' last lines are shown."""
     if ApacheKafka.missing() is not None:
         pytest.skip(Skip.NO_KAFKA)
     with (
         open_folder() as home,
-        ApacheKafka(home / "kafka") as kafka,
+        ApacheKafka(home / "kafka", logins=(logins := logins_of(home))) as kafka,
         any_postgres()(home / "postgres", fsync=False) as postgres,
         Supervisor(home / "logs", restarts_in_a_row_max=1_000) as supervisor,
         httpx.Client(timeout=10, trust_env=False) as client,
     ):
         try:
-            hall = Hall(kafka, postgres, home, supervisor, client)
+            hall = Hall(kafka, postgres, home, supervisor, client, logins)
             hall.open(rate)
             yield hall
         except BaseException:

@@ -24,7 +24,10 @@ import pytest
 from schemas.http import NewKeyAnswer
 from schemas.specifications import published
 from services.cli.stack import Stack, write_private
+from services.runtime.config import Login
 from services.runtime.infra import ApacheKafka, LocalPostgres, Program, Supervisor, free_port, open_folder
+from services.runtime.topics import ALL, PROBE
+from tests.integration.asking import asking
 
 PRICES = Path(__file__).parents[2] / "services" / "supply" / "recorded" / "prices.csv"
 H100, H100_NODE, RTX4090 = "H100.SXM.80.US", "H100.SXM.80.X8.US", "RTX4090.24.EU.COMM"
@@ -188,12 +191,14 @@ class Exchange:
 
 
 @contextmanager
-def opened(kafka: ApacheKafka, postgres: LocalPostgres) -> Iterator[Exchange]:
+def opened(walled_kafka: ApacheKafka, postgres: LocalPostgres) -> Iterator[Exchange]:
     prefix, database = f"t{secrets.token_hex(4)}-", f"t{secrets.token_hex(4)}"
     dsn = postgres.create_database(database)
     with open_folder() as home, Supervisor(home / "logs") as supervisor:
         ports = {name: free_port() for name in ("http_port", "feed_port", "market_port")}
-        stack = Stack(kafka.bootstrap, dsn, home, shards=2, topic_prefix=prefix, **ports)
+        stack = Stack(
+            walled_kafka.bootstrap, dsn, home, shards=2, topic_prefix=prefix, logins=walled_kafka.logins, **ports
+        )
         exchange = Exchange(stack, supervisor)
         exchange.open()
         yield exchange
@@ -202,8 +207,8 @@ def opened(kafka: ApacheKafka, postgres: LocalPostgres) -> Iterator[Exchange]:
 
 
 @pytest.fixture(scope="module")
-def exchange(kafka: ApacheKafka, postgres: LocalPostgres) -> Iterator[Exchange]:
-    with opened(kafka, postgres) as found:
+def exchange(walled_kafka: ApacheKafka, postgres: LocalPostgres) -> Iterator[Exchange]:
+    with opened(walled_kafka, postgres) as found:
         yield found
 
 
@@ -334,11 +339,9 @@ def test_the_desk_outlives_a_crash_of_the_gateway_and_follows_what_it_missed(exc
 def test_the_desk_knows_no_address_but_the_broker_and_the_gateway(exchange: Exchange) -> None:
     """The process as deployed: its settings, its connections, the rights of its key."""
     pid = exchange.supervisor.pid("market_maker")
-    environment = Path(f"/proc/{pid}/environ").read_bytes().decode().split("\0")
-    names = {entry.split("=", 1)[0] for entry in environment if entry.startswith("HOURBOOK_")}
-    assert names == {
-        "HOURBOOK_KAFKA", "HOURBOOK_TOPIC_PREFIX", "HOURBOOK_RUN", "HOURBOOK_GATEWAY", "HOURBOOK_KEY",
-        "HOURBOOK_DESK_LIMITS",
+    assert {name for name in environment(pid) if name.startswith("HOURBOOK_")} == {
+        "HOURBOOK_KAFKA", "HOURBOOK_KAFKA_USER", "HOURBOOK_KAFKA_PASSWORD", "HOURBOOK_TOPIC_PREFIX", "HOURBOOK_RUN",
+        "HOURBOOK_GATEWAY", "HOURBOOK_KEY", "HOURBOOK_DESK_LIMITS",
     }  # fmt: skip
     ports = {exchange.stack.http_port, int(exchange.stack.bootstrap.rpartition(":")[2])}
     assert remote_ports(pid) <= ports
@@ -348,6 +351,27 @@ def test_the_desk_knows_no_address_but_the_broker_and_the_gateway(exchange: Exch
     assert set(key.key.scopes) == {"read", "trade", "supply"}
     refused = exchange.ask("POST", "/v1/admin/states", key.bearer, {"class": H100, "state": "halted", "reason": "x"})
     assert (refused.status_code, refused.json()["code"]) == (403, "missing_scope")
+
+
+async def test_with_the_desk_s_login_the_broker_gives_offers_to_read_and_nothing_else(exchange: Exchange) -> None:
+    """While it quotes: with the credentials that its process has, every topic is asked for everything."""
+    exchange.until_quotes(H100, *RECORDED[H100])
+    has = environment(exchange.supervisor.pid("market_maker"))
+    login = Login(has["HOURBOOK_KAFKA_USER"], has["HOURBOOK_KAFKA_PASSWORD"])
+    prefix = has["HOURBOOK_TOPIC_PREFIX"]
+
+    async with asking(has["HOURBOOK_KAFKA"], login) as desk:
+        found = {topic: await desk.may(prefix + topic) for topic in (*ALL, PROBE)}
+        governed = {word for topic in found for word in await desk.may_govern(prefix + topic)}
+
+    assert found == dict.fromkeys((*ALL, PROBE), "") | {"offers": "told read"}
+    assert governed == set()
+
+
+def environment(pid: int) -> dict[str, str]:
+    """As the process has it."""
+    entries = Path(f"/proc/{pid}/environ").read_bytes().decode().split("\0")
+    return dict(entry.split("=", 1) for entry in entries if entry)
 
 
 def remote_ports(pid: int) -> set[int]:

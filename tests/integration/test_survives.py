@@ -24,6 +24,7 @@ from services.audit.report import NAMES, Findings
 from services.audit.run import audit
 from services.runtime.kafka import Cluster
 from services.runtime.postgres import open_pool
+from services.runtime.walls import OPERATOR
 from tests.integration.hall import CLASSES, Hall, open_hall
 
 pytestmark = [pytest.mark.kafka, pytest.mark.postgres]
@@ -252,7 +253,7 @@ def _audit_is_clean(hall: Hall) -> None:
     async def run() -> Findings:
         pool = await open_pool(hall.stack.dsn)
         try:
-            async with Cluster(hall.stack.bootstrap) as cluster:
+            async with Cluster(hall.stack.bootstrap, login=hall.stack.login(OPERATOR)) as cluster:
                 return await audit(cluster, pool, 2, hall.stack.home / "data" / "snapshots", lambda _: None)
         finally:
             await pool.close()

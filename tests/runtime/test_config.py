@@ -5,13 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from services.runtime.config import Settings
+from services.runtime.config import Login, Settings
 from services.runtime.errors import BadSettings
 
 KEY = base64.b64encode(bytes(range(32))).decode()
 FEED_KEY = base64.b64encode(bytes(range(100, 132))).decode()
 ALL = {
     "HOURBOOK_KAFKA": "127.0.0.1:9092,[::1]:9093",
+    "HOURBOOK_KAFKA_USER": "matching",
+    "HOURBOOK_KAFKA_PASSWORD": "open-kafka",
     "HOURBOOK_POSTGRES": "postgresql://u:sesame@127.0.0.1/d",
     "HOURBOOK_SHARDS": "2",
     "HOURBOOK_SHARD": "1",
@@ -35,6 +37,8 @@ def test_everything_is_read() -> None:
     settings = Settings.from_environment(ALL, needs=("kafka", "postgres", "master_key"))
     assert settings == Settings(
         "127.0.0.1:9092,[::1]:9093",
+        "matching",
+        "open-kafka",
         "postgresql://u:sesame@127.0.0.1/d",
         2,
         1,
@@ -53,8 +57,18 @@ def test_everything_is_read() -> None:
     )
 
 
+def test_a_login_is_a_user_and_a_password() -> None:
+    assert Settings.from_environment(ALL).login == Login("matching", "open-kafka")
+    assert Settings.from_environment({}).login is None
+    for name, other in (("USER", "PASSWORD"), ("PASSWORD", "USER")):
+        with pytest.raises(BadSettings, match=rf"^HOURBOOK_KAFKA_{name} is set and HOURBOOK_KAFKA_{other} is not: "):
+            Settings.from_environment({f"HOURBOOK_KAFKA_{name}": "x"})
+
+
 def test_secrets_are_not_shown() -> None:
-    shown = repr(Settings.from_environment(ALL))
+    settings = Settings.from_environment(ALL)
+    shown = repr(settings) + repr(settings.login)
+    assert "open-kafka" not in shown
     assert "sesame" not in shown
     assert KEY not in shown
     assert FEED_KEY not in shown

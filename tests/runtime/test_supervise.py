@@ -124,10 +124,14 @@ def test_no_line_shows_a_secret(tmp_path: Path) -> None:
     """Not even the traceback of an error that quotes one."""
     process = start(
         tmp_path,
-        "async def serve(service):\n    raise KeyError(service.settings.postgres)\nsys.exit(run('thing', serve))",
+        "async def serve(service):\n    s = service.settings\n    raise KeyError(s.postgres + s.kafka_password)\n"
+        "sys.exit(run('thing', serve))",
         HOURBOOK_POSTGRES="postgresql://u:open-sesame@127.0.0.1/d",
+        HOURBOOK_KAFKA_USER="thing",
+        HOURBOOK_KAFKA_PASSWORD="open-kafka",
     )
     _, lines = process.communicate(timeout=20)
     assert process.returncode == 1
     assert "open-sesame" not in lines
+    assert "open-kafka" not in lines
     assert "***" in lines

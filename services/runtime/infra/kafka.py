@@ -1,6 +1,8 @@
 """Apache Kafka on this machine: one node, KRaft, its jars brought by `make kafka`."""
 
 import base64
+import os
+import secrets
 import shutil
 import subprocess
 import uuid
@@ -21,7 +23,8 @@ FORMAT_S_MAX = 60.0
 class ApacheKafka(Server):
     """One durable broker. Data below `home/data` survives stop and crash; a new `home` is formatted.
 
-    Topics are never created by themselves, and keep everything unless their own settings say otherwise.
+    Topics are never created by themselves, and keep everything unless their own settings say otherwise. With `logins`
+    clients must log in, and may do what the access lists grant them, which is nothing at first; user `administrator` may do all.
     """
 
     name = "Apache Kafka"
@@ -33,10 +36,13 @@ class ApacheKafka(Server):
         *,
         flush_each: bool = False,
         heap_mib: int = 512,
+        logins: Mapping[str, str] | None = None,
         settings: Mapping[str, str] | None = None,
         jars: Path = JARS,
     ) -> None:
-        """`flush_each` forces every append to disk before it is acknowledged: one node survives power loss that way.
+        """`logins`: user to password, of letters, digits, `-` and `_`; None: whoever reaches it may do everything.
+
+        `flush_each` forces every append to disk before it is acknowledged: one node survives power loss that way.
 
         `settings` are lines of `server.properties` that are added to ours, or replace them.
         """
@@ -44,6 +50,9 @@ class ApacheKafka(Server):
         self._controller_port = free_port()
         self._flush_each = flush_each
         self._heap_mib = heap_mib
+        self.logins = logins
+        # The broker's own login at itself; nobody else needs it, and it is a new one in every process.
+        self._broker_password = secrets.token_urlsafe(24)
         self._settings = dict(settings or {})
         self._jars = jars
 
@@ -64,17 +73,23 @@ class ApacheKafka(Server):
     def _prepare(self) -> None:
         if (lack := self.missing(self._jars)) is not None:
             raise ServerFailed(f"{self.name}: {lack}")
-        self._properties.write_text(self._server_properties())
+        descriptor = os.open(self._properties, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(self._server_properties())
         if not (self.home / "data" / "meta.properties").exists():
             self._format()
 
     def _server_properties(self) -> str:
-        template = Template((SETTINGS / "server.properties").read_text())
-        text = template.substitute(
+        text = (SETTINGS / "server.properties").read_text()
+        if self.logins is not None:
+            text += (SETTINGS / "walls.properties").read_text()
+        text = Template(text).substitute(
             port=self.port,
             controller_port=self._controller_port,
             data=self.home / "data",
             flush_messages=1 if self._flush_each else 2**63 - 1,
+            broker_password=self._broker_password,
+            users=" ".join(f'user_{user}="{password}"' for user, password in (self.logins or {}).items()),
         )
         # Of two lines with one name the later counts.
         return text + "".join(f"{name}={value}\n" for name, value in self._settings.items())

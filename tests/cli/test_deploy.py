@@ -12,10 +12,12 @@ import yaml
 from services.cli.rooms import SERVICES
 from services.runtime.config import Settings
 from services.runtime.infra.kafka import CHECKOUT as INFRA_CHECKOUT
+from services.runtime.walls import USERS
 from tests.cli.conftest import CHECKOUT
 
 DOCKERFILE = (CHECKOUT / "deploy/Dockerfile").read_text()
 COMPOSE: dict[str, Any] = yaml.safe_load((CHECKOUT / "deploy/compose.yaml").read_text())
+BROKER = COMPOSE["services"]["kafka"]
 OURS = {name: service for name, service in COMPOSE["services"].items() if service["image"] == "hourbook"}
 KNOWN = {f"HOURBOOK_{field.name.upper()}" for field in dataclasses.fields(Settings)}
 KNOWN |= {"HOURBOOK_GATEWAY", "HOURBOOK_KEY", "HOURBOOK_DESK_LIMITS", "HOURBOOK_SUPPLY_SOURCES"}
@@ -148,6 +150,8 @@ def test_a_service_has_its_settings_and_no_others(name: str) -> None:
     assert ("HOURBOOK_MASTER_KEY" in environment) == (room == "gateway")
     assert ("HOURBOOK_FEED_KEY" in environment) == (room == "market_data")
     assert ("HOURBOOK_POSTGRES" in environment) == (room in ("settlement", "matching", "gateway"))
+    assert environment["HOURBOOK_KAFKA_USER"] == room
+    assert environment["HOURBOOK_KAFKA_PASSWORD"] == f"${{{room.upper()}_KAFKA_PASSWORD:?}}"
     if "HOURBOOK_POSTGRES" in environment:
         # Its own role, and no password in the file.
         own = rf"postgresql://hourbook_{room}:\$\{{[A-Z_]+:\?\}}@postgres:5432/hourbook"
@@ -178,6 +182,20 @@ def test_the_two_processes_of_a_shard_share_its_snapshots() -> None:
     assert COMPOSE["secrets"].keys() == {"desk_key"}
     ignored = (CHECKOUT / "deploy/.gitignore").read_text().split()
     assert {"desk.key", "secrets.env"} <= set(ignored)
+
+
+def test_the_broker_knows_every_login_and_no_other() -> None:
+    """Each with a password of its own; the controller lets in the broker alone."""
+    names = (
+        "KAFKA_LISTENER_NAME_CLIENTS_PLAIN_SASL_JAAS_CONFIG",
+        "KAFKA_LISTENER_NAME_CONTROLLER_PLAIN_SASL_JAAS_CONFIG",
+    )
+    clients, controller = (
+        dict(re.findall(r'user_(\w+)="\$\{(\w+):\?\}"', BROKER["environment"][name])) for name in names
+    )
+
+    assert clients == {user: f"{user.upper()}_KAFKA_PASSWORD" for user in (*USERS, "broker")}
+    assert controller == {"broker": "BROKER_KAFKA_PASSWORD"}
 
 
 def test_the_broker_is_the_version_that_is_tested() -> None:

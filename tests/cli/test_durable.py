@@ -21,6 +21,7 @@ from services.runtime.infra import ApacheKafka, open_folder
 from services.runtime.kafka import Cluster
 from services.runtime.log import Outgoing
 from services.runtime.positions import record_hash
+from services.runtime.walls import USERS
 from tests.cli.conftest import Done, Place, typed, typing_in
 from tests.conftest import Skip
 
@@ -108,6 +109,33 @@ def owned(exchange: Exchange) -> dict[str, Any]:
 def test_up_again_finds_it_running(exchange: Exchange) -> None:
     keeper = exchange.keeper()
     assert exchange.json("up")["pid"] == keeper > 0
+
+
+def test_each_process_holds_its_own_login_at_the_broker_and_no_other(exchange: Exchange) -> None:
+    """Passwords are in one file, which only its owner may read; the desk has nothing of the database."""
+    file = exchange.folder / "var/exchange/kafka.logins"
+    passwords: dict[str, str] = json.loads(file.read_bytes())
+    environments = {name: Path(f"/proc/{pid}/environ").read_bytes() for name, pid in exchange.pids().items()}
+    held = {
+        name: [user for user, password in passwords.items() if password.encode() in text]
+        for name, text in environments.items()
+    }
+
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert len(set(passwords.values())) == len(passwords) == len(USERS)
+    assert held == {
+        "Apache Kafka": [],
+        "Postgres": [],
+        "settlement": ["settlement"],
+        **{f"matching-{shard}{letter}": ["matching"] for shard in (0, 1) for letter in "ab"},
+        "gateway": ["gateway"],
+        "market_data": ["market_data"],
+        "supply": ["supply"],
+        "market_maker": ["market_maker"],
+    }
+    assert [name for name, text in environments.items() if b"HOURBOOK_POSTGRES=postgres" in text] == [
+        name for name in held if name in ("settlement", "gateway") or name.startswith("matching")
+    ]
 
 
 def test_every_process_may_be_killed_at_once(exchange: Exchange, owned: dict[str, Any]) -> None:

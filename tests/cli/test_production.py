@@ -1,6 +1,6 @@
-"""A new exchange as docs/operations.md opens it, and its services with the settings of deploy/compose.yaml, as plain processes.
+"""A new exchange as docs/operations.md opens it; broker and services as deploy/compose.yaml sets them, as plain processes.
 
-Apache Kafka, Postgres, and one database role per service: what a container would add is the container.
+Apache Kafka, Postgres, one login and one database role per service: what a container would add is the container.
 """
 
 import base64
@@ -20,9 +20,10 @@ from services.cli.status import Status
 from services.runtime.infra import ApacheKafka, Program, Supervisor, free_port
 from tests.cli.conftest import CHECKOUT, Place
 from tests.cli.documents import blocks
-from tests.cli.test_deploy import OURS
+from tests.cli.test_deploy import BROKER, OURS
+from tests.conftest import Skip
 
-pytestmark = pytest.mark.timeout(500)
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(500)]
 
 PASSWORD = "sesame"
 ROLES = ("settlement", "gateway", "matching", "audit")
@@ -44,6 +45,7 @@ class Production(Place):
         self.environment |= {
             **self.common,
             "HOURBOOK_KAFKA": self.kafka,
+            **login("administrator"),
             "HOURBOOK_SHARDS": "2",
             "HOURBOOK_MASTER_KEY": self.master_key,
             "ADMINISTRATOR": database,
@@ -74,7 +76,7 @@ class Production(Place):
         text = json.dumps(OURS[name]["environment"])
         for before, after in put.items():
             text = text.replace(before, after)
-        environment: dict[str, str] = json.loads(re.sub(r"\$\{\w+_PASSWORD:\?\}", PASSWORD, text))
+        environment: dict[str, str] = json.loads(secrets_of(text))
         ports = {
             "gateway": {"HOURBOOK_HTTP_PORT": self.port},
             "market_data": {"HOURBOOK_HTTP_PORT": self.market_port, "HOURBOOK_FEED_PORT": self.feed_port},
@@ -93,9 +95,43 @@ class Production(Place):
             time.sleep(0.2)
 
 
+def secrets_of(text: str) -> str:
+    """What deploy/secrets.env would put in: every login at the broker has another password."""
+    text = re.sub(r"\$\{(\w+_KAFKA)_PASSWORD:\?\}", lambda found: found[1].lower(), text)
+    return re.sub(r"\$\{\w+_PASSWORD:\?\}", PASSWORD, text)
+
+
+def login(user: str) -> dict[str, str]:
+    return {"HOURBOOK_KAFKA_USER": user, "HOURBOOK_KAFKA_PASSWORD": f"{user}_kafka"}
+
+
+def broker_of_compose(home: Path) -> ApacheKafka:
+    """With the settings of the container, which the image makes of KAFKA_*, at addresses and in folders of this machine."""
+    port, controller_port = free_port(), free_port()
+    text = secrets_of(json.dumps(BROKER["environment"]))
+    for before, after in {
+        "CLIENTS://:9092": f"CLIENTS://127.0.0.1:{port}",
+        "CLIENTS://kafka:9092": f"CLIENTS://127.0.0.1:{port}",
+        "CONTROLLER://:9093": f"CONTROLLER://127.0.0.1:{controller_port}",
+        "1@localhost:9093": f"1@127.0.0.1:{controller_port}",
+        "/var/lib/kafka/data": str(home / "data"),
+    }.items():
+        assert before in text
+        text = text.replace(before, after)
+    settings = {
+        # One underscore is a dot, two are one.
+        re.sub("_+", lambda found: "." if len(found[0]) == 1 else "_", name.removeprefix("KAFKA_")).lower(): value
+        for name, value in json.loads(text).items()
+    }
+    return ApacheKafka(home, port, settings=settings)
+
+
 @pytest.fixture
-def production(scratch: Path, kafka: ApacheKafka, database: str, topic_prefix: str) -> Iterator[Production]:
-    yield Production(scratch, kafka, database, topic_prefix)
+def production(scratch: Path, database: str, topic_prefix: str) -> Iterator[Production]:
+    if ApacheKafka.missing() is not None:
+        pytest.skip(Skip.NO_KAFKA)
+    with broker_of_compose(scratch / "kafka") as kafka:
+        yield Production(scratch, kafka, database, topic_prefix)
     # Roles are the whole server's; other tests make them anew.
     drop = "".join(f"DROP OWNED BY hourbook_{role}; " for role in ROLES)
     subprocess.run(["psql", database, "--quiet", "--command", drop], check=True)
@@ -126,7 +162,9 @@ def test_a_new_exchange_is_opened_as_documented(production: Production) -> None:
         found = status(production)
         words = ("buy", "1", "H100.SXM.80.US", "--price", "6.60", "--hour", "in 3 hours")
         bought = production.hourbook("--json", *words, HOURBOOK_PROFILE="ana.json")
-        audited = production.hourbook("--json", "audit", "--young", HOURBOOK_POSTGRES=production.dsn_of("audit"))
+        audited = production.hourbook(
+            "--json", "audit", "--young", HOURBOOK_POSTGRES=production.dsn_of("audit"), **login("operator")
+        )
 
         assert sorted(each.name for each in found.processes) == sorted(OURS)
         assert bought.code == 0, bought

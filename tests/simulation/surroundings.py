@@ -30,6 +30,7 @@ import services.settlement.__main__ as settlement_main
 from schemas.commands import StartShard
 from services.gateway.wiring import Gateway
 from services.market_data.app import Room
+from services.runtime.config import Login
 from services.runtime.topics import Found
 from tests.simulation.simhttp import SimHttpx
 from tests.simulation.simlog import SimCluster
@@ -126,8 +127,9 @@ class NoFeed:
         """Nothing is open."""
 
 
-def _cluster(_bootstrap: str, *, prefix: str = "") -> SimCluster:
+def _cluster(_bootstrap: str, *, prefix: str, login: Login | None) -> SimCluster:
     assert not prefix
+    assert login is None
     return _outside().cluster
 
 

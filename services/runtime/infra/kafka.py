@@ -73,7 +73,9 @@ class ApacheKafka(Server):
     def _prepare(self) -> None:
         if (lack := self.missing(self._jars)) is not None:
             raise ServerFailed(f"{self.name}: {lack}")
-        descriptor = os.open(self._properties, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        # It holds passwords; one that an older build has left may be read by others.
+        self._properties.unlink(missing_ok=True)
+        descriptor = os.open(self._properties, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w") as file:
             file.write(self._server_properties())
         if not (self.home / "data" / "meta.properties").exists():

@@ -241,6 +241,10 @@ class CorrectCash(_Body, frozen=True, tag=21):
     amount: Micros
     trade: int
     reason: str
+    approval: str = ""
+    """Of the first operator; 1 to 36 printable characters. A correction under it is made once."""
+    valid_until_ms: Millis = 0
+    """Until when the approval is good, and is remembered once it is used."""
 
 
 class SetEngineVersion(_Body, frozen=True, tag=22):

@@ -88,6 +88,8 @@ class Code(IntEnum):
     STALE_NUMBER = 38
     """Quotes: `have` is the last number of the account and class."""
     UNKNOWN_TRADE = 39
+    WRONG_APPROVAL = 40
+    """Of a correction: no name, or one under which a correction was made."""
     """The shard has made no trade of this number."""
 
 

@@ -114,6 +114,8 @@ class ShardModel:
         self.found.expect("O3", complete, f"offset {record.offset}: outcomes {places} for {len(commands)} commands")
         if complete:
             for event, command in zip(said, commands, strict=True):
+                if isinstance(command, cmd.CorrectCash) and isinstance(event, ev.CashCorrected):
+                    self.means.approved(command)
                 wrong = fault(event, command, self.market, record.offset)
                 self.found.expect("O3", not wrong, f"offset {record.offset}, outcome {event.index}: {wrong}")  # type: ignore[union-attr]  # `complete` says that it has one
 

@@ -165,6 +165,8 @@ class Market(Struct):
     quotes: dict[tuple[int, int], ev.QuotesPut] = field(default_factory=dict)
     """(account, class) -> the last that it put."""
     corrections: dict[tuple[int, int], ev.CashCorrected] = field(default_factory=dict)
+    approvals: dict[str, Millis] = field(default_factory=dict)
+    """Of corrections that were made → until when each was good."""
     """(seq, place in the record)."""
     title_last: int = 0
     trade_last: int = 0

@@ -6,6 +6,7 @@ from typing import assert_never
 
 from msgspec.structs import replace
 
+from schemas import commands as cmd
 from schemas import events as ev
 from schemas.commands import Ground
 from schemas.ids import class_no_of, contract_of, hour_of
@@ -177,6 +178,7 @@ class Means:
 
     def _backing_set(self, event: ev.BackingSet) -> None:
         changed, market = False, self.market
+        machines = self._is_machines(event)
         for hour in event.hours:
             contract = contract_of(event.class_no, hour)
             self._moments.check_backed(contract, event.ground, f"backing of account {event.account}")
@@ -191,25 +193,32 @@ class Means:
             )
             changed = True
             promise.qty, promise.collateral_price, promise.version = event.qty, event.collateral_price, event.version
-            self._check_promise(event, contract)
+            self._check_promise(event, contract, machines=machines)
         self.found.expect(
             "C4", changed == event.changed, f"backing of account {event.account}: changed is {event.changed}"
         )
         available = self.available(event.account)
         self.found.expect("C5", available >= 0, f"account {event.account}: {available} available after its promise")
 
-    def _check_promise(self, event: ev.BackingSet, contract: int) -> None:
-        """A market maker's word is worth its collateral; a provider's machines stand for themselves."""
-        known = self.market.accounts.get(event.account)
-        machines = known is not None and known.role == 1
-        if event.ground not in WITH_COLLATERAL or (event.ground == Ground.READY and machines):
+    def _is_machines(self, event: ev.BackingSet) -> bool:
+        """A provider's machines stand for themselves, but not for what it owes against collateral from before it was one."""
+        if event.ground not in WITH_COLLATERAL:
+            return True
+        known, market = self.market.accounts.get(event.account), self.market
+        keys = [(event.account, contract_of(event.class_no, hour), event.ground) for hour in event.hours]
+        secured = any(market.owed[key] and market.backing[key].collateral_price for key in keys)
+        return event.ground == Ground.READY and known is not None and known.role == 1 and not secured
+
+    def _check_promise(self, event: ev.BackingSet, contract: int, *, machines: bool) -> None:
+        """A market maker's word is worth its collateral."""
+        if machines:
             free = event.collateral_price == 0
             self.found.expect(
                 "C5", free, f"account {event.account}: collateral price {event.collateral_price} of machines"
             )
             return
         self.market.collateral_contracts[event.account].add(contract)
-        if event.qty:
+        if event.qty or self.market.owed[event.account, contract, event.ground]:
             self.found.saw("C5", "promises")
             _, cap = self.market.collar(contract)
             enough = event.collateral_price >= cap
@@ -226,6 +235,14 @@ class Means:
         self.found.expect("C5", fits, f"{event}: {unsold} are promised and not sold")
         self.market.backing[key].qty -= event.qty
         self.market.concerned.add((event.account, event.contract))
+
+    def approved(self, command: cmd.CorrectCash) -> None:
+        """What the correction that was made rests on: an approval that is still good, and was not used before."""
+        market = self.market
+        used_until_ms = market.approvals.get(command.approval, -1)
+        good = command.approval != "" and used_until_ms < market.time_ms <= command.valid_until_ms
+        self.found.expect("B7", good, f"{command} at {market.time_ms}: the approval was used until {used_until_ms}")
+        market.approvals[command.approval] = command.valid_until_ms
 
     def cash_corrected(self, event: ev.CashCorrected, place: int) -> None:
         """Two operators of different owners, an error in a trade that was made, and no more than the payer can pay."""

@@ -43,8 +43,6 @@ class Moments:
         """Heap of (when, contract) of these."""
         self._moments: list[tuple[Millis, int, str]] = []
         """Heap of (when, contract, phase from then on)."""
-        self._late: set[int] = set()
-        """Contracts listed by a command behind their gate: it closes with the next record."""
         self._expiries: list[tuple[Millis, int]] = []
         """Heap of (when, order)."""
         self._states_due: dict[Place, tuple[Millis, int, Millis]] = {}
@@ -67,7 +65,7 @@ class Moments:
             until is not None
             and (phase == "forward" or market.version > 1)
             # What time does happens one after the other, however late it is: a buy-in before a gate that is due as well.
-            and (self.by_time or contract in self._late or market.time_ms < self._due_ms(contract, until))
+            and (self.by_time or market.time_ms < self._due_ms(contract, until))
             and market.minutes(contract) >= 1
         )
         self.found.expect("C3", open_, f"{what} outside its phase ({phase}) at {market.time_ms}")
@@ -129,8 +127,6 @@ class Moments:
             heapq.heappush(self._moments, (self._due_ms(contract, phase), contract, phase))
         if self.market.version == 1:
             return
-        if not self.by_time and self._due_ms(contract, "running") <= self.market.time_ms:
-            self._late.add(contract)
         self._cover_at(contract)
         if self.by_time:
             # Whoever waited for it has a minute in which nobody takes anything from anybody.
@@ -299,17 +295,10 @@ class Moments:
     def record_ended(self) -> None:
         """What was due by now has happened."""
         now_ms = self.market.time_ms
-        late, self._late = self._late, set()
-        put_off: list[tuple[Millis, int, str]] = []
         while self._moments and self._moments[0][0] <= now_ms:
             when, contract, phase = heapq.heappop(self._moments)
-            if contract in late:
-                put_off.append((when, contract, phase))
-                continue
             done = PHASES.index(self.market.phase[contract]) >= PHASES.index(phase)
             self.found.expect("C3", done, f"contract {contract} should be {phase} since {when}")
-        for moment in put_off:
-            heapq.heappush(self._moments, moment)
         while self._expiries and self._expiries[0][0] <= now_ms:
             when, number = heapq.heappop(self._expiries)
             order = self.market.orders.get(number) or self.market.blocks.get(number)

@@ -31,7 +31,7 @@ NAMES: Final = {
     "B4": "first in, first out",
     "B5": "level totals of engine and projection equal the orders of the log",
     "B6": "an order is indexed once, in log, engine and projection",
-    "B7": "no trade within one owner, and no correction by one alone",
+    "B7": "no trade within one owner, no correction by one alone, and none twice under one approval",
     "B8": "a block fills in all its hours or none",
     "B9": "no two resting blocks of one range cross that could trade, unless their retry is pending",
     "O1": "fills + leaves + cancelled = quantity",

@@ -53,7 +53,7 @@ class Approval(Struct, array_like=True, frozen=True):
 
     @property
     def name(self) -> str:
-        """By which it is known where it was used."""
+        """Under which the engine makes one correction."""
         return self.nonce.hex()
 
 

@@ -1,7 +1,7 @@
 """Corrections in cash: one operator approves, another of a different owner sends it. Trades themselves are final.
 
-The engine knows no repeat of a correction, so it carries its approval's name in its public reason: what was settled under that
-name answers a repeat, and while the outcome of one is unknown this gateway sends no second.
+The engine makes one correction under an approval's name, and remembers the name for as long as the approval is good. Sent
+again, at whichever gateway and however soon, it is refused there, and answered here with what was settled.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ import secrets
 
 from schemas import http
 from schemas.commands import CorrectCash
-from schemas.events import CashCorrected
+from schemas.events import CashCorrected, Code, Rejected
 from schemas.units import format_usd
-from services.gateway.approvals import LIFE_MS, NONCE_BYTES, Approval, Correction, approve, check
+from services.gateway.approvals import LIFE_MS, NONCE_BYTES, Correction, approve, check
 from services.gateway.auth import Caller
 from services.gateway.errors import ApiError
 from services.gateway.progress import Progress
 from services.gateway.reads import Reads
 from services.gateway.shards import Shards
-from services.gateway.telling import refusal_of
+from services.gateway.telling import after_the_fact, refusal_of
 from services.gateway.times import iso
 from services.gateway.values import decimal, trade_number
 from services.runtime.log import Clock
@@ -33,8 +33,6 @@ class Corrections:
         self._progress = progress
         self._clock = clock
         self._master_key = master_key
-        self._sent: dict[str, int] = {}
-        """Approvals used here → until when they could be used again, our clock."""
 
     def approve(self, caller: Caller, body: http.CorrectionRequest) -> http.ApprovalAnswer:
         """The first operator's part: nothing happens yet. Raises ApiError."""
@@ -46,25 +44,10 @@ class Corrections:
 
     async def submit(self, caller: Caller, body: http.ApprovedCorrectionRequest) -> http.CorrectionAnswer:
         """The second operator's part. Raises ApiError."""
-        operator, correction, now_ms = _operator(caller), self._read(body), self._clock.now_ms()
-        approval = check(self._master_key, body.approval, correction, now_ms)
+        operator, correction = _operator(caller), self._read(body)
+        approval = check(self._master_key, body.approval, correction, self._clock.now_ms())
         if approval.owner == caller.owner:
             raise ApiError("wrong_owner", "the one who approved has the same owner: it takes operators of two owners")
-        reason = f"{correction.reason} (approval {approval.name})"
-        await self._progress.wait_for(correction.payer)
-        if known := await self._reads.correction(correction.shard, correction.trade, reason):
-            return known
-        self._sent = {name: until_ms for name, until_ms in self._sent.items() if until_ms > now_ms}
-        if approval.name in self._sent:
-            raise ApiError(
-                "outcome_unknown", "it was sent before and is not settled: look at GET /v1/corrections first"
-            )
-        return await self._send(operator, approval, correction, reason)
-
-    async def _send(
-        self, operator: int, approval: Approval, correction: Correction, reason: str
-    ) -> http.CorrectionAnswer:
-        self._sent[approval.name] = approval.expires_ms
         command = CorrectCash(
             approval.operator,
             operator,
@@ -72,23 +55,26 @@ class Corrections:
             correction.payee,
             correction.amount,
             correction.trade,
-            reason,
+            f"{correction.reason} (approval {approval.name})",
+            approval.name,
+            self._shards.market_ms(approval.expires_ms),
         )
-        try:
-            answer = await self._shards.door(correction.shard).submit(command)
-        except ApiError as error:
-            if error.outcome == "rejected":
-                del self._sent[approval.name]
-            raise
-        if not isinstance(answer.outcome, CashCorrected):
-            del self._sent[approval.name]
+        answer = await self._shards.door(correction.shard).submit(command)
+        if isinstance(answer.outcome, CashCorrected):
+            return http.CorrectionAnswer(
+                trade=f"{correction.shard}-{correction.trade}",
+                amount=format_usd(correction.amount),
+                reason=command.reason,
+                at=iso(answer.time_ms),
+            )
+        assert isinstance(answer.outcome, Rejected), f"{answer.outcome!r} answers something else"
+        if answer.outcome.code != Code.WRONG_APPROVAL:
             raise refusal_of(answer.outcome)
-        return http.CorrectionAnswer(
-            trade=f"{correction.shard}-{correction.trade}",
-            amount=format_usd(correction.amount),
-            reason=reason,
-            at=iso(answer.time_ms),
-        )
+        with after_the_fact():
+            await self._progress.wait_for(correction.payer)
+            settled = await self._reads.correction(correction.shard, correction.trade, command.reason)
+            assert settled is not None, f"correction {approval.name} is settled and not there"
+            return settled
 
     def _read(self, body: http.CorrectionRequest) -> Correction:
         shard, trade = trade_number(body.trade)

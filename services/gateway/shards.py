@@ -62,7 +62,11 @@ class Shards:
 
     def now_ms(self) -> Millis:
         """Market time by our clock."""
-        return self._market.market_ms(self._clock.now_ms())
+        return self.market_ms(self._clock.now_ms())
+
+    def market_ms(self, our_ms: Millis) -> Millis:
+        """Our clock → the market's."""
+        return self._market.market_ms(our_ms)
 
     def market_span_ms(self, span_ms: int) -> Millis:
         """So long by our clock → by the market's."""

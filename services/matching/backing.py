@@ -114,10 +114,15 @@ def _in_phase(shard: Shard, contract: Contract, ground: int) -> bool:
 
 
 def _refusal_of_collateral(c: cmd.SetBacking, account: Account, contracts: list[Contract]) -> Refusal | None:
-    if c.ground == DECLARED or (c.ground == READY and account.role == Role.PROVIDER):
+    owed = bound = False
+    for contract in contracts:
+        position = contract.register.positions.get(c.account)
+        if position is not None and position.on(c.ground).owed_qty:
+            owed = True
+            bound = bound or position.on(c.ground).collateral_price > 0
+    # What a market maker owes keeps its collateral, whatever it becomes.
+    if c.ground == DECLARED or (c.ground == READY and account.role == Role.PROVIDER and not bound):
         return (Code.WRONG_COLLATERAL, 0, 0) if c.collateral_price else None
-    positions = [contract.register.positions.get(c.account) for contract in contracts]
-    owed = any(position is not None and position.on(c.ground).owed_qty for position in positions)
     cap = max([contract.high for contract in contracts])
     if (c.qty or owed) and c.collateral_price < cap:
         return Code.WRONG_COLLATERAL, cap, 0

@@ -76,7 +76,11 @@ def list_hour(shard: Shard, class_no: int, hour: Hour, *, opening: bool) -> None
     listed = shard.classes[class_no]
     number = contract_of(class_no, hour)
     contract = shard.contracts[number] = Contract(number, listed)
-    shard.plan(hour * MS_PER_HOUR - listed.spec.gate_ms, GATE_CLOSED, class_no, hour)
+    gate_ms = hour * MS_PER_HOUR - listed.spec.gate_ms
+    # With its class: whatever comes next, in this record too, finds the hour that runs running.
+    gate_is_over = shard.version > 1 and not opening and gate_ms <= shard.time_ms
+    if not gate_is_over:
+        shard.plan(gate_ms, GATE_CLOSED, class_no, hour)
     shard.plan((hour + 1) * MS_PER_HOUR - listed.spec.running_close_ms, RUNNING_CLOSED, class_no, hour)
     shard.plan((hour + 1) * MS_PER_HOUR, HOUR_ENDED, class_no, hour)
     shard.out.append(ev.ContractListed(number))
@@ -86,6 +90,8 @@ def list_hour(shard: Shard, class_no: int, hour: Hour, *, opening: bool) -> None
             shard.plan(cover_ms, COVER, class_no, hour)
         else:
             contract.covered = True
+    if gate_is_over:
+        _close_gate(shard, contract)
     if opening:
         contract.state = OPENING
         contract.next_ms = shard.time_ms + OPENING_MS

@@ -8,6 +8,7 @@ from schemas import commands as cmd
 from schemas import events as ev
 from schemas.commands import ALL_HOURS, State
 from schemas.events import Code
+from schemas.ids import is_client_id
 from schemas.units import AMOUNT_MAX, Millis, Price
 from services.matching.backing import cut_promises
 from services.matching.literals import CANCEL_ONLY, HALTED, OPEN
@@ -19,6 +20,8 @@ MOVE_MS: Final = 60_000
 """A reference moves at most so often."""
 FROM_LIST_PRICE: Final = 10
 """How many times the list price, or which part of it, a reference may be."""
+APPROVAL_MS_MAX: Final = 1_200_000
+"""Our clock: for how long at most an approval may still be good. Twice what gateways give it, as clocks differ."""
 
 
 def change_state(shard: Shard, index: int, c: cmd.SetState) -> None:
@@ -64,6 +67,8 @@ def correct_cash(shard: Shard, index: int, c: cmd.CorrectCash) -> None:
     if refusal is not None:
         return shard.reject(index, c.operator, refusal[0], "", refusal[1], refusal[2])
     # From here on it cannot be refused.
+    shard.approvals = {name: until for name, until in shard.approvals.items() if until >= shard.time_ms}
+    shard.approvals[c.approval] = c.valid_until_ms
     shard.accounts[c.payer].cash -= c.amount
     shard.accounts[c.payee].cash += c.amount
     assert shard.accounts[c.payer].available >= 0, f"M3: account {c.payer} pays more than it has"
@@ -74,8 +79,14 @@ def correct_cash(shard: Shard, index: int, c: cmd.CorrectCash) -> None:
 
 
 def _refusal_of_correction(shard: Shard, c: cmd.CorrectCash) -> Refusal | None:
+    if shard.time_ms > c.valid_until_ms:
+        return Code.TOO_LATE, 0, 0
+    if c.valid_until_ms > shard.time_ms + APPROVAL_MS_MAX * shard.rate:
+        return Code.WRONG_VALIDITY, 0, 0
     if any(number not in shard.accounts for number in (c.operator, c.second_operator, c.payer, c.payee)):
         return Code.UNKNOWN_ACCOUNT, 0, 0
+    if not is_client_id(c.approval) or shard.approvals.get(c.approval, -1) >= shard.time_ms:
+        return Code.WRONG_APPROVAL, 0, 0
     if shard.accounts[c.operator].owner == shard.accounts[c.second_operator].owner or c.payer == c.payee:
         return Code.WRONG_OWNER, 0, 0
     if not 0 < c.amount <= AMOUNT_MAX:

@@ -1,7 +1,7 @@
 """The engine's whole state as bytes. The same state gives the same bytes, whatever path led there. Pure.
 
-A MessagePack document: [format, scalars, classes, accounts, client ids, contracts, blocks, retries, due]. Nothing that can be
-derived is stored: `load` builds it and `check` would notice.
+A MessagePack document: [format, scalars, classes, accounts, client ids, contracts, blocks, retries, due, approvals]. Nothing
+that can be derived is stored: `load` builds it and `check` would notice.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from services.matching.state import (
 )
 from services.matching.titles import Position, Title
 
-SNAPSHOT_FORMAT: Final = 2
+SNAPSHOT_FORMAT: Final = 3
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder()
@@ -88,8 +88,10 @@ def dump(engine: Engine) -> bytes:
         for block in half
     ]
     due = sorted(moment for moment in engine.due if moment[1] not in _DERIVED)
+    approvals = sorted(used for used in engine.approvals.items() if used[1] >= engine.time_ms)
+    ids, retries = _dump_ids(engine), list(engine.retries)
     return _encoder.encode(
-        (SNAPSHOT_FORMAT, scalars, classes, accounts, _dump_ids(engine), contracts, blocks, list(engine.retries), due)
+        (SNAPSHOT_FORMAT, scalars, classes, accounts, ids, contracts, blocks, retries, due, approvals)
     )
 
 
@@ -195,6 +197,7 @@ def _load(
     blocks: list[Any],
     retries: list[int],
     due: list[Any],
+    approvals: list[Any],
 ) -> Engine:
     engine = Engine()
     for name, value in zip(_SCALARS, scalars, strict=True):
@@ -226,6 +229,7 @@ def _load(
         block = engine.orders[key_of(number)]
         assert isinstance(block, Block)
         engine.retries[number] = block
+    engine.approvals = dict(approvals)
     return engine
 
 

@@ -203,6 +203,8 @@ class Shard:
         """How many of them mean nothing any more."""
         self.ids_by_age: deque[Order] = deque()
         """Oldest first: what may be forgotten next."""
+        self.approvals: dict[str, Millis] = {}
+        """Of corrections that were made → until when each could be sent again; some whose time is over."""
         # Bounds of engine version 2, and of version 1 where it has them; tests take lower ones.
         self.open_orders_max = 100_000
         self.client_ids_max = 200_000

@@ -432,7 +432,8 @@ class Day:
         await self.ask(rq.Procure("story-10", 5, 3, (self.hour - 1,), 1, 7_000, "simulated-cloud"))
         await self.settle()
         await self.order(4, contract_of(2, hour), Side.SELL, 2, 4_400)
-        await self.frame(0, [CorrectCash(1, 3, 6, 7, 5, 1, "a wrong price was typed")])
+        good_ms = self.market_ms + 300_000
+        await self.frame(0, [CorrectCash(1, 3, 6, 7, 5, 1, "a wrong price was typed", "approval-1", good_ms)])
 
     async def _blocks_and_quotes(self, hour: int) -> None:
         """In the two hours after the story's: a block takes hour orders, two blocks meet, one waits and is retried."""

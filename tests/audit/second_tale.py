@@ -84,7 +84,8 @@ def _operators(tale: Tale) -> None:
     tale.tell("reopen", cmd.SetState(ANA, 1, HOUR, 1, "no fire"))
     tale.tick("post-only", tale.time_ms + 60_000)
     tale.tick("open", tale.time_ms + 30_000)
-    tale.tell("correct", cmd.CorrectCash(ANA, CID, BOB, EVE, 500, 1, "a wrong price"))
+    tale.tell("correct", cmd.CorrectCash(ANA, CID, BOB, EVE, 500, 1, "a wrong price", "a1", tale.valid_ms))
+    tale.tell("correct more", cmd.CorrectCash(ANA, CID, BOB, EVE, 1, 1, "a wrong price", "a2", tale.valid_ms))
     tale.tell("the reference rises", cmd.MoveReference(1, HOUR, 1_100, "index"))
 
 

@@ -434,6 +434,19 @@ def one_owner_corrects_alone(tale: Tale) -> None:
     tale.both("correct", ev.CashCorrected, operator=BOB, second_operator=BEA, payer=CID)
 
 
+@breaks("B7")
+def one_approval_corrects_twice(tale: Tale) -> None:
+    """Both times as it should be, but for the approval."""
+    tale.end("correct more")
+    tale.ask("correct more", approval="a1")
+
+
+@breaks("B7")
+def an_approval_corrects_when_its_time_is_over(tale: Tale) -> None:
+    tale.end("correct")
+    tale.ask("correct", valid_until_ms=0)
+
+
 @breaks("O3")
 def an_error_is_corrected_in_a_trade_that_was_never_made(tale: Tale) -> None:
     tale.end("correct")

@@ -62,6 +62,23 @@ def test_two_operators_put_a_clear_error_right_and_everybody_sees_it(
     assert [line["what"] for line in ana.get("/v1/ledger")].count("cash_corrected") == 1
 
 
+def test_an_approval_sent_at_two_gateways_at_once_is_made_once(
+    exchange: Exchange, operators: tuple[Member, Member], second: str
+) -> None:
+    """Six times in all: each is answered, with the same correction, and 3.00 have moved."""
+    ana, bert, body = traded(exchange)
+    approved = {**body, **_approval(operators[0].ask("POST", "/v1/admin/corrections/approval", body))}
+    doors = [operators[1], operators[1].at(second)] * 3
+    asks = [lambda at=door: at.ask("POST", "/v1/admin/corrections", approved) for door in doors]
+
+    answers = exchange.at_once(*asks)
+
+    assert [answer.status_code for answer in answers] == [200] * 6, [answer.text for answer in answers]
+    assert len({answer.text for answer in answers}) == 1
+    assert (ana.money()[1], bert.money()[1]) == ("3.000001", "47.00")
+    assert [line["what"] for line in ana.get("/v1/ledger")].count("cash_corrected") == 1
+
+
 @pytest.mark.parametrize(
     ("who", "changes", "code"),
     [

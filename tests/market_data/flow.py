@@ -235,7 +235,11 @@ class Flow:
         return cmd.SetState(OPERATORS[0], self._class_no(), hour, state, "simulated")
 
     def _correct(self) -> Command:
-        return cmd.CorrectCash(*OPERATORS, self._account(), self._account(), 7, max(1, self.engine.trade_last), "typo")
+        trade = max(1, self.engine.trade_last)
+        approval = f"a{self.chance.getrandbits(32)}"
+        return cmd.CorrectCash(
+            *OPERATORS, self._account(), self._account(), 7, trade, "typo", approval, self._valid_ms()
+        )
 
     def _reference(self) -> Command:
         class_no = self._class_no()

@@ -92,6 +92,8 @@ class Market:
         self.hours: tuple[int, ...] = (0,)
         self.cap = 0
         self.version = 0
+        self.approvals = 0
+        """Of corrections; each has its own."""
         self._offset = 0
         self._unsent = 0
         """Messages of settlement's in the frame that is being written."""

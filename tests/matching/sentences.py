@@ -195,7 +195,10 @@ def _reference(market: Market, what: str, price: str) -> cmd.MoveReference:
 
 def _correct(market: Market, first: str, second: str, usd: str, payer: str, payee: str, trade: str) -> cmd.CorrectCash:
     people = map(market.account, (first, second, payer, payee))
-    return cmd.CorrectCash(*people, parse_usd(usd), int(trade), "typed wrong")
+    market.approvals += 1
+    return cmd.CorrectCash(
+        *people, parse_usd(usd), int(trade), "typed wrong", f"a{market.approvals}", market.engine.time_ms + VALID_MS
+    )
 
 
 _KIND = r"((?: (?:ioc|fok|post-only|cancel-oldest|running|until [\d:]+))*)"

@@ -225,3 +225,36 @@ def test_9_failing_a_title_and_selling_its_machine_again_leaves_both_escrows_apa
         2     | carl    | bert   | ready    | 1    | 3.98     | 4.00 | 4.00
     """)
     assert market.balances("carl")[1] == ("carl", "1000.00", "0.00", "0.00", "1000.00")
+
+
+def test_whoever_owes_against_collateral_does_not_get_it_back_by_becoming_a_provider() -> None:
+    """Mike sold what he had no machine for, against 4.00. A provider's machines ask for nothing, but what is owed was not one.
+
+    His friend Ana would fail with him: her 3.00 come back, and nothing would pay for what she had to do without.
+    """
+    market = Market.given(promises={"mike": 0}).when("mike readies 3").wait(to="23:00")
+    market.when("mike sells 1 at 3.00\nana buys 1 at 3.00 ioc\nmike is a provider")
+
+    market.when("mike readies 0\nmike readies 5\nmike readies 0 at 3.99\nmike readies 0 at 4.00\nmike readies 0")
+
+    assert market.said() == lines("""
+        mike is refused: wrong_collateral (needs 4.00)
+        mike is refused: wrong_collateral (needs 4.00)
+        mike is refused: wrong_collateral (needs 4.00)
+        mike readies 0 and is short of 1
+        mike is refused: wrong_collateral (needs 4.00)
+    """)
+    assert market.balances("mike") == rows("""
+        who  | cash    | held | collateral | free
+        mike | 1000.00 | 0.00 | 4.00       | 996.00
+    """)
+
+
+def test_what_was_not_sold_yet_is_a_provider_s_machine_from_then_on() -> None:
+    """Nobody holds a title that stands on that promise; and what is sold as a provider's machine needs no collateral later."""
+    market = Market.given(promises={"mike": 0}).when("mike readies 3").wait(to="23:00")
+
+    market.when("mike is a provider\nmike readies 2\nmike sells 1 at 3.00\nana buys 1 at 3.00 ioc\nmike readies 1")
+
+    assert market.said()[-1] == "mike readies 1"
+    assert market.balances("mike")[1] == ("mike", "1000.00", "0.00", "0.00", "1000.00")

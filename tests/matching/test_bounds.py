@@ -21,8 +21,9 @@ from tests.matching.market import T0_MS, Market, lines
 from tests.matching.sources import engine_with, modules_with
 
 ENGINE = {
-    "AFTER_MS_MAX", "AMOUNT_MAX", "BLOCK_HOURS_MAX", "CLIENT_ID_MS", "HOURS_MAX", "HOUR_MASK", "LEGS_MAX", "MOVE_MS", "NEED_MAX",
-    "OPENING_MS", "PRICE_MAX", "QTY_MAX", "REOPENING_MS", "SHARDS_MAX", "STEP_MS_MAX", "VALIDITY_MS_MAX",
+    "AFTER_MS_MAX", "AMOUNT_MAX", "APPROVAL_MS_MAX", "BLOCK_HOURS_MAX", "CLIENT_ID_MS", "HOURS_MAX", "HOUR_MASK",
+    "LEGS_MAX", "MOVE_MS", "NEED_MAX", "OPENING_MS", "PRICE_MAX", "QTY_MAX", "REOPENING_MS", "SHARDS_MAX", "STEP_MS_MAX",
+    "VALIDITY_MS_MAX",
 }  # fmt: skip
 OF_THE_STATE = {"blocks_max", "blocks_over_hour_max", "client_ids_max", "open_orders_max", "retries_max"}
 CODEC = {"CHAINS_KEPT", "FRAME_COMMANDS_MAX", "RECORD_BYTES_MAX"}
@@ -281,6 +282,23 @@ def test_the_real_bound_of_hours_is_1024() -> None:
 
     market.send(market.declare("bert", 1, hours=range(1024)))
     assert market.said() == [f"bert is refused: unknown_contract (needs {market.hour + 999})"]
+
+
+def test_how_long_an_approval_is_good() -> None:
+    """And so for how long it is remembered."""
+    market = Market.given(engine=engine_with(APPROVAL_MS_MAX=2)).when("bert sells 1 at 2.10\nana buys 1 at 2.10")
+    ana, bert = map(market.account, ("ana", "bert"))
+    until_ms = market.engine.time_ms + 2
+    body = cmd.CorrectCash(ana, bert, bert, ana, 1, 1, "typed wrong", "a1", until_ms)
+
+    market.send(replace(body, valid_until_ms=until_ms + 1), body, replace(body, valid_until_ms=until_ms + 1))
+
+    assert market.said() == [
+        "ana is refused: wrong_validity",
+        "bert pays ana 0.000001 back",
+        "ana is refused: wrong_validity",
+    ]
+    assert market.engine.approvals == {"a1": until_ms}
 
 
 def test_how_long_an_order_is_valid() -> None:

@@ -9,7 +9,7 @@ from schemas import commands as cmd
 from schemas import events as ev
 from schemas.events import Code
 from tests.matching.faults import Fault, code_of, pairs
-from tests.matching.market import Market, rows
+from tests.matching.market import T0_MS, Market, rows
 
 WRONG_TRADE = "carl sells 1 at 4.00\nana buys 1 at 4.00"
 
@@ -57,11 +57,57 @@ def test_operators_may_be_members_of_the_trade_and_the_payee_may_be_one_of_them(
     assert market.said() == ["carl pays ana 1.00 back"]
 
 
+def test_under_one_approval_one_correction_is_made_however_often_it_is_sent() -> None:
+    """In one record, in the next, and with other words: the first one is made, also where a snapshot came between."""
+    market = given()
+    body = body_of(market)
+
+    made = market.tell(body, body)
+    again = [market.tell(each) for each in (body, replace(body, amount=1, reason="another error"))]
+
+    assert [code_of(made), *map(code_of, again)] == [Code.WRONG_APPROVAL] * 3
+    assert isinstance(made[0], ev.CashCorrected)
+    assert market.balances("carl", "ana")[1:] == [
+        ("carl", "4.00", "2.000001", "0.00", "1.999999"),
+        ("ana", "997.00", "0.00", "0.00", "997.00"),
+    ]
+
+
+def test_a_refused_correction_does_not_use_its_approval_up() -> None:
+    """It is made once there is enough money."""
+    market = given()
+    wish = replace(body_of(market), amount=4_000_000)
+
+    assert code_of(market.tell(wish)) == Code.INSUFFICIENT_FUNDS
+    market.send(cmd.Credit(market.outbox(), wish.payer, 2_000_000))
+    assert isinstance(market.tell(wish)[0], ev.CashCorrected)
+
+
+def test_an_approval_is_remembered_for_as_long_as_it_is_good_and_no_longer() -> None:
+    """Where it is forgotten it is too late for what it was given for: nothing in between is both."""
+    market = given()
+    body = body_of(market)
+    other = replace(body, approval="a2")
+    market.tell(body)
+
+    market.wait(to_ms=body.valid_until_ms)
+    assert code_of(market.tell(body)) == Code.WRONG_APPROVAL
+    market.wait(ms=1)
+    assert code_of(market.tell(body)) == Code.TOO_LATE
+    later = market.engine.time_ms + 1_000
+    assert code_of(market.tell(replace(other, valid_until_ms=later))) is None
+    assert market.engine.approvals == {"a2": later}, "the first one takes no room any more"
+
+
 FAULTS: dict[str, Fault] = {
+    "late": (Code.TOO_LATE, {"valid_until_ms": 0}),
+    "good for too long": (Code.WRONG_VALIDITY, {"valid_until_ms": T0_MS + 2 * 1_200_000}),
     "no operator": (Code.UNKNOWN_ACCOUNT, {"operator": 900}),
     "no second operator": (Code.UNKNOWN_ACCOUNT, {"second_operator": 0}),
     "no payer": (Code.UNKNOWN_ACCOUNT, {"payer": 77}),
     "no payee": (Code.UNKNOWN_ACCOUNT, {"payee": -1}),
+    "no approval": (Code.WRONG_APPROVAL, {"approval": ""}),
+    "an approval of two words": (Code.WRONG_APPROVAL, {"approval": "a 1"}),
     "one operator for both": (Code.WRONG_OWNER, {"operator": 102}),
     "two accounts of one operator": (Code.WRONG_OWNER, {"operator": 103}),
     "from an account to itself": (Code.WRONG_OWNER, {"payee": 104}),
@@ -78,7 +124,7 @@ def body_of(market: Market) -> cmd.CorrectCash:
     """1.00 from Carl to Ana."""
     olga, otto, omar, carl, ana = map(market.account, ("olga", "otto", "omar", "carl", "ana"))
     assert (olga, otto, omar, carl) == (101, 102, 103, 104)
-    return cmd.CorrectCash(olga, otto, carl, ana, 1_000_000, 1, "typed wrong")
+    return cmd.CorrectCash(olga, otto, carl, ana, 1_000_000, 1, "typed wrong", "a1", market.engine.time_ms + 600_000)
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +157,7 @@ def test_trades_are_counted_in_the_shard() -> None:
     market = given().when("carl sells 1 at 2.10\nana buys 1 at 2.10")
     body = body_of(market)
 
-    assert [code_of(market.tell(replace(body, trade=trade, amount=1))) for trade in (1, 2, 3, 4)] == [
+    assert [code_of(market.tell(replace(body, trade=n, amount=1, approval=f"a{n}"))) for n in (1, 2, 3, 4)] == [
         None,
         None,
         Code.UNKNOWN_TRADE,

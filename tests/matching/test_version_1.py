@@ -25,7 +25,7 @@ LATER: dict[str, tuple[Command, int, str]] = {
     "quotes": (cmd.PutQuotes(101, CLASS, 1, (cmd.QuoteHour(5, 1, 1, 2, 1),), VALID), 101, ""),
     "a mass cancellation": (cmd.MassCancel(101, CLASS, 0, 0, VALID), 101, ""),
     "a dead man's switch": (cmd.CancelAllAfter(101, 1_000, VALID), 101, ""),
-    "a correction": (cmd.CorrectCash(OPERATOR, 901, 101, 102, 5, 1, "typed wrong"), OPERATOR, ""),
+    "a correction": (cmd.CorrectCash(OPERATOR, 901, 101, 102, 5, 1, "typed wrong", "a1", VALID), OPERATOR, ""),
     "a reference": (cmd.MoveReference(CLASS, 0, 5, "index"), 0, ""),
 }
 

@@ -50,7 +50,8 @@ ANSWERS: dict[str, set[Code]] = {
     "SetState": {Code.WRONG_STATE, Code.UNKNOWN_CLASS, Code.UNKNOWN_CONTRACT},
     "SetEngineVersion": {Code.WRONG_VERSION},
     "CorrectCash": _NEW | {
-        Code.UNKNOWN_ACCOUNT, Code.WRONG_OWNER, Code.WRONG_AMOUNT, Code.UNKNOWN_TRADE, Code.INSUFFICIENT_FUNDS,
+        Code.TOO_LATE, Code.WRONG_VALIDITY, Code.UNKNOWN_ACCOUNT, Code.WRONG_APPROVAL, Code.WRONG_OWNER, Code.WRONG_AMOUNT,
+        Code.UNKNOWN_TRADE, Code.INSUFFICIENT_FUNDS,
     },
     "MoveReference": _NEW | {Code.UNKNOWN_CLASS, Code.UNKNOWN_CONTRACT, Code.TOO_SOON, Code.WRONG_REFERENCE},
     "StartShard": {Code.WRONG_STATE},

@@ -249,10 +249,16 @@ def cancel_all_after(memory: Memory, account: int, after_ms: Millis, valid_ms: M
 
 
 def correct_cash(
-    memory: Memory, operator: int, second: int, payer: int, payee: int, amount: int, trade: int
-) -> cmd.CorrectCash:
+    memory: Memory, operator: int, second: int, payer: int, payee: int, amount: int, trade: int, approval: str, valid_ms: Millis,
+) -> cmd.CorrectCash:  # fmt: skip
     """Members 8 and 9 are operators as well."""
-    return cmd.CorrectCash(operator or OPERATOR, second, payer, payee, amount, trade, f"simulated {memory.offset}")
+    if approval == "new":
+        memory.drawn += 1
+        memory.approval = f"a{memory.drawn}"
+    return cmd.CorrectCash(
+        operator or OPERATOR, second, payer, payee, amount, trade, f"simulated {memory.offset}",
+        memory.approval if approval in {"new", "again"} else approval, memory.time_ms + valid_ms,
+    )  # fmt: skip
 
 
 MAKERS: dict[str, Callable[..., Any]] = {

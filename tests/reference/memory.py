@@ -61,6 +61,8 @@ class Memory:
         """What was asked for last that time brings: an expiry, a dead man's switch, a reopening."""
         self.quote_numbers: dict[tuple[int, int], int] = {}
         self.backed: list[SetBacking] = []
+        self.approval = "a"
+        """The last one that was given."""
         self.versions: dict[tuple[int, int, int], int] = {}
         """(account, class, ground) → the last version sent."""
         self.index = 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from schemas import events as ev
 from schemas.commands import ALL_HOURS, CorrectCash, MoveReference, SetEngineVersion, SetState, State
 from schemas.events import Code
-from schemas.ids import class_no_of, contract_of
+from schemas.ids import class_no_of, contract_of, is_client_id
 from schemas.units import AMOUNT_MAX, MS_PER_HOUR, Hour, Millis
 from tests.reference.naive_cover import cut_below
 from tests.reference.naive_shard import COVER_DEADLINE, HOUR_MAX, STATE, Class, Contract, Moment, Refusal, Shard, collar
@@ -13,6 +13,7 @@ from tests.reference.naive_shard import COVER_DEADLINE, HOUR_MAX, STATE, Class, 
 ENGINE_VERSIONS = (1, 2)
 REOPENING_MS, OPENING_MS = 60_000, 30_000
 REFERENCE_MS = 60_000
+APPROVAL_MS = 1_200_000
 
 
 def _target(shard: Shard, class_no: int, hour: Hour) -> Class | Contract | Refusal:
@@ -87,9 +88,17 @@ def turn_version(shard: Shard) -> None:
 
 
 def correct_cash(shard: Shard, body: CorrectCash) -> Refusal | None:
-    """Two operators of different owners put a clear error right."""
+    """Two operators of different owners put a clear error right, once under one approval."""
+    if shard.time_ms > body.valid_until_ms:
+        return Refusal(Code.TOO_LATE)
+    if body.valid_until_ms > shard.time_ms + APPROVAL_MS * shard.start.rate:
+        return Refusal(Code.WRONG_VALIDITY)
     if any(its not in shard.accounts for its in (body.operator, body.second_operator, body.payer, body.payee)):
         return Refusal(Code.UNKNOWN_ACCOUNT)
+    if not is_client_id(body.approval):
+        return Refusal(Code.WRONG_APPROVAL)
+    if any(made.approval == body.approval and made.valid_until_ms >= shard.time_ms for made in shard.corrections):
+        return Refusal(Code.WRONG_APPROVAL)
     if shard.same_owner(body.operator, body.second_operator) or body.payer == body.payee:
         return Refusal(Code.WRONG_OWNER)
     if not 0 < body.amount <= AMOUNT_MAX:
@@ -99,6 +108,7 @@ def correct_cash(shard: Shard, body: CorrectCash) -> Refusal | None:
     available = shard.available(body.payer)
     if body.amount > available:
         return Refusal(Code.INSUFFICIENT_FUNDS, body.amount, available)
+    shard.corrections.append(body)
     shard.accounts[body.payer].cash -= body.amount
     shard.accounts[body.payee].cash += body.amount
     b = body

@@ -157,10 +157,11 @@ def _in_time(shard: Shard, body: SetBacking, hour: Hour) -> bool:
 
 def _wrong_collateral(shard: Shard, body: SetBacking) -> Refusal | None:
     price, role = body.collateral_price, shard.accounts[body.account].role
-    if body.ground == Ground.DECLARED or (body.ground == Ground.READY and role == Role.PROVIDER):
-        return Refusal(Code.WRONG_COLLATERAL) if price != 0 else None
     numbers = [contract_of(body.class_no, hour) for hour in body.hours]
-    owes = any(shard.contracts[number].titles.owed(body.account, body.ground) for number in numbers)
+    owes = [number for number in numbers if shard.contracts[number].titles.owed(body.account, body.ground)]
+    secured = any(shard.backing(body.account, number, body.ground).collateral_price > 0 for number in owes)
+    if body.ground == Ground.DECLARED or (body.ground == Ground.READY and role == Role.PROVIDER and not secured):
+        return Refusal(Code.WRONG_COLLATERAL) if price != 0 else None
     cap = max(shard.collar(number)[1] for number in numbers)
     if (body.qty > 0 or owes) and price < cap:
         return Refusal(Code.WRONG_COLLATERAL, cap)

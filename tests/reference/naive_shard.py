@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from sortedcontainers import SortedList
 
-from schemas.commands import Ground, PlaceBlock, PlaceOrder, PlaceRange, SetClass, Side, StartShard, State
+from schemas.commands import CorrectCash, Ground, PlaceBlock, PlaceOrder, PlaceRange, SetClass, Side, StartShard, State
 from schemas.events import Code, Event, OrderCancelled, Reason
 from schemas.ids import class_no_of, contract_of, hour_of, order_id
 from schemas.units import (
@@ -231,6 +231,8 @@ class Shard:
     moments: SortedList[Moment] = field(default_factory=SortedList)
     client_ids: dict[tuple[int, str], Named] = field(default_factory=dict)
     """(account, client id) → what was last accepted under it."""
+    corrections: list[CorrectCash] = field(default_factory=list)
+    """Those that were made."""
     outbox: int = 0
     arrivals: Numbers = field(default_factory=Numbers)
     trades: Numbers = field(default_factory=Numbers)

@@ -65,7 +65,7 @@ def _happens(shard: Shard, moment: Moment) -> None:
 def list_class(shard: Shard, rules: SetClass) -> None:
     """A new class: hours within its horizon that are not over are listed now, the others at their moment.
 
-    The gate of the hour that runs has passed, and is due with the next record. In version 1 such an hour is not listed.
+    The gate of the hour that runs has passed: it closes at once. In version 1 such an hour is not listed.
     """
     hour_now = shard.time_ms // MS_PER_HOUR
     after_horizon = hour_now + rules.horizon_hours + 1
@@ -74,6 +74,9 @@ def list_class(shard: Shard, rules: SetClass) -> None:
         end_ms = gate_ms if shard.version == 1 else (hour + 1) * MS_PER_HOUR - rules.running_close_ms
         if end_ms > shard.time_ms:
             _list(shard, rules.class_no, hour)
+            if gate_ms <= shard.time_ms:
+                shard.moments.remove(Moment(gate_ms, GATE_CLOSED, rules.class_no, hour))
+                _close_gate(shard, shard.contracts[contract_of(rules.class_no, hour)])
     _list_later(shard, rules.class_no, max(rules.first_hour, after_horizon))
 
 
@@ -136,7 +139,7 @@ def _end_running(shard: Shard, contract: Contract) -> None:
         shard.remove(ask, Reason.RUNNING_CLOSED)
     for account in shard.accounts:
         backing = shard.backing(account, contract.number, Ground.READY)
-        backing.qty = contract.titles.owed(account, Ground.READY)
+        backing.qty = min(backing.qty, contract.titles.owed(account, Ground.READY))
 
 
 def _end_hour(shard: Shard, contract: Contract) -> None:

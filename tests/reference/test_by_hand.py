@@ -294,8 +294,8 @@ def test_version_2_begins_with_the_next_record_that_is_applied_and_looks_for_dea
     ]
 
 
-def test_the_hour_that_runs_is_listed_with_its_class_and_its_gate_closes_with_the_next_record() -> None:
-    """So that a new sandbox sells what there is now. In the very record it is still forward, and nobody may promise any more."""
+def test_the_hour_that_runs_is_listed_with_its_class_and_is_behind_its_gate_at_once() -> None:
+    """So that a new sandbox sells what there is now. In the very record it takes neither machines for later nor a bid to wait."""
     market, running = Market(), contract_of(2, HOUR - 1)
     hours = (HOUR - 1,)
     two = replace(CLASSES[1], class_no=2, class_id="TWO")
@@ -306,12 +306,44 @@ def test_the_hour_that_runs_is_listed_with_its_class_and_its_gate_closes_with_th
         cmd.SetBacking(0, ANA, 2, hours, Ground.DECLARED, 5, 0, 1),
         cmd.SetBacking(0, ANA, 2, hours, Ground.READY, 3, 0, 1),
     )
-    closed = market.order(ANA, Side.SELL, 3, 10, running)
+    asked = market.order(ANA, Side.SELL, 3, 10, running)
 
-    assert listed[1] == ev.ContractListed(running)
-    assert [type(event) for event in listed[-3:]] == [ev.OutboxRejected, ev.BackingSet, ev.BackingSet]
-    assert [type(event) for event in closed] == [ev.GateClosed, ev.OrderAccepted]
+    assert listed[1:4] == [
+        ev.ContractListed(running),
+        ev.GateClosed(running),
+        ev.ContractListed(running + 1),
+    ]
+    assert [(event.account, event.code, event.need) for event in listed if isinstance(event, ev.OutboxRejected)] == [
+        (MIA, Code.WRONG_PHASE, HOUR - 1),
+        (ANA, Code.WRONG_PHASE, HOUR - 1),
+    ]
+    assert [type(event) for event in (listed[-1], *asked)] == [ev.BackingSet, ev.OrderAccepted]
     # T0 is 20 min 34.567 s into the hour: 39 whole minutes are left. 2 × 10 × 39 / 60 = 13.
     fill = market.order(BOB, Side.BUY, 2, 10, running, tif=Tif.IOC)[1]
     assert isinstance(fill, ev.Filled)
     assert (fill.minutes, fill.notional) == (39, 13)
+
+
+def test_what_a_market_maker_owes_keeps_its_collateral_when_it_becomes_a_provider() -> None:
+    """20 for each of 3 ready, and 900 bp of it for the buyer's fee: 3 × 22 = 66; while one is owed, 22 stay."""
+    market = Market()
+    market.back(MIA, Ground.READY, 3, 20)
+    market.pass_to(HOUR * MS_PER_HOUR)
+    market.order(MIA, Side.SELL, 1, 10)
+    market.order(BOB, Side.BUY, 1, 10, tif=Tif.IOC)
+    market.tell(cmd.SetAccount(0, MIA, MIA, Role.PROVIDER, 0))
+
+    said = [
+        market.tell(cmd.SetBacking(0, MIA, 1, hours, Ground.READY, 0, price, 2))[0]
+        for hours, price in [((HOUR,), 0), ((HOUR, HOUR + 1), 0), ((HOUR + 1,), 0), ((HOUR,), 20)]
+    ]
+    all_back = market.tell(cmd.Sweep(0, MIA, 10_000))
+
+    assert [(type(event), getattr(event, "code", 0), getattr(event, "need", 0)) for event in said] == [
+        (ev.OutboxRejected, Code.WRONG_COLLATERAL, 20),
+        (ev.OutboxRejected, Code.WRONG_COLLATERAL, 20),
+        (ev.BackingSet, 0, 0),
+        (ev.BackingSet, 0, 0),
+    ]
+    assert isinstance(all_back[0], ev.Swept)
+    assert all_back[0].balance == 22

@@ -27,7 +27,8 @@ CHAIN = bytes(range(16))
 
 PLAIN: dict[str, Any] = {
     "ask_bp": 40, "bid_bp": 5,
-    "account": 1001, "after_ms": 15_000, "amount": 12_600_000, "as_of_ms": NOW_MS - 3_600_000, "at_ms": NOW_MS + 15_000,
+    "account": 1001, "after_ms": 15_000, "amount": 12_600_000, "approval": "5f6c7a80",
+    "as_of_ms": NOW_MS - 3_600_000, "at_ms": NOW_MS + 15_000,
     "average_price_num": 25_560_000, "balance": 87_400_000, "bearer_hash": bytes(range(32)), "budget_notional": 90_000_000,
     "budget_qty": 40, "buyer": 1001, "buyer_fee": 6_390, "changed": True, "cheapest": 1_990_000, "class_id": "H100.SXM.80.US",
     "class_no": 3, "client_id": "spring-1", "cloud": "nebius", "clouds": 6, "code": 13, "collar_high_bp": 20_000,

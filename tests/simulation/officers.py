@@ -83,7 +83,7 @@ class Reporter(Member):
 
 
 class Officer(Member):
-    """One operator approves, another sends: a trade was a clear error. What ends in doubt is looked for, and not sent again."""
+    """One operator approves, another sends: a trade was a clear error. What ends in doubt is sent again."""
 
     async def run(self) -> None:
         """Until the market closes."""
@@ -115,6 +115,12 @@ class Officer(Member):
         fields = {name: getattr(body, name) for name in body.__struct_fields__}
         approved = http.ApprovedCorrectionRequest(**fields, approval=approval.approval)
         done = await self._line.ask(lambda gateway: gateway.corrections.submit(second, approved))
+        for _ in range(3):
+            if not is_open(done):
+                break
+            self._told("correction sent again")
+            await self._rest(500, 200)
+            done = await self._line.ask(lambda gateway: gateway.corrections.submit(second, approved))
         if is_open(done):
             self._told("correction in doubt")
             return

@@ -20,7 +20,7 @@ from services.cli.member import COMMANDS, Context, pass_context
 from services.cli.rooms import SERVICES
 
 if TYPE_CHECKING:
-    from services.cli.local import Keeper
+    from services.cli.local import Keeper, Up
 
 # What starts exchanges is imported where it is used: the image of production has no servers, and looking needs no Kafka.
 
@@ -142,22 +142,39 @@ def _wait_for_quote(keeper: Keeper, quoted: Callable[[], bool]) -> None:
 
 
 @hourbook.command()
+@click.option(
+    "--simulated-cloud/--no-simulated-cloud",
+    "cloud",
+    default=True,
+    help="Whether a process that calls itself simulated procures what market makers sell, and delivers.",
+)
 @pass_context
-def up(context: Context) -> None:
+def up(context: Context, cloud: bool) -> None:
     """Start the durable exchange of this folder, in the background.
 
-    Apache Kafka and Postgres keep its data in var/exchange.
+    Apache Kafka and Postgres keep its data in var/exchange. It is for development: its first money comes from a simulated
+    faucet, and machines from a simulated cloud unless an operator is to procure them.
     """
     from services.cli import local
 
-    done = local.up(_progress(context))
-    me = output.program()
-    context.show(
-        done,
-        lambda: output.console.print(
-            f"open at {done.url} (process {done.pid}); `{me} status` shows it, `{me} down` stops it and keeps the data"
-        ),
-    )
+    done = local.up(_progress(context), cloud=cloud)
+    context.show(done, lambda: _say_up(done))
+
+
+def _say_up(done: Up) -> None:
+    me, say = output.program(), output.console.print
+    say(f"open at {done.url} (process {done.pid}); `{me} status` shows it, `{me} down` stops it and keeps the data")
+    if done.simulated_cloud:
+        say(
+            "SIMULATED: the member's and the desk's first money, and the cloud that procures what market makers sell and delivers"
+        )
+    else:
+        say(
+            f"SIMULATED: the member's and the desk's first money. No cloud: `{me} admin promises` says what waits for machines,"
+        )
+        say(
+            f"`{me} admin procure` buys them, `{me} admin deliver` ends an hour; what is not covered in time is bought in"
+        )
 
 
 @hourbook.command()

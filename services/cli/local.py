@@ -64,6 +64,9 @@ _SERVER_AGAIN_S: Final = 5.0
 _BEYOND_WAITING: Final = (os.EX_DATAERR, os.EX_CONFIG)
 CLOUD_OWNER: Final = (1 << 40) + 1
 """Not the first operator's: two operators of different owners are two."""
+CLOUD: Final = "simulated-cloud"
+CLOUD_KEYS: Final = "cloud.keys"
+WITHOUT_CLOUD: Final = "--no-simulated-cloud"
 _FOLDER_PREFIX: Final = "hourbook-"
 _PORTS: Final = ("kafka", "postgres", "http", "feed", "market")
 
@@ -142,10 +145,10 @@ def _log(line: str) -> None:
 # --- A new exchange -----------------------------------------------------------------------------------------
 
 
-def begin(stack: Stack, keeper: Keeper, say: Say, *, sandbox: bool, demo: bool = False) -> None:
+def begin(stack: Stack, keeper: Keeper, say: Say, *, sandbox: bool, cloud: bool = True, demo: bool = False) -> None:
     """Topics, services, the first key, and on a new exchange its furniture. Raises CliError.
 
-    A sandbox has a simulated cloud as well, and with `demo` members who trade by themselves.
+    With `cloud` a simulated one, which procures and delivers; with `demo` members who trade by themselves.
     Interrupted anywhere, it completes what is missing when called again.
     """
     try:
@@ -166,11 +169,16 @@ def begin(stack: Stack, keeper: Keeper, say: Say, *, sandbox: bool, demo: bool =
             furnish(stack, operator, say)
     keeper.supervisor.start(stack.supply())
     keeper.supervisor.start(stack.desk(desk_key))
-    if sandbox:
+    if cloud:
+        if not (keys := stack.home / CLOUD_KEYS).exists():
+            wait_until_open(stack, keeper)
+            with contextlib.closing(operator_of(file)) as operator:
+                write_cloud_keys(keys, operator)
+        keeper.supervisor.start(stack.cloud(keys))
+        say(f"{CLOUD} procures what market makers sell, and delivers")
+    if demo:
         with contextlib.closing(operator_of(file)) as operator:
-            keeper.supervisor.start(stack.cloud(cloud_keys(stack, operator)))
-            if demo:
-                keeper.supervisor.start(stack.demo_members(demo_keys(stack, operator, say)))
+            keeper.supervisor.start(stack.demo_members(demo_keys(stack, operator, say)))
 
 
 def operator_of(file: Path) -> Client:
@@ -211,13 +219,11 @@ def open_account(
     return operator.write("POST", "/v1/admin/keys", body_of_key, http.NewKeyAnswer)
 
 
-def cloud_keys(stack: Stack, operator: Client) -> Path:
-    """The simulated cloud's key, an operator's of its own, in a file."""
+def write_cloud_keys(file: Path, operator: Client) -> None:
+    """The simulated cloud's key, an operator's of its own."""
     body = http.OperatorKeyRequest(account=0, owner=CLOUD_OWNER, scopes=("read", "operator"), label="simulated cloud")
     issued = operator.write("POST", "/v1/admin/keys", body, http.NewKeyAnswer)
-    file = stack.home / "cloud.keys"
     write_private(file, msgspec.json.encode({"operator": issued}))
-    return file
 
 
 def demo_keys(stack: Stack, operator: Client, say: Say) -> Path:
@@ -318,9 +324,11 @@ class Up(msgspec.Struct, frozen=True):
     url: str
     home: str
     pid: int
+    simulated_cloud: bool
+    """Whether one procures and delivers; else an operator does."""
 
 
-def up(say: Say) -> Up:
+def up(say: Say, *, cloud: bool = True) -> Up:
     """Start the durable exchange in the background, or find it running. Raises CliError."""
     home = profile.DURABLE.resolve()
     if missing := ApacheKafka.missing():
@@ -330,7 +338,7 @@ def up(say: Say) -> Up:
         (home / "ready").unlink(missing_ok=True)
         with (home / "up.log").open("ab") as log:
             daemon = subprocess.Popen(
-                [sys.executable, "-m", "services.cli.local", str(home)],
+                [sys.executable, "-m", "services.cli.local", str(home), *([] if cloud else [WITHOUT_CLOUD])],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -342,7 +350,8 @@ def up(say: Say) -> Up:
     deadline = time.monotonic() + UP_S
     while time.monotonic() < deadline:
         if (home / "ready").exists() and (pid := profile.owner(home)):
-            return Up((home / "ready").read_text(), str(profile.DURABLE), pid)
+            clouds = any(each.name == CLOUD for each in status.kept(home))
+            return Up((home / "ready").read_text(), str(profile.DURABLE), pid, clouds)
         if daemon is not None and daemon.poll() is not None:
             last = (home / "up.log").read_text(errors="replace").strip().rpartition("\n")[2]
             raise Refused(f"it ended with {daemon.returncode}: {last}; see {profile.DURABLE / 'up.log'}")
@@ -404,7 +413,7 @@ def _started(server: Server) -> Iterator[None]:
         server.stop()
 
 
-def _run_durable(home: Path) -> None:
+def _run_durable(home: Path, *, cloud: bool) -> None:
     """The background process: owns servers and services until SIGTERM. Raises CliError, ServerFailed."""
     stopping: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -428,7 +437,7 @@ def _run_durable(home: Path) -> None:
         keeper = Keeper(home, kafka, postgres)
         try:
             with keeper.supervisor:
-                begin(stack, keeper, _log, sandbox=False)
+                begin(stack, keeper, _log, sandbox=False, cloud=cloud)
                 while not stopping:
                     keeper.poll()
                     if not ready.exists() and is_open(stack.url):
@@ -442,7 +451,7 @@ def _run_durable(home: Path) -> None:
 
 if __name__ == "__main__":
     try:
-        _run_durable(Path(sys.argv[1]))
+        _run_durable(Path(sys.argv[1]), cloud=WITHOUT_CLOUD not in sys.argv[2:])
     except CliError as error:
         sys.exit(error.message)
     except ServerFailed as error:

@@ -93,9 +93,13 @@ def read() -> Status:
     home = profile.home()
     if home is None or not profile.owner(home):
         raise profile.nothing_runs()
+    return _of(home, home / "run", kept(home))
+
+
+def kept(home: Path) -> list[Kept]:
+    """What the keeper has told last."""
     file = home / "processes.json"
-    kept = msgspec.json.decode(file.read_bytes(), type=list[Kept]) if file.exists() else []
-    return _of(home, home / "run", kept)
+    return msgspec.json.decode(file.read_bytes(), type=list[Kept]) if file.exists() else []
 
 
 def _of(exchange: Path, run: Path, kept: list[Kept]) -> Status:

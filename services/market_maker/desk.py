@@ -45,6 +45,7 @@ from services.market_maker.limits import Limits
 from services.market_maker.offers import NoView, Offers, View
 from services.market_maker.planning import Anchors, Plan, Promise, Rules, plan
 from services.market_maker.quoting import HourQuote, Standing, Terms, half_spread_bp, running_ask, sizes
+from services.market_maker.reached import Stand, Watch
 from services.market_maker.risk import (
     Day,
     Exposure,
@@ -128,8 +129,15 @@ class Desk:
         """Class -> the last price of replacement that was believed."""
         self._money: Micros = 0
         self._worth: Micros = 0
+        self._views: dict[str, View | NoView] = {}
+        """What each class rested on when it was last looked at."""
+        self._loss: Micros = 0
+        """Since the day's beginning; below 0: a gain."""
+        self._watch = Watch()
         self._lost = ""
         """Why nothing is quoted: the day's loss; empty: it is within its limit."""
+        self._open = 0
+        """GPU-hours promised, sold and not covered."""
         self._promised = ""
         """Why nothing is sold that is not held: open promises; empty: they are within theirs."""
         self._begin: Day | None = None
@@ -263,12 +271,10 @@ class Desk:
         if (self._begin is None or self._begin.day != day_of(now_ms)) and marked:
             self._begin = Day(day_of(now_ms), self._worth)
             self._day_file.write_bytes(dump_day(self._begin))
-        lost = loss_reached(self._begin, self._worth, self._limits) if self._begin and marked else ""
-        promised = promises_reached(open_promises(exposures), self._limits)
-        for why, before in ((lost, self._lost), (promised, self._promised)):
-            if why and not before:
-                self._lines.warning("limit reached", extra={"fields": {"limit": why}})
-        self._lost, self._promised = lost, promised
+        self._loss = self._begin.equity - self._worth if self._begin and marked else 0
+        self._lost = loss_reached(self._begin, self._worth, self._limits) if self._begin and marked else ""
+        self._open = open_promises(exposures)
+        self._promised = promises_reached(self._open, self._limits)
 
     async def _quote_until(self, deadline_ms: Millis) -> None:
         """Quote, now and whenever the catalogues move or a source grows stale."""
@@ -287,10 +293,11 @@ class Desk:
 
     async def quote(self) -> None:
         """Pull what must go, then promise and quote until everything stands as it should or the catalogues have moved."""
-        views = {name: self._view(each) for name, each in self.classes.items()}
+        self._views = views = {name: self._view(each) for name, each in self.classes.items()}
         self._value()
+        self._look_at_limits()
         if self._lost:
-            views = {name: NoView(self._lost) for name in views}
+            views = {name: NoView(self._lost, "loss_per_day_micros") for name in views}
         await asyncio.gather(*(self._pull(name) for name, view in views.items() if isinstance(view, NoView)))
         alive = {name: view for name, view in views.items() if isinstance(view, View)}
         await asyncio.gather(*(self._quote_class(name, view) for name, view in alive.items()))
@@ -426,6 +433,80 @@ class Desk:
             return
         self._lines.info("quotes pulled", extra={"fields": {"outcome": str(outcome)}})
 
+    # --- Limits -------------------------------------------------------------------------------------------------------
+
+    def _look_at_limits(self) -> None:
+        """Before anything is pulled: whoever reads that quotes go reads why."""
+        now_ms = self._clock.now_ms()
+        stands = self._stands(now_ms)
+        for stand, reached in self._watch.look(stands, now_ms):
+            if reached:
+                self._lines.warning("limit reached", extra={"fields": {"limit": stand.name, "why": stand.why}})
+            else:
+                self._lines.info("within the limit again", extra={"fields": {"limit": stand.name}})
+        reached_now = [stand.why for stand in stands if stand.why]
+        self._status.set(limits_reached="; ".join(reached_now), limits_reached_count=len(reached_now))
+        for stand in stands:
+            self._status.set(**_fields(stand, self._watch.since_ms(stand.name)))
+
+    def _stands(self, now_ms: Millis) -> list[Stand]:
+        """Those that pull quotes, and those that bound their size."""
+        limits = self._limits
+        held_back = {
+            limit: ", ".join(sorted(n for n, v in self._views.items() if isinstance(v, NoView) and v.limit == limit))
+            for limit in ("stale_after_ms", "jump_bp")
+        }
+        stale, jumped = held_back["stale_after_ms"], held_back["jump_bp"]
+        full = [
+            (max(own.held, own.owed), own.symbol, limits.gpus_of(name))
+            for name, each in self.classes.items()
+            for own in each.positions.values()
+        ]
+        most = [symbol for qty, symbol, bound in full if qty >= bound]
+        used = self._used()
+        silent_ms = now_ms - self._lived_ms if self._lived_ms else 0
+        return [
+            Stand(
+                name="loss_per_day_micros", what="loss since the day began (UTC)", bound=limits.loss_per_day_micros,
+                stands=max(0, self._loss), why=self._lost,
+            ),
+            Stand(
+                name="gpu_hours_max", what="GPU-hours promised, sold and not covered", bound=limits.gpu_hours_max,
+                stands=self._open, why=self._promised,
+            ),
+            Stand(
+                name="stale_after_ms", what="since the source polled longest ago was polled", bound=limits.stale_after_ms,
+                stands=self.offers.oldest_ms(now_ms), why=f"stale sources: {stale} not quoted" if stale else "",
+            ),
+            Stand(
+                name="jump_bp", what="largest jump of a cheapest offer, not believed yet", bound=limits.jump_bp,
+                stands=self._anchors.jumped_bp(), why=f"a jump not believed yet: {jumped} not quoted" if jumped else "",
+            ),
+            Stand(
+                name="capital_micros", what="behind bids and promises of hours to come", bound=limits.capital_micros,
+                stands=used, why=f"capital: {format_usd(used)} USD are in use" if used >= limits.capital_micros else "",
+            ),
+            Stand(
+                name="gpus_max", what="GPUs held, or owed, in one hour of a class", bound=limits.gpus_max,
+                stands=max((qty for qty, _, _ in full), default=0),
+                why=f"GPUs of an hour: no more on that side in {len(most)} hours" if most else "",
+            ),
+            Stand(
+                name="dead_man_ms", what="since the exchange last heard of the desk", bound=limits.dead_man_ms,
+                stands=silent_ms,
+                why="dead man's switch: the exchange has taken the quotes away" if silent_ms >= limits.dead_man_ms else "",
+            ),
+        ]  # fmt: skip
+
+    def _used(self) -> Micros:
+        """Collateral of promises, and what bids hold; the running hour's comes on top."""
+        promised = sum(
+            max(own.qty, own.owed) * each.terms.collateral(own.collateral_price)
+            for each in self.classes.values()
+            for own in each.promises.values()
+        )
+        return promised + sum(q.bid * q.bid_qty for stands in self.stands.values() for q in stands.values())
+
     # --- Telling ------------------------------------------------------------------------------------------------------
 
     async def _away(self, read: Callable[[], Awaitable[None]]) -> None:
@@ -436,6 +517,7 @@ class Desk:
                 await read()
             except GatewayAway as error:
                 self._status.wait("gateway", str(error))
+                self._look_at_limits()
                 await self._clock.sleep_ms(pause_ms)
                 pause_ms = min(2 * pause_ms, AWAY_MS_MAX)
             else:
@@ -452,13 +534,13 @@ class Desk:
         self._lines.warning("not done", extra={"fields": {"what": what, "where": where, "why": why}})
 
     def _tell(self, views: dict[str, View | NoView]) -> None:
+        self._look_at_limits()
         for name, view in views.items():
             said = words(view)
             if self.why.get(name) != said:
                 self._lines.info("view", extra={"fields": {"class": name, "rests on": said}})
             self.why[name] = said
         self.why = {name: said for name, said in self.why.items() if name in views}
-        reached = [why for why in (self._lost, self._promised) if why]
         quotes = [quote for stands in self.stands.values() for quote in stands.values()]
         own = [position for each in self.classes.values() for position in each.positions.values()]
         promises = [backing for each in self.classes.values() for backing in each.promises.values()]
@@ -474,12 +556,23 @@ class Desk:
             open_promises=sum(backing.owed for backing in promises),
             worth_micros=self._worth,
             day_begin_micros=self._begin.equity if self._begin else 0,
-            limits_reached="; ".join(reached),
-            limits_reached_count=len(reached),
             last_refusal=self._last_refusal,
             **{f"requests_{what}": count for what, count in self._counts.items()},
             **{f"quote {name}": said for name, said in self.why.items()},
         )
+
+
+def _fields(stand: Stand, since_ms: Millis) -> dict[str, int | bool | str]:
+    """One limit in `/status`; its numbers are metrics as well."""
+    name = f"limit_{stand.name}"
+    return {
+        f"limit {stand.name}": stand.what,
+        f"{name}_bound": stand.bound,
+        f"{name}_stands": stand.stands,
+        f"{name}_reached": bool(stand.why),
+        f"{name}_since_ms": since_ms,
+        f"{name}_why": stand.why,
+    }
 
 
 def _owed(backing: Backing | None) -> Gpus:

@@ -31,6 +31,8 @@ class NoView(Struct, frozen=True):
     """There is nothing to rest a quote on."""
 
     why: str
+    limit: str = ""
+    """The limit that forbids it, as limits.toml names it; empty: none does."""
 
 
 class Offers:
@@ -62,7 +64,7 @@ class Offers:
         firm = [o for o in self._offers.values() if o.class_id == class_id and o.kind == "on_demand" and o.gpus == lot]
         alive = [offer for offer in firm if self._age_ms(offer, now_ms) < self.stale_after_ms and offer.price > 0]
         if not alive:
-            return NoView(self._stale(firm, now_ms) if firm else "no firm offer")
+            return NoView(self._stale(firm, now_ms), "stale_after_ms") if firm else NoView("no firm offer")
         # By name where prices are equal, so that equal catalogues give equal quotes.
         best = min(alive, key=lambda offer: (offer.price, offer.cloud, offer.region, offer.instance_type))
         of_clouds: dict[str, Price] = {}
@@ -79,6 +81,10 @@ class Offers:
         """When the next source that is alive becomes stale unless it is polled; None: none is alive."""
         ends = (polled_ms + self.stale_after_ms for polled_ms in self._polled_ms.values())
         return min((end for end in ends if end > now_ms), default=None)
+
+    def oldest_ms(self, now_ms: Millis) -> Millis:
+        """How long ago that source was polled which was polled longest ago, of those that have offers."""
+        return max((self._age_ms(offer, now_ms) for offer in self._offers.values()), default=0)
 
     def _stale(self, offers: list[OfferSeen], now_ms: Millis) -> str:
         last = {offer.poll: now_ms - self._age_ms(offer, now_ms) for offer in offers}

@@ -137,7 +137,13 @@ class Anchors:
             self._believed[class_id] = view.cheapest
             self._since.pop(class_id, None)
             return view
-        return NoView(f"the cheapest offer jumped from {before} to {view.cheapest} µUSD: believed when it has stood")
+        why = f"the cheapest offer jumped from {before} to {view.cheapest} µUSD: believed when it has stood"
+        return NoView(why, "jump_bp")
+
+    def jumped_bp(self) -> BasisPoints:
+        """The largest jump that is not believed yet."""
+        jumps = ((self._believed[name], price) for name, (price, _) in self._since.items())
+        return max((abs(price - before) * BP // before for before, price in jumps), default=0)
 
     def settles_at_ms(self) -> Millis | None:
         """When the next jump will be believed."""

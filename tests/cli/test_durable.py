@@ -34,9 +34,11 @@ BROKEN = b"\xc1 is not a frame"
 class Exchange(Place):
     """A durable exchange in a folder of its own."""
 
-    def up(self) -> None:
-        done = self.hourbook("up", timeout_s=300)
+    def up(self, *words: str) -> str:
+        """What it says."""
+        done = self.hourbook("up", *words, timeout_s=300)
         assert done.code == 0, done
+        return done.out
 
     def json(self, *words: str) -> Any:
         """Typed in this process: what is looked at often costs no start of Python."""
@@ -108,7 +110,18 @@ def owned(exchange: Exchange) -> dict[str, Any]:
 
 def test_up_again_finds_it_running(exchange: Exchange) -> None:
     keeper = exchange.keeper()
-    assert exchange.json("up")["pid"] == keeper > 0
+    found = exchange.json("up")
+    assert (found["pid"], found["simulated_cloud"]) == (keeper, True)
+    assert keeper > 0
+
+
+def test_what_is_simulated_says_so(exchange: Exchange) -> None:
+    """Found running, too; and the process by its name and its role."""
+    assert (
+        exchange.up().splitlines()[-1].startswith("SIMULATED: the member's and the desk's first money, and the cloud")
+    )
+    (cloud,) = [each for each in exchange.status().processes if each.name.startswith("simulated")]
+    assert (cloud.name, cloud.does) == ("simulated-cloud", "simulated")
 
 
 def test_each_process_holds_its_own_login_at_the_broker_and_no_other(exchange: Exchange) -> None:
@@ -141,7 +154,9 @@ def test_each_process_holds_its_own_login_at_the_broker_and_no_other(exchange: E
 def test_every_process_may_be_killed_at_once(exchange: Exchange, owned: dict[str, Any]) -> None:
     """Servers too; each comes back by itself, and nothing is missing."""
     before = exchange.pids()
-    assert len(before) == 11, "broker, database, settlement, two by two of matching, gateway, market data, supply, desk"
+    assert len(before) == 12, (
+        "broker, database, settlement, 2 x 2 of matching, gateway, market data, supply, desk, cloud"
+    )
     for pid in before.values():
         os.kill(pid, signal.SIGKILL)
     exchange.until(lambda: not set(exchange.pids().values()) & set(before.values()), "all are new")
@@ -212,8 +227,10 @@ def test_down_keeps_the_data_and_the_audit_is_clean(exchange: Exchange) -> None:
     assert exchange.json("down")["stopped"] == 0
     assert exchange.keeper() == 0
 
-    exchange.up()
+    said = exchange.up("--no-simulated-cloud")
 
+    assert "No cloud: " in said
+    assert [name for name in exchange.pids() if name.startswith("simulated")] == []
     assert exchange.owned() == before
     audited = exchange.hourbook("audit", "--young", timeout_s=120)
     assert audited.code == 0, audited

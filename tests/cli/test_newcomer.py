@@ -195,7 +195,15 @@ def test_the_desk_says_what_it_quotes_and_what_stops_it() -> None:
     assert "limits reached: " in shown
     share = r"[\d.]+ % of [\d,.]+ GPU-hours in the last"
     assert re.search(rf"^  its share of volume: {share} 24 hours; {share} 168 hours$", shown, re.MULTILINE), shown
-    assert told("desk")["counts"]["quoted"] > 0
+    found = told("desk")
+    assert found["counts"]["quoted"] > 0
+    limits = {each["name"]: each for each in found["limits"]}
+    assert len(limits) == 7
+    assert limits["loss_per_day_micros"]["bound"] == 20_000_000_000
+    assert 0 < limits["capital_micros"]["stands"] <= limits["capital_micros"]["bound"]
+    assert [each["why"] for each in found["limits"] if each["reached"]] == found["reached"]
+    assert {bool(each["since"]) == each["reached"] for each in found["limits"]} == {True}
+    assert re.search(r"^loss since the day began \(UTC\) +[\d.]+ USD +20000\.00 USD ", shown, re.MULTILINE), shown
 
 
 @pytest.mark.usefixtures("inside")

@@ -110,7 +110,10 @@ def test_every_way_to_fail_has_its_own_code() -> None:
     assert len({kind.code for kind in kinds}) == len(kinds) == 5
 
 
-LOOKING = {"hourbook status", "hourbook audit", "hourbook replay --shard 0", "hourbook snapshot --shard 0"}
+LOOKING = {
+    *("hourbook status", "hourbook audit", "hourbook admin promises"),
+    *("hourbook replay --shard 0", "hourbook snapshot --shard 0"),
+}
 
 
 def test_what_operators_type_works(sandbox: Sandbox) -> None:

@@ -8,7 +8,7 @@ from schemas.supply import OfferGone, OfferSeen, PollDone
 from services.market_maker.desk import Desk
 from services.market_maker.limits import Limits
 from services.runtime.status import Status
-from tests.market_maker.hall import DESK, Hall, HallClock
+from tests.market_maker.hall import DESK, T0_MS, Hall, HallClock
 
 SINGLE = "H100"
 NODE = "H100.X8"
@@ -106,6 +106,20 @@ class Market:
             if account == DESK and hour_of(contract) == parse_symbol(symbol)[1]:
                 return held - owed
         return 0
+
+    def limit(self, name: str) -> tuple[int, int, bool, int, str]:
+        """As `/status` has it: bound, where it stands, whether it is reached, since when (ms after the beginning), why."""
+        bound, stands, reached, since_ms, why = (
+            self.status.values[f"limit_{name}_{part}"] for part in ("bound", "stands", "reached", "since_ms", "why")
+        )
+        assert isinstance(reached, bool)
+        return int(bound), int(stands), reached, int(since_ms) - T0_MS if since_ms else 0, str(why)
+
+    def reached(self) -> list[str]:
+        """Names of the limits that hold the desk back just now."""
+        return [
+            key.split()[1] for key in self.status.values if key.startswith("limit ") and self.limit(key.split()[1])[2]
+        ]
 
     def says(self, class_id: str = SINGLE) -> str:
         """What the status says that the class rests on."""

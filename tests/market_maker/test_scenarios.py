@@ -100,6 +100,7 @@ async def test_a_source_that_repeats_old_prices_under_new_stamps_costs_no_more_t
     assert gpu_hours <= CAREFUL.gpu_hours_max + 8 * 3, "what stood when the limit was reached may still be taken"
     assert 0 < lost(sold, now) <= gpu_hours * (now - 9_450)
     assert "open promises: 24 GPU-hours, allowed are 20" in str(market.status.values["limits_reached"])
+    assert market.limit("gpu_hours_max")[:3] == (20, 24, True)
     assert all(order.side == Side.BUY for order in market.hall.own()), "it goes on bidding, which covers what it owes"
 
 

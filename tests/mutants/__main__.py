@@ -33,6 +33,7 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 COPIED: Final = ("bench", "deploy", "docs", "schemas", "services", "tests", "README.md", "pyproject.toml")
 AT_ONCE: Final = 2
 TIMEOUT_S: Final = 120
+"""For each test of a run: a bug may make one wait for ever."""
 CATCHES: Final = ("AssertionError", "assert ", "Failed: DID NOT RAISE")
 """How the message of a failure begins that says: a rule does not hold."""
 
@@ -126,7 +127,13 @@ class Tree:
         environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": str(self.folder)}
         environment.pop("HOURBOOK_SEED", None)
         done = subprocess.run(
-            command, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=TIMEOUT_S, check=False
+            command,
+            cwd=self.folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT_S * len(tests),
+            check=False,
         )
         if not report.exists():
             return done.returncode, [("pytest", done.stdout[-2000:] + done.stderr[-2000:])]

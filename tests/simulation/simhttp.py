@@ -11,6 +11,7 @@ import functools
 import inspect
 import re
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, get_args
 from urllib.parse import unquote
 
@@ -130,6 +131,8 @@ async def _handled(
         "market_data": gateway.market_data,
         "caller": caller,
         "key": request.headers.get("Idempotency-Key", ""),
+        # What a handler asks of the framework's own: path and query as they came.
+        "request": SimpleNamespace(target=request.url.raw_path.decode(), query_params=request.url.params),
     }
     data = next((each for each in _wanted(handler) if each.name == "data"), None)
     if data is not None:

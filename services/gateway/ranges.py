@@ -120,7 +120,7 @@ class Ranges:
         legs = [] if known.is_block else await self._reads.legs(caller.account, known.row["client_id"])
         if not legs or not all(_is_leg(row, command) for row in legs):
             raise duplicate(known.row["order_id"])
-        return await self._told(legs, command.class_no, command.hours)
+        return await self._told(legs, command.class_no, command.hours, repeated=True)
 
     async def get(self, account: int, client_id: str) -> http.RangeAnswer:
         """Its accepted hours. Raises ApiError unknown_order."""
@@ -139,7 +139,7 @@ class Ranges:
             assert isinstance(outcome, OrderRepeated), f"{outcome!r} answers something else"
             await self._progress.wait_for(caller.account)
             legs = await self._reads.legs(caller.account, outcome.client_id)
-            return await self._told(legs, command.class_no, command.hours)
+            return await self._told(legs, command.class_no, command.hours, repeated=True)
 
     async def _accepted(self, accepted: RangeAccepted, answer: Answer) -> http.RangeAnswer:
         done = fates(answer.effects)
@@ -156,14 +156,16 @@ class Ranges:
             legs.append(http.LegAnswer(contract=symbol, order=shown))
         return http.RangeAnswer(client_order_id=accepted.client_id, class_id=class_id, legs=tuple(legs))
 
-    async def _told(self, legs: Sequence[Row], class_no: int, hours: Iterable[Hour]) -> http.RangeAnswer:
+    async def _told(
+        self, legs: Sequence[Row], class_no: int, hours: Iterable[Hour], *, repeated: bool = False
+    ) -> http.RangeAnswer:
         """As settled. An hour without a leg was refused at first; why is not kept."""
         class_id = (await self._classes.number(class_no))["class_id"]
-        orders = {hour_of(row["contract"]): await self._reads.order_answer(row) for row in legs}
+        orders = {hour_of(row["contract"]): await self._reads.order_answer(row, repeated=repeated) for row in legs}
         return http.RangeAnswer(
             client_order_id=legs[0]["client_id"] if legs else "",
             class_id=class_id,
-            repeated=True,
+            repeated=repeated,
             legs=tuple(
                 http.LegAnswer(contract=format_symbol(class_id, hour), order=orders.get(hour)) for hour in hours
             ),

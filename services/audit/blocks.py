@@ -60,6 +60,8 @@ class Blocks:
         self._attempt: Attempt | None = None
         self._touched: dict[int, Block] = {}
         """Blocks that came to rest or were retried since the last outcome."""
+        self._stirred: set[int] = set()
+        """Blocks that came to rest or were filled since blocks last joined the queue."""
 
     # --- accepted, traded, cancelled -------------------------------------------------------------------
 
@@ -160,6 +162,7 @@ class Blocks:
             self.found.expect("B8", enough, f"{name} trades {event.qty}, less than its minimum {block.qty_min}")
         block.filled += event.qty
         block.leaves -= event.qty
+        self._stirred.add(block.order)
         self.found.saw("O1", "blocks")
         self.found.expect("O1", block.leaves == event.leaves, f"{name}: leaves {event.leaves}, due {block.leaves}")
         self._books.check_quantities(block)
@@ -186,6 +189,7 @@ class Blocks:
         self.market.resting_blocks[block.range][block.order] = block
         self.market.blocks_of[block.account][block.order] = block
         self._touched[block.order] = block
+        self._stirred.add(block.order)
 
     def _gone(self, block: Block) -> None:
         market = self.market
@@ -204,14 +208,18 @@ class Blocks:
         """What is left of newcomers rests; whom it may concern joins the queue."""
         self._check_attempt()
         rests, opens = set(came_to_rest), set(opened)
-        if not rests and not opens:
+        stirred, self._stirred = self._stirred, set()
+        if not rests and not opens and not stirred:
             return
         joining = [
             block
             for of_range in self.market.resting_blocks.values()
             for block in of_range.values()
             if block.order not in self._queue
-            and any((contract, 3 - block.side) in rests or contract in opens for contract in block.contracts)
+            and (
+                any((contract, 3 - block.side) in rests or contract in opens for contract in block.contracts)
+                or any(block.order in stirred or other.order in stirred for other in self._crossed(block))
+            )
         ]
         buys = sorted((b for b in joining if b.side == Side.BUY), key=lambda b: (-b.price, b.order))
         sells = sorted((b for b in joining if b.side == Side.SELL), key=lambda b: (b.price, b.order))
@@ -226,6 +234,12 @@ class Blocks:
         for block in touched.values():
             if block.order in self.market.resting_blocks[block.range]:
                 self._check_crossed(block)
+
+    def _crossed(self, block: Block) -> list[Block]:
+        """Resting blocks of its range whose limits it meets."""
+        sign = 1 if block.side == Side.BUY else -1
+        resting = self.market.resting_blocks[block.range].values()
+        return [o for o in resting if o.side != block.side and sign * o.price <= sign * block.price]
 
     def _check_attempt(self) -> None:
         """B2: a block did what the books gave it, no better and no worse. B8: at least its minimum, or nothing."""
@@ -245,14 +259,7 @@ class Blocks:
         """
         market = self.market
         self.found.saw("B9", "blocks")
-        sign = 1 if block.side == Side.BUY else -1
-        crossed = [
-            other
-            for other in market.resting_blocks[block.range].values()
-            if other.side != block.side
-            and sign * other.price <= sign * block.price
-            and market.owner(other.account) != market.owner(block.account)
-        ]
+        crossed = [o for o in self._crossed(block) if market.owner(o.account) != market.owner(block.account)]
         apart = not crossed or block.order in self._queue or not plan_of(market, block)
         names = ", ".join(format_order(other.order) for other in crossed)
         self.found.expect("B9", apart, f"{format_order(block.order)} at {block.price} rests and crosses {names}")

@@ -2,48 +2,33 @@
 
 from __future__ import annotations
 
-import contextlib
 from typing import Final
 
 from schemas import http
 from schemas.commands import PlaceBlock
-from schemas.events import BlockAccepted, BlockFilled, OrderRepeated, Rejected
+from schemas.events import BlockAccepted, BlockFilled, Rejected
 from schemas.ids import format_order
 from schemas.units import format_usd
 from services.gateway.auth import Caller
-from services.gateway.classes import SIDES, TIFS, Classes
+from services.gateway.classes import SIDES, TIFS
 from services.gateway.database import Row
 from services.gateway.door import Answer
 from services.gateway.errors import ApiError
-from services.gateway.funding import Funding
-from services.gateway.progress import Progress
-from services.gateway.reads import Known, Reads, average, reason_name
-from services.gateway.shards import Shards
-from services.gateway.telling import NOTHING, Telling, after_the_fact, duplicate, fates, refusal_of
+from services.gateway.placing import Placing
+from services.gateway.reads import average, reason_name
+from services.gateway.telling import NOTHING, after_the_fact, fates, refusal_of
 from services.gateway.times import iso, iso_hour, iso_or_none, parse_hour
 from services.gateway.values import QTY_MAX, check_terms, decimal, side_of, tif_of
 
 HOURS_MAX: Final = 168
+_TERMS: Final = (
+    "class_no", "first_hour", "hours", "side", "qty", "qty_min", "price", "tif", "flags", "expires_ms",
+)  # fmt: skip
+"""In which a repeat is like the first."""
 
 
-class Blocks:
+class Blocks(Placing):
     """Use cases of blocks."""
-
-    def __init__(
-        self,
-        shards: Shards,
-        classes: Classes,
-        reads: Reads,
-        progress: Progress,
-        funding: Funding,
-        telling: Telling,
-    ) -> None:
-        self._shards = shards
-        self._classes = classes
-        self._reads = reads
-        self._progress = progress
-        self._funding = funding
-        self._telling = telling
 
     async def place(self, caller: Caller, body: http.BlockRequest) -> http.BlockAnswer:
         """Raises ApiError."""
@@ -51,7 +36,8 @@ class Blocks:
         self.command(caller, of_class, body)  # says what is wrong before anything is looked up
         known = await self._reads.known(caller.account, body.client_order_id)
         if known is not None:
-            return await self._again(caller, known, self.command(caller, of_class, body))
+            same = await self._same(caller, known, self.command(caller, of_class, body), _TERMS)
+            return await self._reads.block_answer(same, repeated=True)
         door = self._shards.open_door(of_class["shard"])
         answer = await self._funding.submit(caller, door, lambda: self.command(caller, of_class, body))
         return await self._placed(caller, answer)
@@ -80,17 +66,6 @@ class Blocks:
             expires_ms,
         )
 
-    async def _again(self, caller: Caller, known: Known, command: PlaceBlock) -> http.BlockAnswer:
-        """A repeat, as it is settled so far. Raises ApiError."""
-        row = known.row
-        names = ("class_no", "first_hour", "hours", "side", "qty", "qty_min", "price", "tif", "flags", "expires_ms")
-        if not known.is_block or any(row[name] != getattr(command, name) for name in names):
-            raise duplicate(row["order_id"])
-        with contextlib.suppress(ApiError):
-            await self._progress.wait_for(caller.account)
-            row = await self._reads.block(caller.account, row["order_id"]) or row
-        return await self._reads.block_answer(row, repeated=True)
-
     async def _placed(self, caller: Caller, answer: Answer) -> http.BlockAnswer:
         outcome = answer.outcome
         if isinstance(outcome, Rejected):
@@ -98,11 +73,7 @@ class Blocks:
         with after_the_fact():
             if isinstance(outcome, BlockAccepted):
                 return await self._accepted(outcome, answer)
-            assert isinstance(outcome, OrderRepeated), f"{outcome!r} answers something else"
-            await self._progress.wait_for(caller.account)
-            row = await self._reads.block(caller.account, outcome.order)
-            assert row is not None, f"block {outcome.order} is settled and not there"
-            return await self._reads.block_answer(row, repeated=True)
+            return await self._reads.block_answer(await self._repeated(caller, outcome, is_block=True), repeated=True)
 
     async def _accepted(self, block: BlockAccepted, answer: Answer) -> http.BlockAnswer:
         trades = [each for each in answer.effects if isinstance(each, BlockFilled) and each.order == block.order]

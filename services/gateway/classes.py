@@ -8,7 +8,7 @@ from typing import Final, Literal
 from schemas import http
 from schemas.commands import Side
 from schemas.ids import class_no_of, contract_of, format_symbol, hour_of, parse_symbol
-from schemas.units import MS_PER_MINUTE, Price, format_usd
+from schemas.units import MS_PER_MINUTE, BasisPoints, Price, format_usd
 from services.gateway.database import Database, Row
 from services.gateway.errors import ApiError
 from services.gateway.times import iso_hour
@@ -91,6 +91,12 @@ def class_answer(row: Row, *, specification: bool = False) -> http.ClassAnswer:
         state=STATES[row["state"]],
         specification=row["specification"] if specification else "",
     )
+
+
+def bid_rate(of_class: Row) -> BasisPoints:
+    """With which a bid's hold counts: the higher of a buyer's two rates."""
+    rate: BasisPoints = max(of_class["buyer_maker"], of_class["buyer_taker"])
+    return rate
 
 
 def contract_answer(of_class: Row, row: Row) -> http.ContractAnswer:

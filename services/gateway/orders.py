@@ -22,50 +22,31 @@ from schemas.events import (
     OrderAccepted,
     OrderAmended,
     OrderCancelled,
-    OrderRepeated,
     Rejected,
     StateSet,
 )
 from schemas.ids import format_order, is_client_id, shard_of_order
 from schemas.units import Hour, format_usd
 from services.gateway.auth import Caller
-from services.gateway.classes import Classes
 from services.gateway.database import Row
 from services.gateway.door import Answer
 from services.gateway.errors import ApiError
-from services.gateway.funding import Funding
-from services.gateway.progress import Progress
-from services.gateway.reads import Known, Reads
-from services.gateway.shards import Shards
-from services.gateway.telling import NOTHING, Telling, after_the_fact, duplicate, fates, refusal_of
+from services.gateway.placing import Placing
+from services.gateway.telling import NOTHING, after_the_fact, fates, refusal_of
 from services.gateway.times import iso_or_none
 from services.gateway.values import QTY_MAX, check_terms, decimal, flags_of, side_of, tif_of
 
 SWITCH_S_MAX: Final = 86_400
 SWITCH_MS_MAX: Final = SWITCH_S_MAX * 1000
+_TERMS: Final = ("contract", "side", "qty", "price", "tif", "flags", "expires_ms")
+"""In which a repeat is like the first."""
 _LOOK: Final = (
     "no answer in time: look at GET /v1/orders/{id} before you amend again, it may have been filled meanwhile"
 )
 
 
-class Orders:
+class Orders(Placing):
     """Use cases of members' orders and operators' halts."""
-
-    def __init__(
-        self,
-        shards: Shards,
-        classes: Classes,
-        reads: Reads,
-        progress: Progress,
-        funding: Funding,
-        telling: Telling,
-    ) -> None:
-        self._shards = shards
-        self._classes = classes
-        self._reads = reads
-        self._progress = progress
-        self._funding = funding
-        self._telling = telling
 
     # --- Place -----------------------------------------------------------------------------------------
 
@@ -78,7 +59,8 @@ class Orders:
 
         known = await self._reads.known(caller.account, body.client_order_id)
         if known is not None:
-            return await self._again(caller, known, command)
+            same = await self._same(caller, known, command, _TERMS)
+            return await self._reads.order_answer(same, repeated=True)
         answer = await self._funding.submit(caller, self._shards.open_door(of_class["shard"]), stamped)
         return await self._placed(caller, answer)
 
@@ -103,17 +85,6 @@ class Orders:
         )
         return of_class, command
 
-    async def _again(self, caller: Caller, known: Known, command: PlaceOrder) -> http.OrderAnswer:
-        """Of a known id: a repeat passes however far settlement lags, with the order as it is settled so far."""
-        row = known.row
-        names = ("contract", "side", "qty", "price", "tif", "flags", "expires_ms")
-        if known.is_block or any(row[name] != getattr(command, name) for name in names):
-            raise duplicate(row["order_id"])
-        with contextlib.suppress(ApiError):
-            await self._progress.wait_for(caller.account)
-            row = await self._reads.order(caller.account, row["order_id"]) or row
-        return await self._reads.order_answer(row, repeated=True)
-
     async def _placed(self, caller: Caller, answer: Answer) -> http.OrderAnswer:
         outcome = answer.outcome
         if isinstance(outcome, Rejected):
@@ -122,11 +93,7 @@ class Orders:
             if isinstance(outcome, OrderAccepted):
                 done = fates(answer.effects).get(outcome.order, NOTHING)
                 return await self._telling.order(outcome, done, answer.time_ms)
-            assert isinstance(outcome, OrderRepeated), f"{outcome!r} answers something else"
-            await self._progress.wait_for(caller.account)
-            row = await self._reads.order(caller.account, outcome.order)
-            assert row is not None, f"order {outcome.order} is settled and not there"
-            return await self._reads.order_answer(row, repeated=True)
+            return await self._reads.order_answer(await self._repeated(caller, outcome, is_block=False), repeated=True)
 
     # --- Amend -----------------------------------------------------------------------------------------
 

@@ -32,7 +32,7 @@ from schemas.units import QTY_MAX as GPUS_MAX
 from services.gateway import previewing
 from services.gateway.auth import Caller
 from services.gateway.blocks import Blocks
-from services.gateway.classes import Classes, collar
+from services.gateway.classes import Classes, bid_rate, collar
 from services.gateway.database import Row
 from services.gateway.errors import ApiError
 from services.gateway.market import MarketData
@@ -183,7 +183,7 @@ class Previews:
     ) -> tuple[http.PreviewAnswer, Micros]:
         buying, running = wanted.side == Side.BUY, row["phase"] == "running"
         lot, rate = of_class["lot"], of_class["buyer_taker" if buying else "seller_taker"]
-        rate_max = max(of_class["buyer_maker"], of_class["buyer_taker"])
+        rate_max = bid_rate(of_class)
         minutes = self._minutes(row["hour"]) if running else 60
         made = previewing.cost(previewing.take(levels, wanted.side, wanted.price, wanted.qty), rate, minutes)
         rests = wanted.qty - made.qty if wanted.tif in (Tif.GTC, Tif.GTD) else 0
@@ -285,7 +285,7 @@ class Previews:
     ) -> http.BlockPreviewAnswer:
         side, buying = Side(command.side), command.side == Side.BUY
         rate = of_class["buyer_taker" if buying else "seller_taker"]
-        rate_max = max(of_class["buyer_maker"], of_class["buyer_taker"])
+        rate_max = bid_rate(of_class)
         by_hour = [
             previewing.cost((*previewing.first(book, plan.from_hours), *plan.from_blocks), rate) for book in levels
         ]

@@ -17,7 +17,7 @@ from schemas.events import Code, QuoteOutcome, QuotesPut, Rejected
 from schemas.ids import format_order, format_symbol
 from schemas.units import Hour, Micros, bid_hold, format_usd
 from services.gateway.auth import Caller
-from services.gateway.classes import Classes
+from services.gateway.classes import Classes, bid_rate
 from services.gateway.database import Row
 from services.gateway.door import Door
 from services.gateway.errors import ApiError
@@ -154,7 +154,7 @@ def _hour(quote: http.QuoteRequest, lot: int) -> QuoteHour:
 
 
 def _holds(of_class: Row, quotes: Iterable[QuoteHour]) -> Micros:
-    rate = max(of_class["buyer_maker"], of_class["buyer_taker"])
+    rate = bid_rate(of_class)
     return sum(bid_hold(quote.bid, quote.bid_qty, of_class["lot"], rate) for quote in quotes)
 
 

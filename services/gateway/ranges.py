@@ -15,15 +15,13 @@ from schemas.events import OrderAccepted, OrderRepeated, RangeAccepted, Rejected
 from schemas.ids import LEGS_MAX, class_no_of, contract_of, format_symbol, hour_of
 from schemas.units import Hour, Micros, bid_hold
 from services.gateway.auth import Caller
-from services.gateway.classes import Classes
+from services.gateway.classes import bid_rate
 from services.gateway.database import Row
 from services.gateway.door import Answer
 from services.gateway.errors import ApiError
-from services.gateway.funding import Funding
-from services.gateway.progress import Progress
-from services.gateway.reads import Known, Reads
-from services.gateway.shards import Shards
-from services.gateway.telling import NOTHING, Telling, after_the_fact, duplicate, fates, refusal, refusal_of, told
+from services.gateway.placing import Placing
+from services.gateway.reads import Known
+from services.gateway.telling import NOTHING, after_the_fact, duplicate, fates, refusal, refusal_of, told
 from services.gateway.times import parse_hour
 from services.gateway.values import check_terms, decimal, flags_of, hours_from, side_of, tif_of
 
@@ -37,24 +35,8 @@ def hours_of(body: http.RangeRequest) -> tuple[Hour, ...]:
     return hours_from(body.from_hour, body.count)
 
 
-class Ranges:
+class Ranges(Placing):
     """Use cases of ranges."""
-
-    def __init__(
-        self,
-        shards: Shards,
-        classes: Classes,
-        reads: Reads,
-        progress: Progress,
-        funding: Funding,
-        telling: Telling,
-    ) -> None:
-        self._shards = shards
-        self._classes = classes
-        self._reads = reads
-        self._progress = progress
-        self._funding = funding
-        self._telling = telling
 
     async def place(self, caller: Caller, body: http.RangeRequest) -> http.RangeAnswer:
         """Raises ApiError."""
@@ -120,7 +102,7 @@ class Ranges:
         legs = [] if known.is_block else await self._reads.legs(caller.account, known.row["client_id"])
         if not legs or not all(_is_leg(row, command) for row in legs):
             raise duplicate(known.row["order_id"])
-        return await self._told(legs, command.class_no, command.hours)
+        return await self._told(legs, command.class_no, command.hours, repeated=True)
 
     async def get(self, account: int, client_id: str) -> http.RangeAnswer:
         """Its accepted hours. Raises ApiError unknown_order."""
@@ -139,7 +121,7 @@ class Ranges:
             assert isinstance(outcome, OrderRepeated), f"{outcome!r} answers something else"
             await self._progress.wait_for(caller.account)
             legs = await self._reads.legs(caller.account, outcome.client_id)
-            return await self._told(legs, command.class_no, command.hours)
+            return await self._told(legs, command.class_no, command.hours, repeated=True)
 
     async def _accepted(self, accepted: RangeAccepted, answer: Answer) -> http.RangeAnswer:
         done = fates(answer.effects)
@@ -156,14 +138,16 @@ class Ranges:
             legs.append(http.LegAnswer(contract=symbol, order=shown))
         return http.RangeAnswer(client_order_id=accepted.client_id, class_id=class_id, legs=tuple(legs))
 
-    async def _told(self, legs: Sequence[Row], class_no: int, hours: Iterable[Hour]) -> http.RangeAnswer:
+    async def _told(
+        self, legs: Sequence[Row], class_no: int, hours: Iterable[Hour], *, repeated: bool = False
+    ) -> http.RangeAnswer:
         """As settled. An hour without a leg was refused at first; why is not kept."""
         class_id = (await self._classes.number(class_no))["class_id"]
-        orders = {hour_of(row["contract"]): await self._reads.order_answer(row) for row in legs}
+        orders = {hour_of(row["contract"]): await self._reads.order_answer(row, repeated=repeated) for row in legs}
         return http.RangeAnswer(
             client_order_id=legs[0]["client_id"] if legs else "",
             class_id=class_id,
-            repeated=True,
+            repeated=repeated,
             legs=tuple(
                 http.LegAnswer(contract=format_symbol(class_id, hour), order=orders.get(hour)) for hour in hours
             ),
@@ -172,8 +156,7 @@ class Ranges:
 
 def _holds(of_class: Row, command: PlaceRange) -> dict[str, Micros]:
     """What the bid of one hour must find, by the hour's phase."""
-    rate = max(of_class["buyer_maker"], of_class["buyer_taker"])
-    forward = bid_hold(command.price, command.qty, of_class["lot"], rate)
+    forward = bid_hold(command.price, command.qty, of_class["lot"], bid_rate(of_class))
     # At most: each lot is rounded up once more there, and its fee with it.
     return {"forward": forward, "running": forward + 2 * (command.qty // of_class["lot"]) + 1}
 

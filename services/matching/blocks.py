@@ -197,6 +197,7 @@ def _rest(shard: Shard, block: Block, account: Account) -> None:
         book = shard.block_books[key] = BlockBook()
     book.half(block.side).add(block)
     shard.enter(block, account)
+    _stir(shard, block)
     if block.expires_ms:
         expire_later(shard, block)
 
@@ -392,6 +393,8 @@ def _filled(shard: Shard, block: Block, qty: Gpus, cost: Micros) -> None:
     block.leaves -= qty
     class_no, hour = class_no_of(block.contract), hour_of(block.contract)
     shard.out.append(ev.BlockFilled(block.order, block.account, class_no, hour, block.hours, qty, block.leaves, cost))
+    if block.leaves and block.level is not None:
+        _stir(shard, block)
 
 
 # --- Retries -------------------------------------------------------------------------------------------------
@@ -404,13 +407,32 @@ def opened(shard: Shard, contract: Contract) -> None:
             shard.touched.append(blocks)
 
 
-def retry(shard: Shard) -> None:
-    """After a command, or after what was due: who was touched joins the queue; the first ones are tried."""
+def _stir(shard: Shard, block: Block) -> None:
+    """It has come to rest, or less is left of it: what kept it and those that it crosses apart may do so no more."""
+    half = shard.block_books[block.contract, block.hours].half(BUY + SELL - block.side)
+    if half.reached_by(block.price):
+        pairs = [block]
+        for other in half:
+            if (other.price - block.price) * half.sign < 0:
+                break
+            assert isinstance(other, Block)
+            pairs.append(other)
+        shard.touched.append(pairs)
+
+
+def _join(shard: Shard) -> None:
+    """Who was touched, and still rests, joins the queue."""
     if shard.touched:
         new = {block.order: block for blocks in shard.touched for block in blocks if block.order not in shard.retries}
         shard.touched.clear()
         for block in sorted(new.values(), key=_by_rank):
-            shard.retries[block.order] = block
+            if block.level is not None:
+                shard.retries[block.order] = block
+
+
+def retry(shard: Shard) -> None:
+    """After a command, or after what was due: who was touched joins the queue; the first ones are tried."""
+    _join(shard)
     while shard.retries and shard.retried < shard.retries_max:
         shard.retried += 1
         block = shard.retries.pop(next(iter(shard.retries)))
@@ -418,6 +440,7 @@ def retry(shard: Shard) -> None:
         plan = make_plan(shard, block, account.owner)
         if plan.trades:
             carry_out(shard, block, account, plan)
+            _join(shard)
 
 
 def _by_rank(block: Block) -> tuple[int, Price, int]:

@@ -90,7 +90,7 @@ def _check_blocks(shard: Shard) -> int:
 def _check_uncrossed(shard: Shard, bids: HalfBook, asks: HalfBook) -> None:
     """Blocks of one range cross only where they cannot trade: of one owner, or less is left than the other's least.
 
-    A block that asks for less than the other's minimum stays beside it, and nobody looks again when minima shrink.
+    Where there are minima, one may keep them apart although a cancel has made room since: what goes away wakes nobody.
     """
     for bid, ask in itertools.product(bids, asks):
         owners = {shard.accounts[order.account].owner for order in (bid, ask)}

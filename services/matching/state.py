@@ -220,7 +220,7 @@ class Shard:
         self.named: list[Order] = []
         """Its orders that came with a client id."""
         self.touched: list[list[Block]] = []
-        """Blocks against which an order came to rest, or whose hour opened, since the last command."""
+        """Blocks for which there was news since they were last asked: `blocks.retry`. Some may be gone since."""
         self.retried = 0
 
     # --- small steps that all rooms of the engine take ---------------------------------------------------

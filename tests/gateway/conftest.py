@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from services.runtime.infra import ApacheKafka, any_postgres, open_folder
-from tests.gateway.exchange import CLASSES, Exchange, Member
+from tests.gateway.exchange import CLASSES, Exchange, Member, begin
 
 
 class Early(NamedTuple):
@@ -29,6 +29,10 @@ class Early(NamedTuple):
     """The same, with an open bid for a part of it."""
     maker: Member
     """The same, with a promise that needs a part of it."""
+    blocker: Member
+    """The same, with a block that waits and holds a part of it."""
+    quoter: Member
+    """The same, with a quote whose bid holds a part of it."""
     seller: Member
     """Asks in the first hour whose gate closes: `stays` says `running` and `goes` does not."""
     stays: dict[str, Any]
@@ -75,14 +79,20 @@ def _early(exchange: Exchange) -> Early:
     provider.placed(first, "sell", 1, "3.00")
     holder.placed(first, "buy", 1, "3.00")
     hour, other = exchange.fresh_hour(), exchange.fresh_hour()
-    ana, idle, bidder, maker = (exchange.member(role=role) for role in ("member", "member", "member", "market_maker"))
-    for member in (idle, bidder, maker):
+    ana, idle, bidder, blocker = (exchange.member() for _ in range(4))
+    maker, quoter = (exchange.member(role="market_maker") for _ in range(2))
+    for member in (idle, bidder, maker, blocker, quoter):
         member.done("POST", "/v1/transfers", {"direction": "to_trading", "amount": "40", "class": CLASSES[0]})
     bidder.placed(other, "buy", 1, "2.00")
     maker.back(other, 1, ground="promised", price="6.60")
+    terms = {"class": CLASSES[0], "from": begin(other), "hours": 1, "side": "buy", "qty": 1, "price": "2.00"}
+    assert blocker.ask("POST", "/v1/blocks", terms).is_success
+    quote = {"hour": begin(other), "bid": "2.00", "bid_qty": 1, "ask": "0", "ask_qty": 0}
+    (quoted,) = quoter.ask("PUT", f"/v1/quotes/{CLASSES[0]}", {"quotes": [quote]}).json()["outcomes"]
+    assert quoted["bid_qty"] == 1, quoted
     orders = {name: ana.placed(hour, "buy", 1, "2.00", client_order_id=name) for name in ("cancelled", "resting")}
     assert ana.ask("DELETE", "/v1/orders/client/cancelled").is_success
-    return Early(ana, hour, orders, idle, bidder, maker, seller, stays, goes, first)
+    return Early(ana, hour, orders, idle, bidder, maker, blocker, quoter, seller, stays, goes, first)
 
 
 @pytest.fixture(scope="package")

@@ -57,5 +57,10 @@ def test_idle_trading_balance_goes_back_to_the_wallet(exchange: Exchange, early:
     )
     assert [row["state"] for row in sweeps] == ["done"], "two gateways look, and ask once"
     # Those with something open are as old, and were looked at as often.
-    assert early.bidder.money() == ("960.00", "40.00", "0.00")
-    assert early.maker.money() == ("960.00", "40.00", "0.00")
+    for holder in (early.bidder, early.maker, early.blocker, early.quoter):
+        assert holder.money() == ("960.00", "40.00", "0.00")
+        assert [what for what, _, _ in moved(holder)].count("swept") == 0
+        asked = exchange.rows(
+            "SELECT state FROM settlement.requests WHERE request_id LIKE $1", f"{holder.account}:idle-%"
+        )
+        assert asked == [], "nobody even asks"

@@ -28,6 +28,11 @@ def drawn(answer: dict[str, Any]) -> list[tuple[str, str, int, int]]:
     ]
 
 
+def repeats(told: dict[str, Any]) -> list[bool]:
+    """Whether the range says that it is a repeat, and each of its orders."""
+    return [told["repeated"], *(leg["order"]["repeated"] for leg in told["legs"] if leg["order"])]
+
+
 def test_each_hour_has_an_outcome_of_its_own(exchange: Exchange, ana: Member) -> None:
     """Of three hours one is sold by Bert, one has nobody, one is not listed."""
     hours = [*exchange.fresh_hours(2), f"{H100}.20401122T14-USD"]
@@ -46,8 +51,9 @@ def test_each_hour_has_an_outcome_of_its_own(exchange: Exchange, ana: Member) ->
     # The one id stands for all of them.
     read = ana.get("/v1/ranges/range")
     assert drawn(read) == [(hours[0], "filled", 1, 0), (hours[1], "open", 0, 1)]
+    assert repeats(read) == [False, False, False], "a read repeats nothing"
     again = ranged(ana, hours, client_order_id="range").json()
-    assert (again["repeated"], drawn(again)[:2]) == (True, drawn(read))
+    assert (repeats(again), drawn(again)[:2]) == ([True, True, True], drawn(read))
     assert drawn(again)[2] == (hours[2], "refused before", 0, 0)
     assert ranged(ana, hours, client_order_id="range", qty=2).json()["code"] == "duplicate_client_id"
     assert ana.order(hours[1], "buy", 1, "2.00", client_order_id="range").json()["code"] == "duplicate_client_id"

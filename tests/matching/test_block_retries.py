@@ -420,3 +420,84 @@ def test_a_block_goes_at_its_gate_before_it_could_be_tried() -> None:
         "carl loses 2 of an order: gate_closed",
     ]
     assert market.book()[1:] == rows("bid | price | ask")[1:]
+
+
+# --- Blocks that cross and were kept apart by a minimum ---------------------------------------------------------------
+
+
+def test_one_that_a_newcomer_passed_over_is_tried_as_soon_as_the_newcomer_rests() -> None:
+    """Ana wants ten at once: Carl's better five come first, and Bert's ten do not fit beside them. Bert and Ana do."""
+    market = Market.given(hours=2).when("""
+        carl offers a block of 5 for 2 hours from +0 at 1.90
+        bert offers a block of 10 for 2 hours from +0 at 1.95
+    """)
+
+    market.when("ana bids a block of 10 for 2 hours from +0 at 2.00")
+
+    assert market.said() == lines("""
+        ana bids a block of 10 for 2 hours from +0 at 2.00
+        ana buys 10 from bert at 2.00
+        ana buys 10 from bert at 2.00
+        ana has 10 in each hour for 40.00 in all
+        bert has 10 in each hour for 40.00 in all
+    """)
+    assert market.blocks()[1:] == [("+0", "2", "", "1.90", "5 carl")]
+
+
+def test_whoever_got_a_part_needs_less_from_then_on() -> None:
+    """Bert's four are too few for Ana's six. Carl sells her seven; for the three that are left Bert has enough."""
+    market = Market.given(hours=2).when("""
+        ana bids a block of 10 for 2 hours from +0 at 2.00, at least 6
+        bert offers a block of 4 for 2 hours from +0 at 1.90, at least 2
+    """)
+    assert market.blocks()[1:] == [("+0", "2", "10 ana (min 6)", "2.00", ""), ("+0", "2", "", "1.90", "4 bert (min 2)")]
+
+    market.when("carl offers a block of 7 for 2 hours from +0 at 1.90")
+
+    assert market.trades()[1:] == [
+        ("ana", "carl", "7", "2.00"), ("ana", "carl", "7", "2.00"), ("bert", "ana", "3", "1.90"), ("bert", "ana", "3", "1.90"),
+    ]  # fmt: skip
+    assert market.blocks()[1:] == [("+0", "2", "", "1.90", "1 bert")]
+
+
+def test_two_that_are_each_too_small_are_taken_together() -> None:
+    """The second one's coming to rest lets Ana look again; both trade at their own limits, she being the taker."""
+    market = Market.given(hours=2).when("""
+        ana bids a block of 10 for 2 hours from +0 at 2.00, at least 6
+        bert offers a block of 4 for 2 hours from +0 at 1.90
+    """)
+
+    market.when("dana offers a block of 3 for 2 hours from +0 at 1.95")
+
+    assert market.trades()[1:] == [
+        ("bert", "ana", "4", "1.90"), ("bert", "ana", "4", "1.90"), ("dana", "ana", "3", "1.95"), ("dana", "ana", "3", "1.95"),
+    ]  # fmt: skip
+    assert market.blocks()[1:] == [("+0", "2", "3 ana", "2.00", "")]
+
+
+def test_what_is_cancelled_wakes_nobody() -> None:
+    """Carl's five stood in the way of Bert's seven, with the three of the hours. Gone, they make room: for whoever looks next."""
+    asks = "hour | bid | price | ask\n+0 | | 1.95 | 3 emil\n+1 | | 1.95 | 3 emil"
+    market = Market.given(asks, hours=2).when("""
+        carl offers a block of 5 for 2 hours from +0 at 1.90
+        bert offers a block of 7 for 2 hours from +0 at 1.95
+        ana bids a block of 10 for 2 hours from +0 at 2.00
+    """)
+
+    market.when("carl cancels all")
+    assert (market.trades()[1:], market.engine.retried) == ([], 0)
+    market.when("dana sells 1 at 2.50")
+
+    assert market.trades()[1:] == [
+        ("emil", "ana", "3", "1.95"), ("emil", "ana", "3", "1.95"), ("bert", "ana", "7", "1.95"), ("bert", "ana", "7", "1.95"),
+    ]  # fmt: skip
+
+
+def test_those_that_do_not_cross_are_not_tried_for_each_other() -> None:
+    """A range with many waiting blocks costs a newcomer nothing."""
+    market = Market.given(hours=2).when("""
+        ana bids a block of 2 for 2 hours from +0 at 1.90
+        carl offers a block of 2 for 2 hours from +0 at 2.00
+    """)
+
+    assert market.engine.retried == 0

@@ -76,6 +76,7 @@ def place_block(shard: Shard, body: PlaceBlock) -> Refusal | None:
     carry_out(shard, block, make_plan(shard, block))
     if block.leaves > 0 and b.tif in RESTING:
         shard.blocks.append(block)
+        shard.stirred.append(block)
     elif block.leaves > 0:
         shard.cancelled(block, Reason.IOC)
     return None
@@ -260,6 +261,7 @@ def _take_from_hour(shard: Shard, block: Block, contract: int, qty: Gpus) -> Mic
 def _filled(shard: Shard, block: Block, qty: Gpus, cash: Micros) -> None:
     assert qty <= block.leaves
     block.leaves -= qty
+    shard.stirred.append(block)
     if block.leaves == 0 and shard.rests(block):
         shard.take_out(block)
     b = block
@@ -277,6 +279,7 @@ def retry(shard: Shard, retries_max: int) -> None:
         shard.retries_made += 1
         block = shard.retries.pop(0)
         carry_out(shard, block, make_plan(shard, block))
+        _join(shard)
 
 
 def _join(shard: Shard) -> None:
@@ -286,12 +289,25 @@ def _join(shard: Shard) -> None:
         block
         for block in shard.blocks
         if block not in shard.retries
-        and any(
-            contract in opened or (contract, other(block.side)) in shard.came_to_rest for contract in block.contracts
+        and (
+            any(
+                contract in opened or (contract, other(block.side)) in shard.came_to_rest
+                for contract in block.contracts
+            )
+            or any(block in shard.stirred or its in shard.stirred for its in _crossed_by(shard, block))
         )
     ]
     buys = [block for block in joining if block.side == Side.BUY]
     sells = [block for block in joining if block.side == Side.SELL]
     shard.retries += sorted(buys, key=lambda block: (-block.price, block.number))
     shard.retries += sorted(sells, key=lambda block: (block.price, block.number))
-    shard.came_to_rest, shard.were_open = set(), are_open
+    shard.came_to_rest, shard.stirred, shard.were_open = set(), [], are_open
+
+
+def _crossed_by(shard: Shard, block: Block) -> list[Block]:
+    """Resting blocks of its range whose limits it meets, of whichever owner."""
+    return [
+        its
+        for its in shard.blocks
+        if its.side == other(block.side) and its.range == block.range and meets(block.side, block.price, its.price)
+    ]

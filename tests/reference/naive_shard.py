@@ -247,6 +247,8 @@ class Shard:
     """(contract, side) of orders that came to rest since blocks were last asked."""
     were_open: set[int] = field(default_factory=set)
     """Contracts whose state was open then."""
+    stirred: list[Block] = field(default_factory=list)
+    """Those that came to rest or were filled since then."""
     retries: list[Block] = field(default_factory=list)
     retries_made: int = 0
     """In the record at hand."""

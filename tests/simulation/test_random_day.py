@@ -24,7 +24,7 @@ from tests.simulation.day import STEPS, Day, random_day, random_days
 from tests.simulation.faults import WEIGHTS
 from tests.simulation.reach import coverage, missing
 
-HANDFUL = range(200, 216)
+HANDFUL = range(203, 219)
 BULK = 60
 """From so many days on, everything below must have happened."""
 DONE = (

@@ -278,12 +278,12 @@ def _typed(about: About, now_ms: Millis, width: int, height: int) -> list[Text]:
 
 def folded(command: str, width: int) -> list[str]:
     """Lines that a shell reads as one: cut off at the window's edge it could not be typed."""
-    lines = [""]
-    for word in _WORDS.findall(command):
-        longer = f"{lines[-1]} {word}".strip()
-        if lines[-1] and len(longer) > width - len(_GOES_ON):
+    first, *words = _WORDS.findall(command)
+    lines = [first]
+    for word in words:
+        if len(lines[-1]) + 1 + len(word) + len(_GOES_ON) <= width or len(command) <= width:
+            lines[-1] += f" {word}"
+        else:
             lines[-1] += _GOES_ON
             lines.append(f"  {word}")
-        else:
-            lines[-1] = longer if len(lines) == 1 else f"  {longer}"
     return lines

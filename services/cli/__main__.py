@@ -217,6 +217,18 @@ def show_status(context: Context) -> None:
         sys.exit(1)
 
 
+@hourbook.command()
+@click.argument("process")
+@pass_context
+def pid(context: Context, process: str) -> None:
+    """The number of a PROCESS of this exchange, for `kill`: any of them may be stopped or killed at any moment."""
+    found = next((each for each in status.read().processes if each.name == process and each.state != "down"), None)
+    if found is None:
+        raise Refused(f"no {process!r} runs here; `{output.program()} status` lists what does")
+    number = found.pid
+    context.show({"process": process, "pid": number}, lambda: click.echo(number))
+
+
 def main() -> None:
     """Console script."""
     hourbook.main(prog_name="hourbook")

@@ -8,6 +8,7 @@ is worth more. What is old looks old: all of it is dim then, and a line says sin
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final
@@ -32,6 +33,8 @@ TRADES_WIDTH: Final = 53
 TURN_MS: Final = 8_000
 """So long two commands stay."""
 KEYS: Final = "←→ class ↑↓ hour space turn q end"
+_WORDS: Final = re.compile(r'(?:"[^"]*"|\$\([^)]*\)|\S)+')
+_GOES_ON: Final = " \\"
 _HEAD: Final = "bold reverse"
 _BID, _ASK, _GRAVE, _QUIET = "green", "red", "bold red", "dim"
 
@@ -52,7 +55,7 @@ def picture(seen: Seen, choice: Choice, about: About, now_ms: Millis, *, width: 
     stale = seen.stale(now_ms)
     head = _head(seen, about, stale, now_ms)
     grid = _grid(seen, choice, width)
-    typed = _typed(about, now_ms, height)
+    typed = _typed(about, now_ms, width, height)
     left = max(3, height - len(head) - len(grid) - len(typed) - (0 if width >= WIDE else 1))
     market = [*_middle(seen, choice, width, left)]
     whole = Layout()
@@ -262,7 +265,7 @@ def _signed(amount: str) -> str:
 # --- What to type -------------------------------------------------------------------------------------------
 
 
-def _typed(about: About, now_ms: Millis, height: int) -> list[Text]:
+def _typed(about: About, now_ms: Millis, width: int, height: int) -> list[Text]:
     """All commands where there is room, else two, and the next two after a while."""
     title = Text.assemble(_title("Type in a second terminal, in this folder"), " ", (KEYS, _QUIET))
     commands = list(about.commands)
@@ -270,4 +273,17 @@ def _typed(about: About, now_ms: Millis, height: int) -> list[Text]:
         pairs = [commands[place : place + 2] for place in range(0, len(commands), 2)]
         commands = pairs[now_ms // TURN_MS % len(pairs)]
         commands += [""] * (2 - len(commands))
-    return [title, *(Text(command, style="bold") for command in commands)]
+    return [title, *(Text(line, style="bold") for command in commands for line in folded(command, width))]
+
+
+def folded(command: str, width: int) -> list[str]:
+    """Lines that a shell reads as one: cut off at the window's edge it could not be typed."""
+    first, *words = _WORDS.findall(command)
+    lines = [first]
+    for word in words:
+        if len(lines[-1]) + 1 + len(word) + len(_GOES_ON) <= width or len(command) <= width:
+            lines[-1] += f" {word}"
+        else:
+            lines[-1] += _GOES_ON
+            lines.append(f"  {word}")
+    return lines

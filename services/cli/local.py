@@ -52,6 +52,7 @@ UP_S: Final = 240.0
 """Apache Kafka and Postgres start first; after a crash, or on a busy machine, more than once."""
 START_TRIES: Final = 3
 MEMBER_USD: Final = "10000"
+BOT_USD: Final = "10000"
 DESK_USD: Final = "3000000"
 DEMO: Final = (
     ("demo-provider", "provider", "1000"),
@@ -192,15 +193,17 @@ def furnish(stack: Stack, operator: Client, say: Say) -> None:
         body = http.ClassRequest(shard=number % stack.shards, specification=text.decode())
         operator.settle("POST", "/v1/admin/classes", body, key=f"start-{class_id}")
         say(f"listed {class_id} in shard {number % stack.shards}")
-    for name, role, usd, scopes, desk in (
-        ("member", "member", MEMBER_USD, ("read", "trade"), False),
-        ("desk", "market_maker", DESK_USD, ("read", "trade", "supply"), True),
+    for name, role, usd, scopes in (
+        ("member", "member", MEMBER_USD, ("read", "trade")),
+        ("desk", "market_maker", DESK_USD, ("read", "trade", "supply")),
+        ("bot", "market_maker", BOT_USD, ("read", "trade", "supply")),
     ):
-        issued = open_account(operator, name, role, usd, scopes, desk=desk)
-        if desk:
+        issued = open_account(operator, name, role, usd, scopes, desk=name == "desk")
+        if name == "desk":
             write_private(stack.home / "desk.key", msgspec.json.encode(issued))
         else:
-            profile.save(stack.home / "member.json", profile.Profile(stack.url, issued))
+            file = profile.BOT if name == "bot" else "member.json"
+            profile.save(stack.home / file, profile.Profile(stack.url, issued))
         say(f"account {issued.key.account} ({name}) has {usd} USD from the simulated faucet")
 
 

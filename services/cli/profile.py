@@ -29,6 +29,8 @@ from services.cli.files import write_private
 
 SANDBOX: Final = Path("var/sandbox")
 DURABLE: Final = Path("var/exchange")
+BOT: Final = "bot.json"
+"""In a home: a market maker's, for whoever writes one."""
 START: Final = "`make run` starts a sandbox, `make up` a durable exchange"
 
 

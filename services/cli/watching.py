@@ -25,8 +25,8 @@ from rich.console import Console, RenderableType
 from rich.live import Live
 
 from schemas import feeds, http
-from schemas.units import Millis
-from services.cli import output, status
+from schemas.units import Millis, Price, format_usd, parse_usd
+from services.cli import output, profile, status
 from services.cli.board import About, picture
 from services.cli.client import Client
 from services.cli.errors import CliError
@@ -38,8 +38,10 @@ STATUS_S: Final = 2.0
 AGAIN_S: Final = 1.0
 POLL_S: Final = 0.2
 EXAMPLE: Final = "H100.SXM.80.US"
-LAST_PRICE: Final = "3.60"
+LAST_PRICE: Final = 3_600_000
 """Of the example while nobody asks."""
+STEP: Final = 50_000
+"""To which suggested prices are rounded: a multiple of the example's tick."""
 SILENT_MS: Final = 20_000
 """A feed that is silent for longer is given up, and asked for anew."""
 CHANNELS_MAX: Final = 1_000
@@ -220,44 +222,53 @@ def show(url: str, client: Client, poll: Callable[[], list[Life]], *, silent: bo
     console = Console(highlight=False, markup=False, emoji=False)
     program = output.program()
     if not silent and not plain and console.is_terminal:
-        asyncio.run(watch(Place(url, client, lambda seen: suggestions(program, asked(seen))), poll, console))
+        asyncio.run(watch(Place(url, client, lambda seen: suggestions(program, seen.hours(EXAMPLE))), poll, console))
         return
     if not silent:
-        row = quoted(client)
         console.print(f"open at {url}; ephemeral: everything is gone when it stops", soft_wrap=True)
-        console.print("\n".join(suggestions(program, row.ask if row is not None else LAST_PRICE)), soft_wrap=True)
+        console.print("\n".join(suggestions(program, _hours(client))), soft_wrap=True)
     while True:
         poll()
         time.sleep(POLL_S)
 
 
-def suggestions(program: str, price: str) -> list[str]:
-    """Commands that work when typed as they stand, in the same folder."""
+def suggestions(program: str, hours: Sequence[feeds.GridRow]) -> list[str]:
+    """Commands that work when typed as they stand, one after the other, in the same folder. `hours`: the example's."""
+    high = limit_price(hours)
+    price, dearer, lower = (format_usd(each) for each in (high, high + 6 * STEP, high - 10 * STEP))
+    night = f'{EXAMPLE} --hours "tomorrow 20:00"'
+    bot = f"HOURBOOK_PROFILE={profile.SANDBOX / profile.BOT} {program}"
+    runs = any(row.phase == "running" for row in hours)
+    first = f"buy 1 {EXAMPLE} --now" if runs else f'buy 1 {EXAMPLE} --hour "in 3 hours"'
     return [
-        f"{program} book {EXAMPLE}",
-        f'{program} buy 2 {EXAMPLE} --hour "in 3 hours" --price {price}',
-        f"{program} positions",
-        f"{program} ledger",
-        f'{program} sell 1 {EXAMPLE} --hour "in 3 hours" --price {price}',
-        f"{program} balance",
-        f"{program} status",
+        f"{program} {first} --price {price}",
+        f"{program} buy 8 {night} --for 24 --block --price {price}",
+        f"{program} sell 8 {night} --for 4 --price {dearer}",
+        f'{bot} quote {EXAMPLE} --bid {lower}x8 --ask {price}x8 --hours "in 12 hours" --for 4 --promise',
+        f"kill -STOP $({program} pid supply)",
+        f"{program} desk",
+        f"kill -CONT $({program} pid supply)",
         f"{program} audit --young",
     ]
 
 
-def asked(seen: Seen) -> str:
-    """The best ask of the example's first hour that has two sides."""
-    row = first_quoted(seen.hours(EXAMPLE))
-    return row.ask if row is not None else LAST_PRICE
+def limit_price(hours: Sequence[feeds.GridRow]) -> Price:
+    """A little above what most hours are asked for."""
+    asks = sorted(parse_usd(row.ask) for row in hours if row.ask)
+    return -(-asks[len(asks) // 2] * 105 // 100 // STEP) * STEP if asks else LAST_PRICE
 
 
 def quoted(client: Client) -> feeds.GridRow | None:
     """The example's first hour in which somebody bids and asks; None: not yet."""
+    return first_quoted(_hours(client))
+
+
+def _hours(client: Client) -> Sequence[feeds.GridRow]:
+    """The example's."""
     try:
-        grid = client.get(f"/v1/classes/{EXAMPLE}/grid", feeds.Grid)
+        return client.get(f"/v1/classes/{EXAMPLE}/grid", feeds.Grid).rows
     except CliError:
-        return None  # market data is still reading, or the gateway has not heard of the class yet
-    return first_quoted(grid.rows)
+        return ()  # market data is still reading, or the gateway has not heard of the class yet
 
 
 def first_quoted(rows: Sequence[feeds.GridRow]) -> feeds.GridRow | None:

@@ -168,6 +168,11 @@ def typing_in(place: Place) -> Iterator[None]:
     time.tzset()
 
 
+def closing() -> bool:
+    """Whether no hour is sold just now, or not for long: from ten minutes before its end until the next one's gate."""
+    return 49 <= time.gmtime().tm_min < 56
+
+
 def wait_for_asks(class_id: str) -> None:
     """Until somebody asks in each hour between a few hours ahead and two days and a half."""
     deadline = time.monotonic() + 60

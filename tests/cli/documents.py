@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 CHECKOUT = Path(__file__).parents[2]
 _FENCE = re.compile(r"^```\w*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-_COMMAND = re.compile(r"(make|(\.venv/bin/)?hourbook|psql|export|[A-Z_]+=\S+) ")
+_COMMAND = re.compile(r"(make|(\.venv/bin/)?hourbook|psql|export|kill|[A-Z_]+=\S+) ")
 _WORD = re.compile(r"\b(Mon|Tue|Wed|Thu|Fri|Sat|Sun|Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)\b")
 _NUMBER = re.compile(r"\d+(\.\d+)?")
 

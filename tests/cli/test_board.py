@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shlex
 import time
 from typing import Any
 
@@ -10,9 +11,10 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from services.cli.board import About, picture
+from services.cli.board import About, folded, picture
 from services.cli.seen import STALE_MS, Choice, FeedBroken, Seen
 from services.cli.status import Process
+from services.cli.watching import suggestions
 
 NOW_MS = 1_795_716_000_000
 """Thu 26 Nov 2026, 18:00 UTC."""
@@ -143,6 +145,36 @@ def test_every_size_is_filled_and_no_line_is_longer(width: int, height: int, cla
     text = "\n".join(lines)
     assert all(each in text for each in ("SIMULATED", "Trades", "What happens", "hourbook command"))
     assert [line[1:].split()[0] for line in lines[3 : 3 + classes]] == sorted(names)
+
+
+def test_a_command_that_is_too_long_goes_on_in_the_next_line_as_a_shell_reads_it() -> None:
+    """Never within quotes; a shell takes a backslash away with the end of its line, and what is left is the command."""
+    command = suggestions(".venv/bin/hourbook", [])[1]
+    lines = folded(command, 70)
+
+    assert lines == [
+        '.venv/bin/hourbook buy 8 H100.SXM.80.US --hours "tomorrow 20:00" \\',
+        "  --for 24 --block --price 3.60",
+    ]
+    for each in suggestions(".venv/bin/hourbook", []):
+        for width in (40, 70, 80, 120, 200):
+            lines = folded(each, width)
+            assert shlex.split("\n".join(lines).replace("\\\n", "")) == shlex.split(each)
+            assert all(len(line) <= width for line in lines)
+    assert folded(command, 200) == [command]
+
+
+def test_prices_are_suggested_a_little_above_what_most_hours_cost(feed: Feed) -> None:
+    """One that asks for the moon moves nothing; where an hour runs, it can be bought from at once."""
+    asks = ["3.39", "3.40", "3.41", "6.00", ""]
+    feed.grid(H100, *((14 + place, "forward", "3.00", ask) for place, ask in enumerate(asks)))
+    said = suggestions("hourbook", feed.seen.hours(H100))
+    assert said[0] == 'hourbook buy 1 H100.SXM.80.US --hour "in 3 hours" --price 3.60'
+    assert [command.split("--price ")[1] for command in said[:3]] == ["3.60", "3.60", "3.90"]
+    feed.grid(H100, (13, "running", "", "3.39"), (14, "forward", "3.00", "4.40"), kind="grid_snapshot")
+    said = suggestions("hourbook", feed.seen.hours(H100))
+    assert said[0] == "hourbook buy 1 H100.SXM.80.US --now --price 4.65"
+    assert "--bid 4.15x8 --ask 4.65x8" in said[3]
 
 
 def test_a_wide_terminal_tells_of_the_desk_and_all_commands(feed: Feed) -> None:

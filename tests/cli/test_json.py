@@ -41,6 +41,7 @@ ANSWERS: list[tuple[str, Any]] = [
     (f"cancel --class {CLASS} --side buy", http.MassCancelAnswer),
     ("desk", Desk),
     ("volume", http.VolumeAnswer),
+    ("pid supply", dict[str, Any]),
     ("orders", list[http.OrderAnswer]),
     ("orders --all", list[http.OrderAnswer]),
     ("cancel json-2", http.CancelAnswer),

@@ -25,6 +25,8 @@ class Login:
 
     user: str
     password: str = field(repr=False)
+    ca: Path | None = None
+    """Certificates by which the brokers are known. With them connections are encrypted (TLS), without them they are not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,8 @@ class Settings:
     """HOURBOOK_KAFKA_USER: this process's login at the brokers; without it none is sent, as in a sandbox."""
     kafka_password: str = field(default="", repr=False)
     """HOURBOOK_KAFKA_PASSWORD: of that login."""
+    kafka_ca: Path | None = None
+    """HOURBOOK_KAFKA_CA: file of the certificates (PEM) by which the brokers are known; set, connections to them are TLS."""
     postgres: str = field(default="", repr=False)
     """HOURBOOK_POSTGRES: connection string; may hold a password."""
     shards: int = 0
@@ -71,7 +75,7 @@ class Settings:
     @property
     def login(self) -> Login | None:
         """For `Cluster`."""
-        return Login(self.kafka_user, self.kafka_password) if self.kafka_user else None
+        return Login(self.kafka_user, self.kafka_password, self.kafka_ca) if self.kafka_user else None
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str], needs: Iterable[str] = ()) -> Settings:
@@ -97,6 +101,8 @@ class Settings:
         if not faults and bool(settings.kafka_user) != bool(settings.kafka_password):
             there, missing = ("USER", "PASSWORD") if settings.kafka_user else ("PASSWORD", "USER")
             faults.append(f"HOURBOOK_KAFKA_{there} is set and HOURBOOK_KAFKA_{missing} is not: a login is both")
+        if not faults and settings.kafka_ca and not settings.kafka_user:
+            faults.append("HOURBOOK_KAFKA_CA is set and HOURBOOK_KAFKA_USER is not: TLS is for logins")
         if faults:
             raise BadSettings("; ".join(faults))
         return settings
@@ -117,6 +123,14 @@ def _addresses(text: str) -> str:
         if not host or not colon or not port.isdigit():
             raise ValueError(f"is {text!r}, wanted is host:port, several joined by commas")
     return text
+
+
+def _readable_file(text: str) -> Path:
+    try:
+        with Path(text).open("rb"):
+            return Path(text)
+    except OSError as error:
+        raise ValueError(f"is {text!r}, wanted is a file that can be read: {error.strerror}") from None
 
 
 def _own_address(text: str) -> str:
@@ -150,6 +164,7 @@ _PARSERS: Final[Mapping[str, Callable[[str], object]]] = {
     "kafka": _addresses,
     "kafka_user": str,
     "kafka_password": str,
+    "kafka_ca": _readable_file,
     "postgres": str,
     "shards": _whole_number(1, SHARDS_MAX),
     "shard": _whole_number(0, SHARDS_MAX - 1),

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
+import ssl
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any, Final
 
 from aiokafka.conn import AIOKafkaConnection, create_conn
@@ -24,6 +27,7 @@ from aiokafka.protocol.admin import SaslHandShakeRequest
 from aiokafka.protocol.metadata import MetadataRequest
 
 from services.runtime.config import Login
+from services.runtime.errors import BadSettings
 
 MECHANISM: Final = "PLAIN"
 _ASK_MS: Final = 3_000
@@ -33,12 +37,22 @@ def options(login: Login | None) -> dict[str, Any]:
     """Arguments of every client of the library. Without a login none: plain connections, as to a sandbox's broker."""
     if login is None:
         return {}
+    encrypted = {"security_protocol": "SASL_SSL", "ssl_context": _trust(login.ca)} if login.ca else {}
     return {
         "security_protocol": "SASL_PLAINTEXT",
+        **encrypted,
         "sasl_mechanism": MECHANISM,
         "sasl_plain_username": login.user,
         "sasl_plain_password": login.password,
     }
+
+
+@functools.cache
+def _trust(ca: Path) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=ca)
+    except ssl.SSLError as error:
+        raise BadSettings(f"HOURBOOK_KAFKA_CA is {ca}, and no certificates in PEM are in it: {error}") from error
 
 
 async def refusal(bootstrap: str, login: Login | None) -> str:
@@ -63,6 +77,9 @@ async def _refusal(address: str, login: Login | None) -> str:
             f"HOURBOOK_KAFKA_USER is {login.user!r}, and the broker at {address} refuses it: "
             "no such user, or HOURBOOK_KAFKA_PASSWORD is not its password"
         )
+    except ssl.SSLError as error:
+        assert login is not None
+        return f"HOURBOOK_KAFKA_CA is {login.ca}, and the broker at {address} does not pass it: {error}"
     except (IllegalSaslStateError, UnsupportedSaslMechanismError):
         return f"HOURBOOK_KAFKA_USER is set, and the broker at {address} takes no logins ({MECHANISM})"
     except KafkaConnectionError:
@@ -89,7 +106,7 @@ async def _connected(address: str, login: Login | None) -> AsyncIterator[AIOKafk
 
 
 class _InTheClear(logging.Filter):
-    """Drops the library's remark of each connection that a password was sent in the clear: the operator decided that."""
+    """Drops the library's remark on each connection that a password was sent in the clear: HOURBOOK_KAFKA_CA decides that."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         return "in the clear" not in record.getMessage()

@@ -8,9 +8,10 @@ from __future__ import annotations
 import asyncio
 import base64
 import os
+import re
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ from aiokafka.protocol.admin import CreateAclsRequest
 
 from services.runtime.config import Login
 from services.runtime.errors import BadSettings, Halt
-from services.runtime.infra import ApacheKafka, WheelBroker
+from services.runtime.infra import ApacheKafka, WheelBroker, free_port, open_folder
 from services.runtime.kafka import Cluster
 from services.runtime.kafka_acls import Grant, Operation
 from services.runtime.log import Forbidden, Outgoing, WriteRefused
@@ -28,6 +29,7 @@ from services.runtime.postgres import migrate, open_pool
 from services.runtime.topics import ALL, PROBE, check_topics, create_topics
 from services.runtime.walls import ACCESS, ADMINISTRATOR, USERS, Access, raise_walls
 from services.settlement.__main__ import MIGRATIONS
+from tests.conftest import Skip
 from tests.integration.asking import asking
 
 CHECKOUT = Path(__file__).parents[2]
@@ -48,6 +50,46 @@ async def prefix(walled_kafka: ApacheKafka, topic_prefix: str) -> str:
 async def administrator(walled_kafka: ApacheKafka, prefix: str) -> AsyncIterator[Cluster]:
     async with Cluster(walled_kafka.bootstrap, prefix=prefix, login=login(walled_kafka, ADMINISTRATOR)) as cluster:
         yield cluster
+
+
+@pytest.fixture(scope="module")
+def folder() -> Iterator[Path]:
+    with open_folder() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def certificate(folder: Path) -> Path:
+    return make_certificate(folder / "kafka.p12", "kafka")
+
+
+@pytest.fixture(scope="module")
+def encrypted() -> str:
+    """Address of `open_kafka` where it is encrypted."""
+    return f"127.0.0.1:{free_port()}"
+
+
+@pytest.fixture(scope="module")
+def open_kafka(folder: Path, certificate: Path, encrypted: str) -> Iterator[ApacheKafka]:
+    """Keeps no lists, and listens twice: without logins, and with logins over TLS."""
+    if ApacheKafka.missing() is not None:
+        pytest.skip(Skip.NO_KAFKA)
+    port, controller = free_port(), f"127.0.0.1:{free_port()}"
+    clients = f"PLAINTEXT://127.0.0.1:{port},TLS://{encrypted}"
+    settings = {
+        "controller.quorum.voters": f"1@{controller}",
+        "listeners": f"{clients},CONTROLLER://{controller}",
+        "advertised.listeners": clients,
+        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,TLS:SASL_SSL,CONTROLLER:PLAINTEXT",
+        "sasl.enabled.mechanisms": "PLAIN",
+        "listener.name.tls.plain.sasl.jaas.config": (
+            'org.apache.kafka.common.security.plain.PlainLoginModule required user_supply="sesame";'
+        ),
+        "ssl.keystore.location": str(certificate.with_suffix(".p12")),
+        "ssl.keystore.password": "sesame-sesame",
+    }
+    with ApacheKafka(folder / "kafka", port, settings=settings) as server:
+        yield server
 
 
 def login(kafka: ApacheKafka, user: str) -> Login:
@@ -135,9 +177,10 @@ async def test_the_list_is_put_right_again(administrator: Cluster) -> None:
     assert missing in before
 
 
-async def test_a_broker_that_keeps_no_lists_is_refused(administrator: Cluster, kafka: ApacheKafka) -> None:
+@pytest.mark.kafka
+async def test_a_broker_that_keeps_no_lists_is_refused(open_kafka: ApacheKafka) -> None:
     """A login at a broker that lets everybody do everything would only look like a wall."""
-    open_to_all = Cluster(kafka.bootstrap, prefix=administrator.prefix)
+    open_to_all = Cluster(open_kafka.bootstrap)
     with pytest.raises(Halt, match=r"lists of who may do what cannot be written: access lists: SecurityDisabled"):
         await raise_walls(open_to_all, EVERY)
 
@@ -224,6 +267,58 @@ def test_a_login_at_the_sandbox_s_broker_is_a_wrong_setting(broker: WheelBroker)
 
     assert done.returncode == 78
     assert f"HOURBOOK_KAFKA_USER is set, and the broker at {broker.bootstrap} takes no logins (PLAIN)" in done.stderr
+
+
+# --- Encrypted ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.kafka
+async def test_a_login_over_tls(open_kafka: ApacheKafka, encrypted: str, certificate: Path) -> None:
+    """With the brokers' certificate: known by it, read and written as without."""
+    async with Cluster(encrypted, login=Login("supply", "sesame", certificate)) as cluster:
+        assert await cluster.ping() == 1
+        await cluster.create_topic("offers", 1, 1, {})
+        await cluster.log("offers").append([Outgoing(b"offered")])
+    async with Cluster(open_kafka.bootstrap) as cluster:
+        assert [record.value for record in await cluster.log("offers").read(0, wait_ms=5_000)] == [b"offered"]
+
+
+@pytest.mark.kafka
+@pytest.mark.usefixtures("open_kafka")
+def test_a_broker_that_the_certificates_do_not_vouch_for_is_told_nothing(encrypted: str, scratch: Path) -> None:
+    """Whoever else listens there might want the password: the process ends before it sends it."""
+    other = make_certificate(scratch / "other.p12", "otherwise")
+    said = {
+        file: run(
+            encrypted,
+            "services.supply",
+            HOURBOOK_KAFKA_USER="supply",
+            HOURBOOK_KAFKA_PASSWORD="sesame",
+            HOURBOOK_KAFKA_CA=str(file),
+        )
+        for file in (other, CHECKOUT / "README.md", scratch / "nothing.pem")
+    }
+
+    assert [done.returncode for done in said.values()] == [78, 78, 78]
+    sentences = [
+        rf"HOURBOOK_KAFKA_CA is {other}, and the broker at {encrypted} does not pass it: .*certificate verify failed",
+        r"HOURBOOK_KAFKA_CA is .*README\.md, and no certificates in PEM are in it",
+        r"HOURBOOK_KAFKA_CA is '.*nothing\.pem', wanted is a file that can be read: No such file",
+    ]
+    for sentence, done in zip(sentences, said.values(), strict=True):
+        assert re.search(sentence, done.stderr.splitlines()[-1]), done.stderr
+
+
+def make_certificate(store: Path, name: str) -> Path:
+    """A key with a certificate that vouches for itself, as Java keeps it; the certificate as PEM."""
+    keytool = ["keytool", "-alias", "kafka", "-keystore", store, "-storepass", "sesame-sesame"]
+    kind = ["-keyalg", "EC", "-dname", f"CN={name}", "-ext", "san=ip:127.0.0.1", "-ext", "bc:critical=ca:true"]
+    use = ["-ext", "ku:critical=digitalSignature,keyCertSign", "-validity", "30", "-storetype", "PKCS12"]
+    subprocess.run([*keytool, "-genkeypair", *kind, *use], check=True, capture_output=True)
+    subprocess.run(
+        [*keytool, "-exportcert", "-rfc", "-file", store.with_suffix(".pem")], check=True, capture_output=True
+    )
+    return store.with_suffix(".pem")
 
 
 def run(

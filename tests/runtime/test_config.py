@@ -14,6 +14,7 @@ ALL = {
     "HOURBOOK_KAFKA": "127.0.0.1:9092,[::1]:9093",
     "HOURBOOK_KAFKA_USER": "matching",
     "HOURBOOK_KAFKA_PASSWORD": "open-kafka",
+    "HOURBOOK_KAFKA_CA": __file__,
     "HOURBOOK_POSTGRES": "postgresql://u:sesame@127.0.0.1/d",
     "HOURBOOK_SHARDS": "2",
     "HOURBOOK_SHARD": "1",
@@ -39,6 +40,7 @@ def test_everything_is_read() -> None:
         "127.0.0.1:9092,[::1]:9093",
         "matching",
         "open-kafka",
+        Path(__file__),
         "postgresql://u:sesame@127.0.0.1/d",
         2,
         1,
@@ -58,11 +60,15 @@ def test_everything_is_read() -> None:
 
 
 def test_a_login_is_a_user_and_a_password() -> None:
-    assert Settings.from_environment(ALL).login == Login("matching", "open-kafka")
+    assert Settings.from_environment(ALL).login == Login("matching", "open-kafka", Path(__file__))
     assert Settings.from_environment({}).login is None
     for name, other in (("USER", "PASSWORD"), ("PASSWORD", "USER")):
         with pytest.raises(BadSettings, match=rf"^HOURBOOK_KAFKA_{name} is set and HOURBOOK_KAFKA_{other} is not: "):
             Settings.from_environment({f"HOURBOOK_KAFKA_{name}": "x"})
+    with pytest.raises(
+        BadSettings, match=r"^HOURBOOK_KAFKA_CA is set and HOURBOOK_KAFKA_USER is not: TLS is for logins$"
+    ):
+        Settings.from_environment({"HOURBOOK_KAFKA_CA": __file__})
 
 
 def test_secrets_are_not_shown() -> None:

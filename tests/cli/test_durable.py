@@ -145,6 +145,7 @@ def test_each_process_holds_its_own_login_at_the_broker_and_no_other(exchange: E
         "market_data": ["market_data"],
         "supply": ["supply"],
         "market_maker": ["market_maker"],
+        "simulated-cloud": [],
     }
     assert [name for name, text in environments.items() if b"HOURBOOK_POSTGRES=postgres" in text] == [
         name for name in held if name in ("settlement", "gateway") or name.startswith("matching")

@@ -221,7 +221,10 @@ def show_status(context: Context) -> None:
 @click.argument("process")
 @pass_context
 def pid(context: Context, process: str) -> None:
-    """The number of a PROCESS of this exchange, for `kill`: any of them may be stopped or killed at any moment."""
+    """The number of a PROCESS, for `kill`.
+
+    Any of them may be stopped or killed at any moment. `status` lists them.
+    """
     found = next((each for each in status.read().processes if each.name == process and each.state != "down"), None)
     if found is None:
         raise Refused(f"no {process!r} runs here; `{output.program()} status` lists what does")

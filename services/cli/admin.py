@@ -231,7 +231,7 @@ class Promises(msgspec.Struct, frozen=True):
 @admin.command()
 @pass_context
 def promises(context: Context) -> None:
-    """What market makers have promised and sold, with no machine behind it.
+    """What market makers have sold and has no machine yet.
 
     In hours to come, before their cover deadline; and title by title in hours that have begun. `admin procure` buys machines.
     """

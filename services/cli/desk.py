@@ -114,7 +114,7 @@ def _usd(micros: float | str) -> str:
 @click.command()
 @pass_context
 def desk(context: Context) -> None:
-    """What the desk quotes, which limits it has reached, its share of volume."""
+    """What the desk quotes, its limits, its share of volume."""
     found = read(context)
     context.show(found, lambda: _show(found))
 

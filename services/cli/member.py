@@ -1,16 +1,19 @@
-"""A member's commands: look at the market, at orders, at money and hours. Orders themselves: `trade`."""
+"""A member's commands: look at the market, at orders, at money and hours. Orders themselves: `trade`, `change`, `quote`."""
 
 from __future__ import annotations
 
 import click
 
 from schemas import feeds, http
-from services.cli import output, times, trade
+from services.cli import output, times
+from services.cli.change import amend, cancel
 from services.cli.client import Client
 from services.cli.context import Context, pass_context
 from services.cli.desk import desk
 from services.cli.errors import Unusable
 from services.cli.hours import CLASS, contract_of, grid, when
+from services.cli.quote import quote
+from services.cli.trade import RANDOM, buy, sell
 from services.cli.volume import volume
 
 __all__ = ["COMMANDS", "Context", "pass_context"]
@@ -184,7 +187,7 @@ def orders(context: Context, every: bool) -> None:
                     str(o.leaves),
                     str(o.filled),
                     o.state + (f" ({o.reason})" if o.reason else ""),
-                    "" if o.client_order_id.startswith(trade.RANDOM) else o.client_order_id,
+                    "" if o.client_order_id.startswith(RANDOM) else o.client_order_id,
                 )
                 for o in found
             ),
@@ -237,7 +240,7 @@ def blocks(context: Context, class_id: str | None, every: bool) -> None:
                     str(b.filled),
                     b.average or "-",
                     b.state + (f" ({b.reason})" if b.reason else ""),
-                    "" if b.client_order_id.startswith(trade.RANDOM) else b.client_order_id,
+                    "" if b.client_order_id.startswith(RANDOM) else b.client_order_id,
                 )
                 for b in found
             ),
@@ -396,6 +399,7 @@ def withdraw(context: Context, amount: str, destination: str) -> None:
 
 
 COMMANDS = (
-    *(book, classes, supply, desk, volume, *trade.COMMANDS),
+    *(book, classes, supply, desk, volume),
+    *(buy, sell, amend, cancel, quote),
     *(orders, blocks, fills, positions, balance, ledger, withdraw),
 )

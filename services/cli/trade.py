@@ -1,27 +1,25 @@
-"""A member's orders: buy and sell in one hour or many, preview, amend, cancel, quote."""
+"""`hourbook buy` and `hourbook sell`: one hour, many, or a block; placed or only foretold, and what became of it in words."""
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterable
 from datetime import datetime
-from typing import Any, Final, Literal, NoReturn
+from typing import Any, Final, Generic, Literal, TypeVar
 
 import click
 import msgspec
 
 from schemas import http
-from schemas.ids import format_symbol, parse_symbol
 from schemas.units import format_usd, parse_usd
 from services.cli import output, times
 from services.cli.context import Context, pass_context
-from services.cli.errors import CliError, Refused, Unknown, Unusable
+from services.cli.errors import CliError, Unknown, Unusable
 from services.cli.foretold import say_block_preview, say_preview, say_range_preview
 from services.cli.hours import (
     CLASS,
     Span,
     contract_of,
-    contracts,
     hour_option,
     running_contract,
     shown_span,
@@ -33,6 +31,8 @@ from services.cli.hours import (
 RANDOM: Final = "cli-"
 """How an order id begins that nobody has chosen."""
 Side = Literal["buy", "sell"]
+Done = TypeVar("Done")
+Told = TypeVar("Told")
 
 
 class Wanted(msgspec.Struct, frozen=True):
@@ -141,107 +141,105 @@ def _wanted(side: Side, options: dict[str, Any]) -> Wanted:
 def _place(context: Context, wanted: Wanted) -> None:
     span = span_of(wanted.first, wanted.count)
     if span is None:
-        _place_order(context, wanted)
+        _send(context, wanted, _order(context, wanted))
     elif wanted.class_id.endswith("-USD"):
         raise Unusable(f"{wanted.class_id} names one hour: with --hours name the class only")
     elif wanted.block:
-        _place_block(context, wanted, span)
+        _send(context, wanted, _block(context, wanted, span))
     else:
-        _place_range(context, wanted, span)
+        _send(context, wanted, _range(wanted, span))
 
 
-def _own_id(wanted: Wanted) -> str:
-    return wanted.client_id or f"{RANDOM}{uuid.uuid4().hex[:20]}"
+class Request(msgspec.Struct, Generic[Told, Done], frozen=True, kw_only=True):
+    """What an order, a range and a block have in common."""
+
+    path: str
+    body: http.OrderRequest | http.RangeRequest | http.BlockRequest
+    words: str
+    """That name it in a command."""
+    preview: type[Told]
+    say_preview: Callable[[Told], None]
+    answer: type[Done]
+    say: Callable[[Done], None]
 
 
-def _place_order(context: Context, wanted: Wanted) -> None:
+def _send(context: Context, wanted: Wanted, request: Request[Told, Done]) -> None:
+    """Foretold or placed. Raises Unknown with the command that learns the outcome."""
+    body = request.body
+    if wanted.preview:
+        told = context.client().write("POST", f"{request.path}/preview", body, request.preview)
+        context.show(told, lambda: request.say_preview(told))
+        return
+    try:
+        done = context.client().write("POST", request.path, body, request.answer)
+    except Unknown as error:
+        again = _again(wanted, request.words, body.client_order_id)
+        sentence = f"{error.message}; without a second order: {again}"
+        answered = error.answered and msgspec.structs.replace(error.answered, detail=sentence)
+        raise Unknown(sentence, answered=answered) from None
+    context.show(done, lambda: request.say(done))
+
+
+def _order(context: Context, wanted: Wanted) -> Request[http.PreviewAnswer, http.OrderAnswer]:
     find = running_contract(context, wanted.class_id) if wanted.now else None
+    contract = find or contract_of(context, wanted.class_id, wanted.hour)
     body = http.OrderRequest(
-        contract=find or contract_of(context, wanted.class_id, wanted.hour),
-        side=wanted.side,
-        qty=wanted.qty,
-        price=wanted.price,
-        tif=wanted.lives,
-        expires=wanted.expires,
-        post_only=wanted.post_only,
-        running=wanted.running,
-        client_order_id=_own_id(wanted),
-    )
-    if wanted.preview:
-        told = context.client().write("POST", "/v1/orders/preview", body, http.PreviewAnswer)
-        context.show(told, lambda: say_preview(body, told))
-        return
-    try:
-        order = context.client().write("POST", "/v1/orders", body, http.OrderAnswer)
-    except Unknown as error:
-        _ask_again(error, f"{wanted.side} {wanted.qty} {body.contract}", wanted, body.client_order_id)
-    context.show(order, lambda: _say_order(order))
+        contract=contract, post_only=wanted.post_only, running=wanted.running, **_shared(wanted)
+    )  # fmt: skip
+    return Request(
+        path="/v1/orders", body=body, words=f"{wanted.side} {wanted.qty} {contract}",
+        preview=http.PreviewAnswer, say_preview=lambda told: say_preview(body, told),
+        answer=http.OrderAnswer, say=_say_order,
+    )  # fmt: skip
 
 
-def _place_range(context: Context, wanted: Wanted, span: Span) -> None:
+def _range(wanted: Wanted, span: Span) -> Request[http.RangePreviewAnswer, http.RangeAnswer]:
     body = http.RangeRequest(
-        class_id=wanted.class_id,
-        from_hour=times.iso(span.first),
-        count=span.count,
-        side=wanted.side,
-        qty=wanted.qty,
-        price=wanted.price,
-        tif=wanted.lives,
-        expires=wanted.expires,
-        post_only=wanted.post_only,
-        running=wanted.running,
-        client_order_id=_own_id(wanted),
-    )
-    if wanted.preview:
-        told = context.client().write("POST", "/v1/ranges/preview", body, http.RangePreviewAnswer)
-        context.show(told, lambda: say_range_preview(body, span.first, told))
-        return
-    try:
-        done = context.client().write("POST", "/v1/ranges", body, http.RangeAnswer)
-    except Unknown as error:
-        _ask_again(error, _many(wanted, span), wanted, body.client_order_id)
-    context.show(done, lambda: _say_range(body, span, done))
+        class_id=wanted.class_id, from_hour=times.iso(span.first), count=span.count, post_only=wanted.post_only,
+        running=wanted.running, **_shared(wanted),
+    )  # fmt: skip
+    return Request(
+        path="/v1/ranges", body=body, words=_many(wanted, span),
+        preview=http.RangePreviewAnswer, say_preview=lambda told: say_range_preview(body, span.first, told),
+        answer=http.RangeAnswer, say=lambda done: _say_range(body, span, done),
+    )  # fmt: skip
 
 
-def _place_block(context: Context, wanted: Wanted, span: Span) -> None:
+def _block(context: Context, wanted: Wanted, span: Span) -> Request[http.BlockPreviewAnswer, http.BlockAnswer]:
     body = http.BlockRequest(
-        class_id=wanted.class_id,
-        from_hour=times.iso(span.first),
-        hours=span.count,
-        side=wanted.side,
-        qty=wanted.qty,
-        min_qty=wanted.min_qty,
-        price=wanted.price,
-        tif=wanted.lives,
-        expires=wanted.expires,
-        client_order_id=_own_id(wanted),
-    )
-    if wanted.preview:
-        told = context.client().write("POST", "/v1/blocks/preview", body, http.BlockPreviewAnswer)
-        context.show(told, lambda: say_block_preview(body, span.first, told))
-        return
-    try:
-        done = context.client().write("POST", "/v1/blocks", body, http.BlockAnswer)
-    except Unknown as error:
-        words = f"{_many(wanted, span)} --block" + (f" --min {wanted.min_qty}" if wanted.min_qty else "")
-        _ask_again(error, words, wanted, body.client_order_id)
-    context.show(done, lambda: _say_block(context, span, done))
+        class_id=wanted.class_id, from_hour=times.iso(span.first), hours=span.count, min_qty=wanted.min_qty,
+        **_shared(wanted),
+    )  # fmt: skip
+    least = f" --min {wanted.min_qty}" if wanted.min_qty else ""
+    return Request(
+        path="/v1/blocks", body=body, words=f"{_many(wanted, span)} --block{least}",
+        preview=http.BlockPreviewAnswer, say_preview=lambda told: say_block_preview(body, span.first, told),
+        answer=http.BlockAnswer, say=lambda done: _say_block(context, span, done),
+    )  # fmt: skip
+
+
+def _shared(wanted: Wanted) -> dict[str, Any]:
+    """Fields that all three bodies have."""
+    return {
+        "side": wanted.side,
+        "qty": wanted.qty,
+        "price": wanted.price,
+        "tif": wanted.lives,
+        "expires": wanted.expires,
+        "client_order_id": wanted.client_id or f"{RANDOM}{uuid.uuid4().hex[:20]}",
+    }
 
 
 def _many(wanted: Wanted, span: Span) -> str:
     return f"{wanted.side} {wanted.qty} {wanted.class_id} --hours {times.iso(span.first)} --for {span.count}"
 
 
-def _ask_again(error: Unknown, words: str, wanted: Wanted, client_id: str) -> NoReturn:
-    """Raises Unknown, with the command that learns the outcome."""
+def _again(wanted: Wanted, words: str, client_id: str) -> str:
     flags = "".join(
         f" {flag}" for flag, set_ in (("--post-only", wanted.post_only), ("--running", wanted.running)) if set_
     )
     until = f" --until {wanted.expires}" if wanted.until else ""
-    again = f"hourbook {words} --price {wanted.price} --tif {wanted.lives}{until}{flags} --id {client_id}"
-    sentence = f"{error.message}; without a second order: {again}"
-    answered = error.answered and msgspec.structs.replace(error.answered, detail=sentence)
-    raise Unknown(sentence, answered=answered) from None
+    return f"hourbook {words} --price {wanted.price} --tif {wanted.lives}{until}{flags} --id {client_id}"
 
 
 # --- What became of it --------------------------------------------------------------------------------------
@@ -344,196 +342,3 @@ def _handovers(context: Context, done: http.BlockAnswer) -> str:
     except CliError:
         return ""  # it is bought all the same; `hourbook blocks` shows it
     return f", {output.plural(whole.handovers or 0, 'hand-over')}"
-
-
-# --- Amend and cancel ---------------------------------------------------------------------------------------
-
-
-def _path(order: str) -> str:
-    """Of an order by its id, or by your own id."""
-    own = order.count("-") != 3 or not order.replace("-", "").isdigit()
-    return f"/v1/orders/client/{order}" if own else f"/v1/orders/{order}"
-
-
-@click.command()
-@click.argument("order")
-@click.option("--qty", type=click.IntRange(min=1), help="GPUs that are to be open; default: as many as are.")
-@click.option("--price", help="USD per GPU-hour; default: the same.")
-@pass_context
-def amend(context: Context, order: str, qty: int | None, price: str | None) -> None:
-    """Change an open order's quantity or price.
-
-    Less at the same price keeps its place in the queue.
-    """
-    if qty is None and price is None:
-        raise Unusable("say what is to change: --qty, --price or both")
-    path = _path(order)
-    if qty is None or price is None:
-        stands = context.client().get(path, http.OrderAnswer)
-        qty, price = qty or stands.leaves, price or stands.price
-        if stands.state != "open":
-            raise Refused(f"order {stands.order_id} is {stands.state} and cannot be amended")
-    body = http.AmendRequest(qty=qty, price=price)
-    done = context.client().write("PATCH", path, body, http.AmendAnswer, repeats=1)
-
-    def human() -> None:
-        kept = "in its place" if done.kept_place else "at the end of the queue"
-        output.console.print(f"order {done.order_id}: {done.qty} at {done.price}, {kept}")
-        say_fills(done.fills)
-        if done.fills:
-            output.console.print(f"  {done.leaves} left")
-
-    context.show(done, human)
-
-
-@click.command()
-@click.argument("order", required=False)
-@click.option("--all", "every", is_flag=True, help="Every order and block of yours.")
-@click.option("--class", "class_id", type=CLASS, default="", help="Of one class.")
-@click.option("--hour", help="Of one hour; blocks that include it as well.")
-@click.option("--side", type=click.Choice(["buy", "sell"]), default=None, help="Of one side.")
-@pass_context
-def cancel(
-    context: Context, order: str | None, every: bool, class_id: str, hour: str | None, side: Side | None
-) -> None:
-    """Cancel an open order, block or range by its id or your own id.
-
-    Without an id whatever matches --class, --hour and --side; or --all.
-    """
-    narrowed = bool(class_id or hour or side)
-    if sum((order is not None, every, narrowed)) != 1:
-        raise Unusable("name an order, or say --all, or narrow it down with --class, --hour, --side")
-    if order is None:
-        _cancel_all(context, class_id, hour, side)
-        return
-    done = context.client().write("DELETE", _path(order), None, http.CancelAnswer)
-    hours = f" in {done.orders} hours" if done.orders > 1 else ""
-    context.show(
-        done,
-        lambda: output.console.print(
-            f"order {done.order_id}: {output.plural(done.cancelled, 'GPU')} of {', '.join(when(done.contract))} cancelled{hours}"
-        ),
-    )
-
-
-def _cancel_all(context: Context, class_id: str, hour: str | None, side: Side | None) -> None:
-    parsed: dict[str, str] = {"class": class_id, "side": side or "", "hour": ""}
-    if class_id.endswith("-USD"):
-        if hour is not None:
-            raise Unusable(f"{class_id} names its hour already: leave --hour out, or name the class only")
-        parsed["class"], begins = parse_symbol(class_id)
-        parsed["hour"] = times.iso(begins)
-    elif hour is not None:
-        parsed["hour"] = times.iso(times.parse_hour(hour, datetime.now().astimezone()))
-    done = context.client().delete("/v1/orders", http.MassCancelAnswer, **parsed)
-    context.show(done, lambda: output.console.print(f"{output.plural(done.cancelled, 'order or block')} cancelled"))
-
-
-# --- Quote --------------------------------------------------------------------------------------------------
-
-
-class _Price(click.ParamType[tuple[str, int]]):
-    """`2.00x8`."""
-
-    name = "price"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, int]:
-        """(price, GPUs)."""
-        price, times_, qty = str(value).lower().replace("×", "x").partition("x")
-        if not times_ or not qty.strip().isdigit() or int(qty) == 0:
-            self.fail(f"{value!r} is not a price with a quantity: write it like 2.00x8", param, ctx)
-        return price.strip(), int(qty)
-
-
-@click.command()
-@click.argument("class_id", metavar="CLASS", type=CLASS)
-@span_options
-@click.option("--bid", type=_Price(), metavar="PRICExGPUS", help="What you buy at, e.g. 2.00x8.")
-@click.option("--ask", type=_Price(), metavar="PRICExGPUS", help="What you sell at.")
-@click.option("--promise", is_flag=True, help="Promise what you ask against collateral first, where you have not.")
-@click.option("--away", is_flag=True, help="Take the quotes of these hours away.")
-@pass_context
-def quote(
-    context: Context,
-    class_id: str,
-    first: str | None,
-    count: int | None,
-    bid: tuple[str, int] | None,
-    ask: tuple[str, int] | None,
-    promise: bool,
-    away: bool,
-) -> None:
-    """Quote both sides in several hours, as market makers do.
-
-    A side that is left out is taken away. Sizes are open quantity: what has traded is not quoted again by itself.
-    """
-    span = span_of(first, count) or span_of("next", 1)
-    assert span is not None
-    if away == bool(bid or ask):
-        raise Unusable("say --bid, --ask or both, e.g. --bid 2.00x8 --ask 2.20x8; or --away")
-    if promise and ask:
-        _promise(context, class_id, span, ask[1])
-    bid_price, bid_qty = bid or ("", 0)
-    ask_price, ask_qty = ask or ("", 0)
-    body = http.QuotesRequest(
-        quotes=tuple(
-            http.QuoteRequest(hour=times.iso(hour), bid=bid_price, bid_qty=bid_qty, ask=ask_price, ask_qty=ask_qty)
-            for hour in span.hours
-        )
-    )
-    done = context.client().write("PUT", f"/v1/quotes/{class_id}", body, http.QuotesAnswer)
-
-    def human() -> None:
-        output.table(
-            f"Quotes of {class_id}, number {done.number}",
-            ("hour", ">bid", ">GPUs", ">ask", ">GPUs", "?refused"),
-            (
-                (
-                    when(each.contract)[1],
-                    each.bid or "-",
-                    str(each.bid_qty or ""),
-                    each.ask or "-",
-                    str(each.ask_qty or ""),
-                    f"{each.refusal.title} ({each.refusal.code}): {each.refusal.detail}" if each.refusal else "",
-                )
-                for each in done.outcomes
-            ),
-            empty="",
-        )
-
-    context.show(done, human)
-
-
-def _promise(context: Context, class_id: str, span: Span, qty: int) -> None:
-    """Promised backing of `qty` beyond what is owed, and its collateral out of the wallet. Raises CliError."""
-    client = context.client()
-    symbols = {format_symbol(class_id, hour) for hour in span.hours}
-    caps = [parse_usd(each.collar_high) for each in contracts(client, class_id) if each.contract in symbols]
-    if not caps:
-        raise Refused(f"none of these hours of {class_id} is listed; `hourbook book {class_id}` shows those that are")
-    backed = [each for each in client.get("/v1/capacity", list[http.CapacityAnswer]) if each.contract in symbols]
-    promised = [each for each in backed if each.ground == "promised"]
-    body = http.CapacityRequest(
-        class_id=class_id,
-        from_hour=times.iso(span.first),
-        hours=span.count,
-        ground="promised",
-        qty=qty + max((each.owed for each in promised), default=0),
-        version=1 + max((each.version for each in promised), default=0),
-        collateral_price=format_usd(max(caps)),
-    )
-    try:
-        client.settle("PUT", "/v1/capacity", body)
-    except Refused as error:
-        problem = error.answered
-        if problem is None or problem.code != "insufficient_funds":
-            raise
-        missing = parse_usd(str(problem.need)) - parse_usd(str(problem.have))
-        amount = format_usd(missing)
-        client.settle(
-            "POST", "/v1/transfers", http.TransferRequest(direction="to_trading", amount=amount, class_id=class_id)
-        )
-        client.settle("PUT", "/v1/capacity", body)
-
-
-COMMANDS = (buy, sell, amend, cancel, quote)

@@ -13,7 +13,10 @@ from services.cli.context import Context, pass_context
 @click.command()
 @pass_context
 def volume(context: Context) -> None:
-    """How much was traded in the last day and week, and the desk's share of it."""
+    """What was traded, and the desk's share of it.
+
+    In the last 24 hours and the last 168, by class.
+    """
     found = read(context.client())
     context.show(found, lambda: _show(found))
 

@@ -55,7 +55,7 @@ ACCESS: Final[Mapping[str, Access]] = {
         reads=("commands", "events", "references", "quarantine", "shards", "probe"),
         writes=("commands", "events", "probe"),
     ),
-    "market_data": Access(reads=("events", "offers", "references"), writes=("references",)),
+    "market_data": Access(reads=("events", "offers"), writes=("references",)),
     "supply": Access(reads=("offers",), writes=("offers",)),
     "market_maker": Access(reads=("offers",)),
     OPERATOR: Access(

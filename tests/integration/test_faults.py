@@ -81,7 +81,7 @@ def test_without_the_database_services_wait_and_go_on_by_themselves(hall: Hall) 
     hall.let_pass(AWAY_S - (time.monotonic() - gone_s))
     hall.postgres.start()
     hall.until(lambda: not any(hall.waits().values()), "nobody waits any more")
-    hall.until(hall.is_settled, "settlement catches up")
+    hall.until_settled()
     after = hall.statuses()
     for name in ("gateway", "settlement"):
         # A standby of matching may be the first to get the lease, and then its active one begins again as a standby.

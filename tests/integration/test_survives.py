@@ -141,7 +141,7 @@ def test_nothing_acknowledged_is_lost_when_everything_dies(hall: Hall) -> None:
     hall.kafka.start()
     _goes_on(hall, members)
     members.end()
-    hall.until(hall.is_settled, "settlement catches up")
+    hall.until_settled()
     _everything_is_there_as_it_was_acknowledged(hall, members)
     _every_cancel_is_there(hall, members)
     _hours_end_and_are_paid(hall, members)

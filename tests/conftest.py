@@ -2,7 +2,7 @@
 
 kafka           ApacheKafka   one for the session; marks the test `kafka`
 walled_kafka    ApacheKafka   another, where clients log in (`logins`) and may do what the access lists say; marks `kafka`
-broker          WheelBroker   one for the session, in memory
+broker          MemoryBroker   one for the session, in memory
 postgres        LocalPostgres one for the session, the machine's or the wheel's; marks the test `postgres`
 topic_prefix    str           for topics that no other test sees
 database        str           connection string of an empty database, dropped afterwards
@@ -23,7 +23,7 @@ import pytest
 from xdist.remote import Producer
 from xdist.scheduler import LoadFileScheduling
 
-from services.runtime.infra import ApacheKafka, LocalPostgres, WheelBroker, any_postgres, open_folder
+from services.runtime.infra import ApacheKafka, LocalPostgres, MemoryBroker, any_postgres, open_folder
 from services.runtime.walls import USERS
 
 # A property is right or wrong; how long one example takes on a busy machine says nothing of it.
@@ -75,8 +75,8 @@ def walled_kafka() -> Iterator[ApacheKafka]:
 
 
 @pytest.fixture(scope="session")
-def broker() -> Iterator[WheelBroker]:
-    with open_folder() as home, WheelBroker(home / "broker") as server:
+def broker() -> Iterator[MemoryBroker]:
+    with open_folder() as home, MemoryBroker(home / "broker") as server:
         yield server
 
 

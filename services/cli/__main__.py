@@ -111,7 +111,7 @@ def sandbox(context: Context, port: int, only_wheels: bool, quiet: bool, plain: 
             watching.show(stack.url, client, keeper.lives, silent=context.as_json, plain=plain)
     except KeyboardInterrupt:
         pass
-    say(f"stopped; nothing is left but the broker's program in {local.unpacked_programs()}")
+    say("stopped; nothing is left")
 
 
 def _interrupt(number: int, frame: object) -> NoReturn:  # noqa: ARG001 # a signal handler's

@@ -36,10 +36,10 @@ from services.runtime.infra import (
     ApacheKafka,
     Life,
     LocalPostgres,
+    MemoryBroker,
     Server,
     ServerFailed,
     Supervisor,
-    WheelBroker,
     WheelPostgres,
     any_postgres,
     free_port,
@@ -268,8 +268,8 @@ def sandbox(say: Say, *, port: int = 0, only_wheels: bool = False, demo: bool = 
     home = profile.SANDBOX.resolve()
     try:
         with place_of_sandbox(home) as folder, contextlib.ExitStack() as servers:
-            say("starting broker (from a wheel, memory only, no logins and no access lists) and database")
-            broker = servers.enter_context(WheelBroker(folder / "broker"))
+            say("starting broker (in memory, no logins and no access lists) and database")
+            broker = servers.enter_context(MemoryBroker(folder / "broker"))
             kind = WheelPostgres if only_wheels else any_postgres()
             postgres = servers.enter_context(kind(folder / "postgres", fsync=False))
             dsn = postgres.create_database(DATABASE)
@@ -302,11 +302,6 @@ def place_of_sandbox(home: Path) -> Iterator[Path]:
                 yield folder
         finally:
             shutil.rmtree(home, ignore_errors=True)  # keys and logs of an exchange that is gone
-
-
-def unpacked_programs() -> Path:
-    """What stays on the machine: the wheel of the broker unpacks its program once, for all sandboxes to come."""
-    return Path("~/.calfkit/bin")
 
 
 def _clear(home: Path) -> None:

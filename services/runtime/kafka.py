@@ -11,8 +11,7 @@ A `KafkaLog` has one reader and one writer of its own: one coroutine reads, one 
   nothing to an offset out of range, so every jump, and about once a second an empty read, is compared with `bounds()`.
 - A read below an end that `bounds()` has told returns at least one record (or raises).
 - One batch in flight, its future awaited before the next is sent: a refused batch never leaves a hole before a later one.
-- Retries only with an idempotent producer. A broker without one gets each batch once, and is not believed about the end of a
-  partition: the wheel's broker tells the base of the last batch + 1. Its end is what a fetch says (`highwater`).
+- Producers are idempotent: a batch that is sent again is not written again.
 - A broker that answers and does not let us in is not away: BadSettings, with a sentence that names the setting. A topic that
   this login may not read or write is Forbidden; where one may only be told of, the write is refused.
 - After WriteRefused or WriteUnknown the log writes no more (WriteRefused). `cluster.log()` gives a fresh one.
@@ -24,7 +23,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import time
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from typing import Any, Final, Self
@@ -33,8 +31,6 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import (
-    ClusterAuthorizationFailedError,
-    IncompatibleBrokerVersion,
     InvalidTopicError,
     KafkaConnectionError,
     KafkaError,
@@ -43,8 +39,6 @@ from aiokafka.errors import (
     RecordListTooLargeError,
     TopicAlreadyExistsError,
     TopicAuthorizationFailedError,
-    UnknownError,
-    UnsupportedVersionError,
 )
 from aiokafka.producer.message_accumulator import BatchBuilder
 
@@ -71,6 +65,8 @@ _FETCH_BYTES: Final = 4 * 1024 * 1024
 _REQUEST_MS: Final = 10_000
 _WRITE_MS: Final = 30_000
 _CHECK_S: Final = 1.0
+_JUMP_MS: Final = 250
+"""A jump has to wait until the broker has answered the fetch before it, which waits so long for a record."""
 
 _REFUSED = (
     MessageSizeTooLargeError,
@@ -79,7 +75,6 @@ _REFUSED = (
     TopicAuthorizationFailedError,
 )
 """Answers that say of the batch itself that it cannot be written. Whatever else fails leaves the outcome open."""
-_NO_IDEMPOTENCE = (UnknownError, UnsupportedVersionError, IncompatibleBrokerVersion)
 
 
 class Cluster:
@@ -94,7 +89,6 @@ class Cluster:
         self.write_ms_max = write_ms_max
         """An append that takes longer ends as WriteUnknown."""
         self._logs: list[KafkaLog] = []
-        self._idempotent: bool | None = None
 
     async def __aenter__(self) -> Self:
         return self
@@ -170,23 +164,6 @@ class Cluster:
             await kafka_acls.create(admin, [grant._replace(topic=self.prefix + grant.topic) for grant in add])
             await kafka_acls.delete(admin, [grant._replace(topic=self.prefix + grant.topic) for grant in drop])
 
-    async def idempotent(self) -> bool:
-        """Whether the broker has idempotent producers: asked once, by trying."""
-        if self._idempotent is None:
-            producer = self._producer(idempotent=True)
-            with _hush("aiokafka.producer.sender"):
-                try:
-                    await producer.start()
-                    self._idempotent = True
-                except _NO_IDEMPOTENCE:
-                    self._idempotent = False
-                except ClusterAuthorizationFailedError:
-                    # A broker that has access lists, and nothing on them that this login may write.
-                    self._idempotent = True
-                finally:
-                    await producer.stop()
-        return self._idempotent
-
     async def keeps_append_time(self, topic: str) -> bool:
         """Whether the broker puts its own stamp on records: writes one with an old stamp and reads it back."""
         old_ms = 1_000_000_000_000
@@ -204,25 +181,12 @@ class Cluster:
 
     async def producer(self) -> AIOKafkaProducer:
         """A started producer, acks=all."""
-        producer = self._producer(idempotent=await self.idempotent())
+        producer = AIOKafkaProducer(**self.connecting, acks="all", enable_idempotence=True, max_batch_size=_BATCH_BYTES)
         try:
             await producer.start()
         except BaseException:
             await producer.stop()
             raise
-        return producer
-
-    def _producer(self, *, idempotent: bool) -> AIOKafkaProducer:
-        producer = AIOKafkaProducer(
-            **self.connecting,
-            acks="all",
-            enable_idempotence=idempotent,
-            max_batch_size=_BATCH_BYTES,
-        )
-        if not idempotent:
-            # Retries of a batch whose first try may have been written would write it twice. aiokafka has no setting
-            # for "never again", but it does not retry what has expired.
-            producer._message_accumulator._batch_ttl = 0  # noqa: SLF001
         return producer
 
     @contextlib.asynccontextmanager
@@ -272,7 +236,6 @@ class KafkaLog:
         self._cluster = cluster
         self._where = TopicPartition(cluster.prefix + topic, partition)
         self._consumer: AIOKafkaConsumer | None = None
-        self._looker: AIOKafkaConsumer | None = None
         self._producer: AIOKafkaProducer | None = None
         self._position = -1
         """Where the consumer stands; -1: nowhere yet."""
@@ -294,8 +257,6 @@ class KafkaLog:
                 consumer.beginning_offsets([self._where]), consumer.end_offsets([self._where])
             )
             first, end = firsts[self._where], ends[self._where]
-            if end > first and not await self._cluster.idempotent():
-                end = await self._end_by_fetch(end)
         except (KafkaError, OSError) as error:
             raise await self._cluster.away(repr(self), error) from error
         self._end = end
@@ -350,10 +311,9 @@ class KafkaLog:
 
     async def close(self) -> None:
         """Close both connections; what is being written may or may not arrive."""
-        for consumer in (self._consumer, self._looker):
-            if consumer is not None:
-                await consumer.stop()
-        self._consumer = self._looker = None
+        if self._consumer is not None:
+            await self._consumer.stop()
+        self._consumer = None
         await self._drop_writer()
         self._dead = self._dead or "closed"
         self._cluster.forget(self)
@@ -380,23 +340,17 @@ class KafkaLog:
 
     async def _open_reader(self) -> AIOKafkaConsumer:
         if self._consumer is None:
-            # A jump has to wait until the broker has answered the fetch before it. The wheel's broker answers a waiting
-            # fetch only when its time is up, however early a record comes: there the wait is every record's delay.
-            try:
-                wait_ms = 250 if await self._cluster.idempotent() else 40
-            except (KafkaError, OSError) as error:
-                raise await self._cluster.away(repr(self), error) from error
-            self._consumer = await self._open_consumer(fetch_max_wait_ms=wait_ms)
+            self._consumer = await self._open_consumer()
         return self._consumer
 
-    async def _open_consumer(self, fetch_max_wait_ms: int) -> AIOKafkaConsumer:
+    async def _open_consumer(self) -> AIOKafkaConsumer:
         consumer = AIOKafkaConsumer(
             **self._cluster.connecting,
             group_id=None,
             enable_auto_commit=False,
             auto_offset_reset="none",
             max_partition_fetch_bytes=_FETCH_BYTES,
-            fetch_max_wait_ms=fetch_max_wait_ms,
+            fetch_max_wait_ms=_JUMP_MS,
         )
         try:
             await consumer.start()
@@ -410,18 +364,6 @@ class KafkaLog:
             raise Forbidden(f"{self!r}: the broker does not show it to {self._cluster.whom}")
         consumer.assign([self._where])
         return consumer
-
-    async def _end_by_fetch(self, told: int) -> int:
-        """The end as a fetch of the record below `told` says it; that record exists."""
-        if self._looker is None:
-            self._looker = await self._open_consumer(fetch_max_wait_ms=20)
-        self._looker.seek(self._where, told - 1)
-        self._looker.resume(self._where)
-        polled = await self._looker.getmany(self._where, timeout_ms=_REQUEST_MS, max_records=1)
-        self._looker.pause(self._where)
-        if not polled.get(self._where):
-            raise Unreachable(f"{self!r}: record {told - 1} did not come")
-        return int(self._looker.highwater(self._where))
 
     async def _check(self, offset: int) -> None:
         first, end = await self.bounds()
@@ -473,15 +415,3 @@ def _batches(producer: AIOKafkaProducer, records: Sequence[Outgoing]) -> Iterato
             assert taken is not None, "an empty batch takes any record"
     if batch.record_count():
         yield batch
-
-
-@contextlib.contextmanager
-def _hush(logger: str) -> Iterator[None]:
-    """The probe of an ability expects to fail: the library's error line would only alarm."""
-    target = logging.getLogger(logger)
-    level = target.level
-    target.setLevel(logging.CRITICAL + 1)
-    try:
-        yield
-    finally:
-        target.setLevel(level)

@@ -13,7 +13,7 @@ from aiokafka import AIOKafkaProducer
 
 from services.audit.__main__ import main
 from services.audit.report import NAMES, NOT_AUDITED, Findings
-from services.runtime.infra import LocalPostgres, WheelBroker
+from services.runtime.infra import LocalPostgres, MemoryBroker
 from services.runtime.kafka import Cluster
 from services.runtime.postgres import migrate, migrate_runtime, open_pool
 from services.runtime.topics import create_topics
@@ -44,7 +44,7 @@ async def serve(day: Day, bootstrap: str, prefix: str) -> None:
 
 
 @pytest.fixture(scope="session")
-def served(day: Day, broker: WheelBroker) -> str:
+def served(day: Day, broker: MemoryBroker) -> str:
     """Prefix of the day's topics."""
     prefix = f"t{secrets.token_hex(4)}-"
     asyncio.run(serve(day, broker.bootstrap, prefix))
@@ -52,7 +52,7 @@ def served(day: Day, broker: WheelBroker) -> str:
 
 
 @pytest.fixture
-def settings(day: Day, served: str, broker: WheelBroker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def settings(day: Day, served: str, broker: MemoryBroker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What `hourbook` sets for the tool."""
     (tmp_path / "snapshots").symlink_to(day.folder)
     for name, value in (
@@ -84,7 +84,7 @@ def spoilt(settings: None, day: Day, postgres: LocalPostgres, monkeypatch: pytes
 
 
 @pytest.fixture
-def young(settings: None, broker: WheelBroker, database: str, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ARG001 # they come first
+def young(settings: None, broker: MemoryBroker, database: str, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ARG001 # they come first
     """An exchange that was started a moment ago, and nothing happened in it."""
     prefix = f"t{secrets.token_hex(4)}-"
     monkeypatch.setenv("HOURBOOK_TOPIC_PREFIX", prefix)

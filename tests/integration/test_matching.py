@@ -141,19 +141,13 @@ class Shards:
 
 @pytest.fixture
 async def shards(bootstrap: str, topic_prefix: str, database: str, scratch: Path) -> AsyncIterator[Shards]:
-    """On Apache Kafka and on the wheel's broker; every process is ended afterwards."""
+    """On Apache Kafka and on the sandbox's broker; every process is ended afterwards."""
     async with Cluster(bootstrap, prefix=topic_prefix) as cluster:
         await create_topics(cluster, SHARDS, sandbox=True)
         opened = Shards(cluster, database, scratch)
         yield opened
         for process in opened.processes:
             process.kill()
-
-
-@pytest.fixture
-def kafka_is(request: pytest.FixtureRequest) -> bool:
-    """Whether this run of the test is the one on Apache Kafka."""
-    return request.node.callspec.params["bootstrap"] == "kafka"
 
 
 @pytest.fixture
@@ -344,8 +338,8 @@ async def test_a_replay_is_compared_with_what_was_said(shards: Shards) -> None:
     assert (early["seq"], early["compared"]) == (1, 1)
 
 
-async def test_the_old_part_of_the_logs_moves_into_files(shards: Shards, kafka_is: bool) -> None:
-    """Archived, cut where the broker can, begun again at the snapshot; and again from the files when snapshots are lost."""
+async def test_the_old_part_of_the_logs_moves_into_files(shards: Shards) -> None:
+    """Archived, cut, begun again at the snapshot; and again from the files when snapshots are lost."""
     first = shards.start(0)
     await opened(shards, 0)
     for _ in range(5):
@@ -356,11 +350,8 @@ async def test_the_old_part_of_the_logs_moves_into_files(shards: Shards, kafka_i
     cursor = len(shards.seen[0]) - 2
     done = shards.tool(0, "archive", "--cursors", f"{cursor},1000000")
     assert done["archived"]["events"] == cursor - 1
-    if kafka_is:
-        assert done["begins"] == done["archived"]
-        assert (await shards.cluster.log("commands", 0).bounds())[0] == done["archived"]["commands"] > 0
-    else:
-        assert done["begins"]["commands"].startswith("not cut: ")
+    assert done["begins"] == done["archived"]
+    assert (await shards.cluster.log("commands", 0).bounds())[0] == done["archived"]["commands"] > 0
 
     compared = shards.tool(0, "replay")["compared"]
     assert compared == len(shards.seen[0])
@@ -371,11 +362,10 @@ async def test_the_old_part_of_the_logs_moves_into_files(shards: Shards, kafka_i
 
     for snapshot in (shards.home / "data" / "snapshots").iterdir():
         snapshot.unlink()
-    if kafka_is:
-        lost = shards.start(0)
-        assert lost.wait(20)
-        assert lost.exit_code() == os.EX_DATAERR
-        assert "commands/0 was cut: it begins at" in lost.log.read_text()
+    lost = shards.start(0)
+    assert lost.wait(20)
+    assert lost.exit_code() == os.EX_DATAERR
+    assert "commands/0 was cut: it begins at" in lost.log.read_text()
     shards.tool(0, "snapshot")
     shards.start(0)
     frame = await shards.send(0, [order(0, ANA, Side.BUY, 1)])

@@ -21,7 +21,7 @@ from aiokafka.protocol.admin import CreateAclsRequest
 
 from services.runtime.config import Login
 from services.runtime.errors import BadSettings, Halt
-from services.runtime.infra import ApacheKafka, WheelBroker, free_port, open_folder
+from services.runtime.infra import ApacheKafka, MemoryBroker, free_port, open_folder
 from services.runtime.kafka import Cluster
 from services.runtime.kafka_acls import Grant, Operation
 from services.runtime.log import Forbidden, Outgoing, WriteRefused
@@ -261,7 +261,7 @@ def test_an_administrator_who_is_not_let_in_is_told_in_one_line(
     assert not (tmp_path / "x.json").exists()
 
 
-def test_a_login_at_the_sandbox_s_broker_is_a_wrong_setting(broker: WheelBroker) -> None:
+def test_a_login_at_the_sandbox_s_broker_is_a_wrong_setting(broker: MemoryBroker) -> None:
     """It has neither logins nor lists: whoever sets one believes in a wall that is not there."""
     done = run(broker.bootstrap, "services.supply", HOURBOOK_KAFKA_USER="supply", HOURBOOK_KAFKA_PASSWORD="guessed")
 

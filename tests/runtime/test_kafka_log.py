@@ -42,7 +42,7 @@ async def test_what_is_appended_is_read_back_whole_and_in_order(cluster: Cluster
 
 
 async def test_the_end_is_exact_after_a_batch_of_many(cluster: Cluster) -> None:
-    """The wheel's broker tells the base of the last batch + 1 as a partition's end: 2 instead of 11 here."""
+    """A broker that counts batches would tell 2 instead of 11 here."""
     await cluster.create_topic("t", 1, 1, {})
     log = cluster.log("t")
     assert await log.bounds() == (0, 0)
@@ -54,7 +54,7 @@ async def test_the_end_is_exact_after_a_batch_of_many(cluster: Cluster) -> None:
 
 
 async def test_an_offset_out_of_range_raises(cluster: Cluster) -> None:
-    """Kafka answers an error, the wheel's broker waits for ever: both must raise."""
+    """Above the end, far above it, and below the beginning."""
     await cluster.create_topic("t", 1, 1, {})
     log = cluster.log("t")
     await log.append(outgoing(b"a", b"b"))
@@ -121,7 +121,7 @@ async def test_a_read_below_the_told_end_is_never_empty(cluster: Cluster) -> Non
 
 
 async def test_a_record_that_is_too_large_is_refused_before_anything_is_sent(cluster: Cluster) -> None:
-    """The wheel's broker would take it, and no Kafka after it: it is refused here. The writer is done."""
+    """The broker would refuse it after others: it is refused here. The writer is done."""
     await cluster.create_topic("t", 1, 1, {})
     log = cluster.log("t")
     with pytest.raises(WriteRefused, match="allowed are"):

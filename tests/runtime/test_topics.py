@@ -44,7 +44,7 @@ async def test_creating_goes_on_where_it_was_killed(cluster: Cluster) -> None:
 
 
 async def test_a_missing_topic_is_named_and_not_created_by_asking(cluster: Cluster) -> None:
-    """The wheel's broker creates what a metadata request names."""
+    """Some brokers create what a metadata request names."""
     with pytest.raises(Halt, match="topic commands does not exist"):
         await check_topics(cluster, 2)
     assert await cluster.topics() == set()

@@ -12,24 +12,24 @@ loop begins, or in a thread.
 
 from services.runtime.infra.folders import open_folder
 from services.runtime.infra.kafka import ApacheKafka
+from services.runtime.infra.memory_broker import MemoryBroker
 from services.runtime.infra.ports import free_port
 from services.runtime.infra.postgres import LocalPostgres, WheelPostgres, any_postgres
 from services.runtime.infra.processes import OwnedProcess
 from services.runtime.infra.server import Server, ServerFailed
 from services.runtime.infra.supervisor import GaveUp, Life, Program, Supervisor
-from services.runtime.infra.wheel_broker import WheelBroker
 
 __all__ = [
     "ApacheKafka",
     "GaveUp",
     "Life",
     "LocalPostgres",
+    "MemoryBroker",
     "OwnedProcess",
     "Program",
     "Server",
     "ServerFailed",
     "Supervisor",
-    "WheelBroker",
     "WheelPostgres",
     "any_postgres",
     "free_port",

@@ -60,7 +60,8 @@ class Means:
             self.market.backing[account, contract, ground],
             self.market.owed[account, contract, ground],
         )
-        return max(promise.qty, owed) * self._per_gpu(contract, promise.collateral_price)
+        most = max(promise.qty, owed)
+        return most and most * self._per_gpu(contract, promise.collateral_price)
 
     def _per_gpu(self, contract: int, price: Price) -> Micros:
         return collateral_of(price, self.market.spec(contract).fees.buyer_taker)

@@ -56,7 +56,7 @@ ANSWERS: list[tuple[str, Any]] = [
     ("snapshot --shard 0", dict[str, Any]),
     ("archive --shard 0", dict[str, Any]),
     ("admin account Ana --role provider", http.RequestAnswer),
-    ("admin role 3 member", http.RequestAnswer),
+    ("admin role 1 member", http.RequestAnswer),
     ("admin deposit 3 5 --reference json", http.RequestAnswer),
     ("admin key 3 --label json", http.NewKeyAnswer),
     ("admin key 3 --profile ana.json", dict[str, str]),

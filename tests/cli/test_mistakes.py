@@ -96,7 +96,7 @@ NOTHING_RUNS = [
         "replay --shard 0",
         "snapshot --shard 0",
         "archive --shard 0",
-        "quarantine --shard 0 --offset 1 --hash 00 --reason r --operator o",
+        "quarantine --shard 1 --offset 1 --hash 00 --reason r --operator o",
     )
 ]
 
@@ -135,9 +135,9 @@ REFUSED = [
     ("sandbox", 2, r"the exchange of .*var/sandbox runs already, as process \d+"),
     ("replay --shard 9", 78, r"settings: HOURBOOK_SHARD is 9, of 2 shards"),
     (
-        "quarantine --shard 0 --offset 1 --hash 00 --reason r --operator o",
+        "quarantine --shard 1 --offset 1 --hash 00 --reason r --operator o",
         65,
-        r"commands/0 offset 1 has hash \w+, not 00",
+        r"commands/1 offset 1 has hash \w+, not 00",
     ),
 ]
 """What a running exchange answers."""

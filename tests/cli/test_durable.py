@@ -184,6 +184,8 @@ def test_its_keeper_may_be_killed(exchange: Exchange, owned: dict[str, Any]) -> 
 
 def test_a_halted_shard_is_shown_quarantined_and_comes_back(exchange: Exchange) -> None:
     """As docs/operations.md has it: one shard stops, the other trades on; one command, and both do."""
+    # A desk that begins while a shard is halted cannot set its switch there, and quotes nowhere: it has to have begun.
+    exchange.until(lambda: {each.state for each in exchange.status().processes} == {"runs"}, "all run, the desk too")
     home = exchange.folder / "var/exchange"
     environment = json.loads((home / "environment.json").read_bytes())
     # Somebody with the rights of a gateway; operators' tools have no right to write orders.

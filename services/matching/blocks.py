@@ -417,17 +417,22 @@ def _stir(shard: Shard, block: Block) -> None:
                 break
             assert isinstance(other, Block)
             pairs.append(other)
-        shard.touched.append(pairs)
+        shard.stirred.append(pairs)
 
 
 def _join(shard: Shard) -> None:
     """Who was touched, and still rests, joins the queue."""
-    if shard.touched:
-        new = {block.order: block for blocks in shard.touched for block in blocks if block.order not in shard.retries}
-        shard.touched.clear()
-        for block in sorted(new.values(), key=_by_rank):
-            if block.level is not None:
-                shard.retries[block.order] = block
+    new = {block.order: block for blocks in shard.touched for block in blocks}
+    shard.touched.clear()
+    for stirred, *crossed in shard.stirred:
+        # Who was filled meanwhile crosses nobody any more.
+        left = [block for block in crossed if block.level is not None]
+        if left and stirred.level is not None:
+            new.update((block.order, block) for block in (stirred, *left))
+    shard.stirred.clear()
+    for block in sorted(new.values(), key=_by_rank):
+        if block.level is not None and block.order not in shard.retries:
+            shard.retries[block.order] = block
 
 
 def retry(shard: Shard) -> None:

@@ -61,7 +61,7 @@ class Engine(Shard):
         self.retried = 0
         while self.due and self.due[0][0] <= self.time_ms:
             happen(self, *heappop(self.due))
-        if self.touched or self.retries:
+        if self.touched or self.stirred or self.retries:
             retry(self)
         self._forget_ids()
         for index, command in enumerate(list(commands)):  # a list is what a compiled build walks fastest
@@ -71,7 +71,7 @@ class Engine(Shard):
                 cancel(self, index, command)
             else:
                 self._other(index, command, stamp_ms)
-            if self.touched or self.retries:
+            if self.touched or self.stirred or self.retries:
                 retry(self)
         if self.named:
             self.ids_by_age.extend(self.named)

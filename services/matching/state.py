@@ -221,6 +221,8 @@ class Shard:
         """Its orders that came with a client id."""
         self.touched: list[list[Block]] = []
         """Blocks for which there was news since they were last asked: `blocks.retry`. Some may be gone since."""
+        self.stirred: list[list[Block]] = []
+        """A block that came to rest or was filled in part since then, and the blocks of its range that it crossed."""
         self.retried = 0
 
     # --- small steps that all rooms of the engine take ---------------------------------------------------

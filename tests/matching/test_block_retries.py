@@ -501,3 +501,21 @@ def test_those_that_do_not_cross_are_not_tried_for_each_other() -> None:
     """)
 
     assert market.engine.retried == 0
+
+
+def test_whoever_is_left_when_the_other_is_filled_is_not_tried_again() -> None:
+    """Ana gets one from the hours and then all of Carl's: with two of her four left she crosses nobody any more."""
+    asks = "hour | bid | price | ask\n+0 | | 1.85 | 1 emil\n+1 | | 1.85 | 1 emil"
+    market = Market.given(asks, hours=2).when("""
+        the class is post-only
+        carl offers a block of 1 for 2 hours from +0 at 1.90
+        ana bids a block of 4 for 2 hours from +0 at 2.00, at least 1
+    """)
+    assert market.trades()[1:] == []
+
+    market.when("the class is open")
+
+    assert market.trades()[1:] == [
+        ("emil", "ana", "1", "1.85"), ("emil", "ana", "1", "1.85"), ("carl", "ana", "1", "1.90"), ("carl", "ana", "1", "1.90"),
+    ]  # fmt: skip
+    assert (market.blocks()[1:], market.engine.retried) == ([("+0", "2", "2 ana (min 1)", "2.00", "")], 1)

@@ -6,6 +6,7 @@ Requests and responses are the client library's own structures (`aiokafka.protoc
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Final
 
@@ -31,7 +32,7 @@ from aiokafka.protocol.offset import OffsetRequest_v1
 from aiokafka.protocol.produce import ProduceRequest_v3
 from aiokafka.protocol.transaction import InitProducerIdRequest_v0
 
-from services.memory_broker.logs import Partition, Topics, code_of
+from services.memory_broker.logs import Partition, Topics
 
 _OK: Final = int(NoError.errno)
 _NODE: Final = 1
@@ -40,19 +41,6 @@ _TOPIC: Final = 2
 """The kind of resource that has settings."""
 
 Answer = Callable[[Any], Awaitable[Response]]
-SPOKEN: Final[tuple[type[RequestStruct], ...]] = (
-    ProduceRequest_v3,
-    FetchRequest_v4,
-    OffsetRequest_v1,
-    MetadataRequest_v5,
-    SaslHandShakeRequest_v1,
-    ApiVersionRequest_v0,
-    CreateTopicsRequest_v1,
-    DeleteRecordsRequest_v0,
-    InitProducerIdRequest_v0,
-    DescribeConfigsRequest_v0,
-)
-"""Everything that a client may ask; it is told so first, and asks in these versions then."""
 
 
 class Answers:
@@ -61,29 +49,23 @@ class Answers:
     def __init__(self, topics: Topics, host: str, port: int) -> None:
         self._topics = topics
         self._address = (_NODE, host, port, None)
-        self.by_kind: dict[tuple[int, int], tuple[type[RequestStruct], Answer]] = {
-            (kind.API_KEY, kind.API_VERSION): (kind, answer)
-            for kind, answer in zip(
-                SPOKEN,
-                (
-                    self._produce,
-                    self._fetch,
-                    self._offsets,
-                    self._metadata,
-                    self._handshake,
-                    self._versions,
-                    self._create_topics,
-                    self._delete_records,
-                    self._init_producer,
-                    self._settings,
-                ),
-                strict=True,
-            )
+        spoken: dict[type[RequestStruct], Answer] = {
+            ProduceRequest_v3: self._produce,
+            FetchRequest_v4: self._fetch,
+            OffsetRequest_v1: self._offsets,
+            MetadataRequest_v5: self._metadata,
+            SaslHandShakeRequest_v1: self._handshake,
+            ApiVersionRequest_v0: self._versions,
+            CreateTopicsRequest_v1: self._create_topics,
+            DeleteRecordsRequest_v0: self._delete_records,
+            InitProducerIdRequest_v0: self._init_producer,
+            DescribeConfigsRequest_v0: self._settings,
         }
-        """(API key, version) → how the request is read, and what answers it."""
+        self.by_kind = {(kind.API_KEY, kind.API_VERSION): (kind, answer) for kind, answer in spoken.items()}
+        """(API key, version) → how the request is read, and what answers it. A client is told these first, and asks no others."""
 
     async def _versions(self, request: ApiVersionRequest_v0) -> Response:
-        return request.RESPONSE_TYPE(_OK, [(kind.API_KEY, kind.API_VERSION, kind.API_VERSION) for kind in SPOKEN])
+        return request.RESPONSE_TYPE(_OK, [(key, version, version) for key, version in self.by_kind])
 
     async def _metadata(self, request: MetadataRequest_v5) -> Response:
         """Of a topic that is not there it says so, and does not create it."""
@@ -111,7 +93,7 @@ class Answers:
                 self._topics.create(name, partitions, replicas, dict(settings))
                 outcomes.append((name, _OK, None))
             except BrokerResponseError as error:
-                outcomes.append((name, code_of(error), error.description))
+                outcomes.append((name, error.errno, error.description))
         return request.RESPONSE_TYPE(outcomes)
 
     async def _settings(self, request: DescribeConfigsRequest_v0) -> Response:
@@ -171,7 +153,7 @@ class Answers:
                 try:
                     said.append((number, _OK, *do(self._topics.partition(name, number), value)))
                 except BrokerResponseError as error:
-                    said.append((number, code_of(error), *nothing))
+                    said.append((number, error.errno, *nothing))
             found.append((name, said))
         return found
 
@@ -198,11 +180,12 @@ class Answers:
         return request.RESPONSE_TYPE(0, found)
 
     def _asked(self, request: FetchRequest_v4) -> list[Partition]:
+        """Those that are there; the answer says of the others that they are not."""
         asked = []
         for name, partitions in request.topics:
-            topic = self._topics.by_name.get(name)
-            if topic is not None:
-                asked += [topic.partitions[number] for number, _, _ in partitions if number < len(topic.partitions)]
+            for number, _, _ in partitions:
+                with contextlib.suppress(UnknownTopicOrPartitionError):
+                    asked.append(self._topics.partition(name, number))
         return asked
 
     def _found(self, request: FetchRequest_v4) -> tuple[list[tuple[str, list[tuple[object, ...]]]], bool]:
@@ -217,7 +200,7 @@ class Answers:
                     batches = partition.read(offset, min(bytes_max, left)) if left > 0 else b""
                 except BrokerResponseError as error:
                     is_empty = False
-                    said.append((number, code_of(error), -1, -1, [], b""))
+                    said.append((number, error.errno, -1, -1, [], b""))
                     continue
                 left -= len(batches)
                 is_empty = is_empty and not batches

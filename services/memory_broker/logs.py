@@ -14,7 +14,6 @@ from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from aiokafka.errors import (
-    BrokerResponseError,
     CorruptRecordException,
     InvalidProducerEpoch,
     InvalidTopicError,
@@ -188,8 +187,3 @@ class Topics:
         """A number that no producer has had."""
         self._producers += 1
         return self._producers
-
-
-def code_of(error: BrokerResponseError) -> int:
-    """Kafka's number of an error."""
-    return int(error.errno)

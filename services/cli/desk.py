@@ -163,7 +163,7 @@ def _shown(name: str, number: int) -> str:
         case "ms":
             return f"{number / 1_000:g} s"
         case "bp":
-            return f"{number / 100:g} %"
+            return output.percent(number)
         case _:
             return f"{number:,}"
 

@@ -54,6 +54,11 @@ def plural(count: int, what: str) -> str:
     return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
+def percent(bp: int) -> str:
+    """Of basis points: `12.5 %`."""
+    return f"{bp / 100:g} %"
+
+
 def program() -> str:
     """How this program was called, so that a suggested command can be typed as it stands."""
     called = Path(sys.argv[0])

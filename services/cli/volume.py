@@ -28,7 +28,7 @@ def read(client: Client) -> http.VolumeAnswer:
 
 def share(row: http.VolumeRow) -> str:
     """`12.5 % of 1,024 GPU-hours`."""
-    return f"{row.desk_share_bp / 100:g} % of {gpu_hours(row.gpu_minutes)} GPU-hours"
+    return f"{output.percent(row.desk_share_bp)} of {gpu_hours(row.gpu_minutes)} GPU-hours"
 
 
 def gpu_hours(minutes: int) -> str:
@@ -49,7 +49,7 @@ def _show(found: http.VolumeAnswer) -> None:
                     row.notional,
                     gpu_hours(row.desk_gpu_minutes),
                     row.desk_notional,
-                    f"{row.desk_share_bp / 100:g} %",
+                    output.percent(row.desk_share_bp),
                 )
                 for row in rows
             ),

@@ -31,6 +31,7 @@ from services.runtime.status import Status
 from services.simulated.client import Client, Key
 from services.simulated.cloud import Cloud
 from services.simulated.members import Member, Members
+from tests.market_maker.market import Page
 from tests.simulation.bank import FAUCET, MAKERS
 from tests.simulation.dealers import Dealer
 from tests.simulation.exchange import Exchange
@@ -61,22 +62,6 @@ LIMITS: Final = msgspec.structs.replace(
     refresh_ms=1_200_000,
 )
 """Times in the market's milliseconds."""
-
-
-class Page:
-    """The desk's file of the day: outlives its process."""
-
-    def __init__(self) -> None:
-        self.text = b""
-
-    def exists(self) -> bool:
-        return bool(self.text)
-
-    def read_bytes(self) -> bytes:
-        return self.text
-
-    def write_bytes(self, text: bytes) -> None:
-        self.text = text
 
 
 class MarketProcess(Process):

@@ -40,6 +40,11 @@ def shape(text: str) -> str:
     return _NUMBER.sub("N", _WORD.sub("D", text)).rstrip()
 
 
+def within_a_day(text: str) -> str:
+    """Its shape, where midnight may lie between an hour here and the same in UTC."""
+    return shape(text).replace("(D N:N UTC)", "(N:N UTC)")
+
+
 def table(name: str, first_column: str) -> list[list[str]]:
     """Rows of the table whose first column has this head."""
     lines = iter((CHECKOUT / name).read_text().splitlines())

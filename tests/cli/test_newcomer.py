@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.cli.conftest import Done, Sandbox, closing, typed, wait_for_asks
-from tests.cli.documents import commands, shape, table
+from tests.cli.documents import commands, table, within_a_day
 
 H100 = "H100.SXM.80.US"
 L40S = "L40S.48.US"
@@ -25,8 +25,8 @@ def done(*words: str) -> str:
 
 
 def drawn(*words: str) -> list[str]:
-    """The shape of each line; midnight may lie between an hour here and the same in UTC."""
-    return shape(done(*words)).replace("(D N:N UTC)", "(N:N UTC)").splitlines()
+    """The shape of each line that a command says."""
+    return within_a_day(done(*words)).splitlines()
 
 
 def told(*words: str) -> Any:
@@ -43,7 +43,7 @@ def test_the_running_hour_is_bought_at_once_or_says_why_not() -> None:
         assert ended.code in {0, 3}, ended
         return
     assert ended.code == 0, ended
-    first, *others = shape(ended.out).splitlines()
+    first, *others = within_a_day(ended.out).splitlines()
     assert first == "order N-N-N-N: buy N × HN.SXM.N.US at N, D N D N:N (N:N UTC)"
     whole = [
         line.replace(" for N minutes", "") for line in others
@@ -168,7 +168,7 @@ def test_a_bot_quotes_both_sides_with_a_promise() -> None:
     """One command: the promise, its collateral out of the wallet, both sides in three hours; and away with it."""
     span = ("--hours", "in 20 hours", "--for", "3")
     shown = done("quote", H100, "--bid", "2.00x2", "--ask", "6.50x2", *span, "--promise")
-    rows = shape(shown).splitlines()
+    rows = within_a_day(shown).splitlines()
     assert rows[0] == "Quotes of HN.SXM.N.US, number N"
     assert [" ".join(row.split()) for row in rows[2:]] == ["D N D N:N (N:N UTC) N N N N"] * 3
     assert [

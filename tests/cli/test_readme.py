@@ -7,7 +7,7 @@ import pytest
 
 from services.cli.__main__ import hourbook
 from tests.cli.conftest import CHECKOUT, Sandbox, closing, wait_for_asks
-from tests.cli.documents import blocks, commands, samples, shape
+from tests.cli.documents import blocks, commands, samples, shape, within_a_day
 
 STARTS = ("make install", "make run", "make test")
 
@@ -34,11 +34,6 @@ def test_make_run_is_what_is_started_here() -> None:
         ["make", "--no-print-directory", "-n", "run"], cwd=CHECKOUT, capture_output=True, text=True, check=True
     )
     assert done.stdout.splitlines()[-1] == ".venv/bin/hourbook sandbox"
-
-
-def within_a_day(text: str) -> str:
-    """Its shape; three hours from now it may be another day in one of the two zones."""
-    return shape(text).replace("(D N:N UTC)", "(N:N UTC)")
 
 
 @pytest.mark.usefixtures("before_the_gate", "inside")

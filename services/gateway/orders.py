@@ -216,14 +216,14 @@ class Orders(Placing):
         """0 matches everything."""
         return MassCancel(caller.account, class_no, hour, side, self._shards.valid_until())
 
-    async def cancel_all_after(self, caller: Caller, seconds: int) -> http.CancelAllAfterAnswer:
-        """Set, renew or (0) turn off the account's dead man's switch, in every shard. Raises ApiError."""
+    async def cancel_all_after(self, caller: Caller, shards: list[int], seconds: int) -> http.CancelAllAfterAnswer:
+        """Set, renew or (0) turn off the account's dead man's switch in these shards. Raises ApiError."""
         if seconds and not 1 <= seconds <= SWITCH_S_MAX:
             raise ApiError("wrong_expiry", f"after_seconds is 1 to {SWITCH_S_MAX}, or 0 to turn it off")
         after_ms = min(self._shards.market_span_ms(seconds * 1000), SWITCH_MS_MAX)
         command = CancelAllAfter(caller.account, after_ms, self._shards.valid_until())
         set_at = []
-        for outcome in await self._in_each(list(range(len(self._shards.doors))), command):
+        for outcome in await self._in_each(shards, command):
             assert isinstance(outcome, CancelAllAfterSet), f"{outcome!r} answers something else"
             set_at.append(outcome.at_ms)
         return http.CancelAllAfterAnswer(at=iso_or_none(min(set_at)))

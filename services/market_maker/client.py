@@ -115,7 +115,7 @@ class GatewayClient:
     async def classes(self) -> list[ListedClass]:
         """Every listed class."""
         answers = await self._read("/v1/classes", list[http.ClassAnswer])
-        return [ListedClass(_terms(each), takes_orders=each.state not in NO_ORDERS) for each in answers]
+        return [ListedClass(_terms(each), each.shard, takes_orders=each.state not in NO_ORDERS) for each in answers]
 
     async def grid(self, terms: Terms) -> list[BookHour]:
         """Its hours that have not ended, rising."""
@@ -217,10 +217,10 @@ class GatewayClient:
         """Cancel everything of the account in the class; empty: in all."""
         return _outcome(await self._send("DELETE", f"/v1/orders?class={class_id}" if class_id else "/v1/orders"))
 
-    async def live_for(self, after_ms: Millis) -> Outcome:
-        """Set the dead man's switch anew."""
+    async def live_for(self, class_id: str, after_ms: Millis) -> Outcome:
+        """Set the dead man's switch anew, in the shard that trades the class."""
         request = http.CancelAllAfterRequest(-(-after_ms // 1_000))
-        return _outcome(await self._send("PUT", "/v1/cancel-all-after", request))
+        return _outcome(await self._send("PUT", f"/v1/cancel-all-after?class={class_id}", request))
 
     async def _settled(self, method: str, path: str, request: Struct) -> Outcome:
         """A request that settlement decides, repeated under one key while its outcome is open."""

@@ -6,6 +6,7 @@ stale. Quotes and promises are absolute and numbered, so whatever became of a re
 
 - the gateway does not answer: nothing is known to have changed; wait and read everything again. The dead man's switch, set
   at every reading, takes the quotes away when that lasts;
+- a shard does not answer: nothing is asked of it until it takes the switch again; the other shards' classes are quoted on;
 - an outcome is unknown, or an hour was refused: nothing is taken to stand there, and the next round says it anew;
 - a limit is reached: what it forbids is pulled first, and said; then everything else goes on.
 """
@@ -36,6 +37,7 @@ from services.market_maker.exchange import (
     Fill,
     GatewayAway,
     Ground,
+    ListedClass,
     OpenOrder,
     Outcome,
     Position,
@@ -78,6 +80,7 @@ class _Class(Struct):
     """A listed class and the desk's own things in its hours."""
 
     terms: Terms
+    shard: int
     takes_orders: bool
     hours: list[BookHour]
     positions: dict[Hour, Position]
@@ -145,8 +148,10 @@ class Desk:
         """Set when the catalogues have moved since the last round."""
         self._caught_up = asyncio.Event()
         """Set when `follow` has read what was on the topic when it began."""
-        self._lived_ms: Millis = 0
-        """When the dead man's switch was last set."""
+        self._lived_ms: dict[int, Millis] = {}
+        """Shard -> when its dead man's switch was last set."""
+        self._silent: set[int] = set()
+        """The shards that did not take the switch at the last reading."""
         self._renewed_ms: Millis = 0
         self._number = 0
         """Of the last quotes."""
@@ -206,15 +211,15 @@ class Desk:
             raise
 
     async def read(self) -> None:
-        """Set the switch anew, and read everything from the gateway. Raises GatewayAway."""
-        await self._live()
+        """Set the switches anew, and read everything from the gateway. Raises GatewayAway."""
         listed = await self._exchange.classes()
+        await self._live(listed)
         grids = await asyncio.gather(*(self._exchange.grid(each.terms) for each in listed))
         # Backing before positions: a fill between the two then shows as too few asks, never as too many.
         backing, positions = await self._exchange.backing(), await self._exchange.positions()
         orders, fills = await self._exchange.orders(), await self._exchange.fills()
         self.classes = {
-            each.terms.class_id: _Class(each.terms, each.takes_orders, hours, {}, {}, {}, {}, 0)
+            each.terms.class_id: _Class(each.terms, each.shard, each.takes_orders, hours, {}, {}, {}, {}, 0)
             for each, hours in zip(listed, grids, strict=True)
         }
         for own in backing:
@@ -244,17 +249,34 @@ class Desk:
             class_id, hour = parse_symbol(fill.symbol)
             self.stands.get(class_id, {}).pop(hour, None)
 
-    async def _live(self) -> None:
+    async def _live(self, listed: list[ListedClass]) -> None:
+        """Each shard has a switch of its own. Raises GatewayAway: none took it."""
         now_ms = self._clock.now_ms()
-        outcome = await self._exchange.live_for(self._limits.dead_man_ms)
-        if not isinstance(outcome, Accepted):
-            self._count(outcome, "quoted", "dead man's switch")
-            raise GatewayAway(f"the dead man's switch is not set: {outcome}")
-        if now_ms - self._lived_ms >= self._limits.dead_man_ms or now_ms - self._renewed_ms >= RENEW_ALL_MS:
-            # It may have fired, or somebody else has cancelled: nothing is taken to stand.
+        classes: dict[int, list[str]] = {}
+        for each in listed:
+            classes.setdefault(each.shard, []).append(each.terms.class_id)
+        outcomes = await asyncio.gather(
+            *(self._exchange.live_for(names[0], self._limits.dead_man_ms) for names in classes.values())
+        )
+        failed = {s: o for s, o in zip(classes, outcomes, strict=True) if not isinstance(o, Accepted)}
+        for shard, outcome in failed.items():
+            self._count(outcome, "lived", f"dead man's switch of shard {shard}")
+        self._silent = set(failed)
+        # Never set: what a process before has left is judged like quotes that a switch may have taken.
+        never_ms = now_ms - self._limits.dead_man_ms
+        self._lived_ms = {shard: self._lived_ms.get(shard, never_ms) for shard in classes}
+        if self._silent and len(self._silent) == len(classes):
+            raise GatewayAway(f"no shard takes the dead man's switch: {outcomes[0]}")
+        for shard in classes.keys() - self._silent:
+            if now_ms - self._lived_ms[shard] >= self._limits.dead_man_ms:
+                # It may have fired: nothing is taken to stand.
+                for name in classes[shard]:
+                    self.stands.pop(name, None)
+            self._lived_ms[shard] = now_ms
+        if now_ms - self._renewed_ms >= RENEW_ALL_MS:
+            # Somebody else may have cancelled.
             self.stands.clear()
             self._renewed_ms = now_ms
-        self._lived_ms = now_ms
 
     def _value(self) -> None:
         """What the desk is worth now, against the day's beginning."""
@@ -310,6 +332,8 @@ class Desk:
         view = self._anchors.believe(name, self.offers.view(name, each.terms.lot, now_ms), now_ms)
         if isinstance(view, View):
             self._marks[name] = view.cheapest
+            if each.shard in self._silent:
+                return NoView(f"shard {each.shard} does not answer", "dead_man_ms")
             if not each.takes_orders:
                 return NoView("the class is halted")
         return view
@@ -415,7 +439,7 @@ class Desk:
     async def _pull(self, name: str) -> None:
         """Nothing of ours stays in the class."""
         each = self.classes[name]
-        if self.stands.get(name) == {} and not any(each.orders.values()):
+        if each.shard in self._silent or (self.stands.get(name) == {} and not any(each.orders.values())):
             return
         outcome = await self._exchange.pull(name)
         self._count(outcome, "pulled", name)
@@ -464,7 +488,8 @@ class Desk:
         ]
         most = [symbol for qty, symbol, bound in full if qty >= bound]
         used = self._used()
-        silent_ms = now_ms - self._lived_ms if self._lived_ms else 0
+        silent_ms = max((now_ms - lived_ms for lived_ms in self._lived_ms.values()), default=0)
+        silent = ", ".join(str(shard) for shard, ms in self._lived_ms.items() if now_ms - ms >= limits.dead_man_ms)
         return [
             Stand(
                 name="loss_per_day_micros", what="loss since the day began (UTC)", bound=limits.loss_per_day_micros,
@@ -492,9 +517,9 @@ class Desk:
                 why=f"GPUs of an hour: no more on that side in {len(most)} hours" if most else "",
             ),
             Stand(
-                name="dead_man_ms", what="since the exchange last heard of the desk", bound=limits.dead_man_ms,
+                name="dead_man_ms", what="since each shard has heard of the desk", bound=limits.dead_man_ms,
                 stands=silent_ms,
-                why="dead man's switch: the exchange has taken the quotes away" if silent_ms >= limits.dead_man_ms else "",
+                why=f"dead man's switch: nothing of the desk's is left in shard {silent}" if silent else "",
             ),
         ]  # fmt: skip
 

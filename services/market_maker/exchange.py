@@ -27,6 +27,7 @@ class ListedClass(Struct, frozen=True):
     """A class that the exchange lists."""
 
     terms: Terms
+    shard: int
     takes_orders: bool
 
 
@@ -162,5 +163,5 @@ class Exchange(Protocol):
     async def pull(self, class_id: str) -> Outcome:
         """Cancel everything of the account in the class; empty: in all."""
 
-    async def live_for(self, after_ms: Millis) -> Outcome:
-        """Set the dead man's switch anew."""
+    async def live_for(self, class_id: str, after_ms: Millis) -> Outcome:
+        """Set the dead man's switch anew, in the shard that trades the class."""

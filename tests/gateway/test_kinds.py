@@ -226,6 +226,26 @@ def test_a_switch_that_is_not_renewed_cancels_everything(exchange: Exchange, ana
     assert [stands(ana, order)[1] for order in orders] == ["dead_man", "dead_man"]
 
 
+def test_a_switch_of_a_class_is_that_of_its_shard_and_of_no_other(exchange: Exchange, ana: Member) -> None:
+    here, there = (
+        ana.placed(exchange.fresh_hour(L40S), "buy", 1, "0.90"),
+        ana.placed(exchange.fresh_hour(), "buy", 1, "2.00"),
+    )
+    assert ana.ask("PUT", f"/v1/cancel-all-after?class={L40S}", {"after_seconds": 1}).status_code == 200
+
+    exchange.until(lambda: stands(ana, here)[1] == "dead_man", "the switch falls")
+
+    assert stands(ana, there)[0] == "open"
+
+
+@pytest.mark.parametrize(
+    ("query", "code"), [("?class=H101", "unknown_class"), (f"?clas={L40S}", "malformed"), ("?class=", "malformed")]
+)
+def test_a_switch_of_something_unknown_is_not_set_everywhere(ana: Member, query: str, code: str) -> None:
+    answer = ana.ask("PUT", f"/v1/cancel-all-after{query}", {"after_seconds": 1})
+    assert answer.json()["code"] == code
+
+
 @pytest.mark.parametrize("seconds", [-1, 86_401])
 def test_a_switch_out_of_its_bounds_is_refused(ana: Member, seconds: int) -> None:
     answer = ana.ask("PUT", "/v1/cancel-all-after", {"after_seconds": seconds})

@@ -89,11 +89,16 @@ class Hall:
         self.faults: deque[str] = deque()
         self.chance: random.Random | None = None
         self.requests = 0
+        self.halted: set[int] = set()
+        """Shards that do not answer."""
+        self.in_vain = 0
+        """Requests to shards that do not answer, beside those for the switch."""
         self.lived_ms = 0
         """When the dead man's switch was last set."""
         self._outbox = 0
         self._fills: list[tuple[int, str]] = []
         self._numbers: dict[str, int] = {}
+        self._shards: dict[str, int] = {}
         self._terms: dict[str, Terms] = {}
         for account, role in ((DESK, Role.MARKET_MAKER), (OTHER, Role.PROVIDER)):
             self.settle(SetAccount(self.next_outbox(), account, account, role, 0))
@@ -101,8 +106,10 @@ class Hall:
 
     # --- The world outside --------------------------------------------------------------------------------------------
 
-    def list(self, class_id: str, *, lot: int = 1, tick: int = 10, list_price: int = 10_000) -> None:
+    def list(self, class_id: str, *, lot: int = 1, tick: int = 10, list_price: int = 10_000, shard: int = 0) -> None:
+        """`shard`: as the gateway tells it, and as `halted` means it; the engine is one."""
         number = len(self._numbers) + 1
+        self._shards[class_id] = shard
         spec = SetClass(self.next_outbox(), number, class_id, lot, tick, list_price, FEES, self.horizon)
         self.settle(spec)
         self._numbers[class_id] = number
@@ -149,7 +156,9 @@ class Hall:
     async def classes(self) -> list[ListedClass]:
         await self._read()
         return [
-            ListedClass(terms, takes_orders=self.engine.classes[self._numbers[name]].state < CANCEL_ONLY)
+            ListedClass(
+                terms, self._shards[name], takes_orders=self.engine.classes[self._numbers[name]].state < CANCEL_ONLY
+            )
             for name, terms in self._terms.items()
         ]
 
@@ -220,14 +229,15 @@ class Hall:
         lines = tuple(QuoteHour(hour, q.bid, q.bid_qty, q.ask, q.ask_qty) for hour, q in quotes)
         cash = sum(q.bid * q.bid_qty + q.bid_qty for _, q in quotes)
         await self.fund(class_id, cash)  # the door moves what bids lack
-        return await self._ask(PutQuotes(DESK, self._numbers[class_id], number, lines, self._market_ms() + 5_000))
+        put = PutQuotes(DESK, self._numbers[class_id], number, lines, self._market_ms() + 5_000)
+        return await self._ask_of(class_id, put)
 
     async def back(
         self, class_id: str, first_hour: int, hours: int, ground: str, qty: int, collateral_price: int, version: int
     ) -> Outcome:
         run = tuple(range(first_hour, first_hour + hours))
         number, kind = self._numbers[class_id], Ground[ground.upper()]
-        return await self._ask(SetBacking(0, DESK, number, run, kind, qty, collateral_price, version))
+        return await self._ask_of(class_id, SetBacking(0, DESK, number, run, kind, qty, collateral_price, version))
 
     async def fund(self, class_id: str, amount: int) -> Outcome:
         assert class_id in self._numbers
@@ -244,15 +254,19 @@ class Hall:
         class_id, hour = parse_symbol(symbol)
         contract = contract_of(self._numbers[class_id], hour)
         valid = self._market_ms() + 5_000
-        return await self._ask(PlaceOrder(DESK, contract, Side.SELL, qty, price, Tif.GTC, 0, client_id, valid))
+        order = PlaceOrder(DESK, contract, Side.SELL, qty, price, Tif.GTC, 0, client_id, valid)
+        return await self._ask_of(class_id, order)
 
     async def cancel(self, order: str) -> Outcome:
         return await self._ask(CancelOrder(DESK, parse_order(order), "", self._market_ms() + 5_000))
 
     async def pull(self, class_id: str) -> Outcome:
-        return await self._ask(MassCancel(DESK, self._numbers.get(class_id, 0), 0, 0, self._market_ms() + 5_000))
+        cancel = MassCancel(DESK, self._numbers.get(class_id, 0), 0, 0, self._market_ms() + 5_000)
+        return await self._ask_of(class_id, cancel)
 
-    async def live_for(self, after_ms: int) -> Outcome:
+    async def live_for(self, class_id: str, after_ms: int) -> Outcome:
+        if self._shards[class_id] in self.halted:
+            return Unknown("outcome_unknown")
         outcome = await self._ask(CancelAllAfter(DESK, after_ms, self._market_ms() + 5_000))
         if isinstance(outcome, Accepted):
             self.lived_ms = self.clock.now_ms()
@@ -265,6 +279,12 @@ class Hall:
         await asyncio.sleep(0)
         if self.away:
             raise GatewayAway("away")
+
+    async def _ask_of(self, class_id: str, command: Command) -> Outcome:
+        if self._shards.get(class_id) in self.halted:
+            self.in_vain += 1
+            return Unknown("outcome_unknown")
+        return await self._ask(command)
 
     async def _ask(self, command: Command) -> Outcome:
         self.requests += 1

@@ -192,9 +192,10 @@ async def test_pulling_and_the_dead_man_s_switch() -> None:
     wire = Wire(ok(http.MassCancelAnswer(cancelled=336)))
     assert await wire.client.pull("H100.SXM.80.US") == Accepted()
     assert await wire.client.pull("") == Accepted()
-    assert await wire.client.live_for(30_001) == Accepted()
+    assert await wire.client.live_for("H100.SXM.80.US", 30_001) == Accepted()
     assert [f"{r.method} {r.url.raw_path.decode()}" for r in wire.requests] == [
-        "DELETE /v1/orders?class=H100.SXM.80.US", "DELETE /v1/orders", "PUT /v1/cancel-all-after",
+        "DELETE /v1/orders?class=H100.SXM.80.US", "DELETE /v1/orders",
+        "PUT /v1/cancel-all-after?class=H100.SXM.80.US",
     ]  # fmt: skip
     assert json.loads(wire.requests[-1].content) == {"after_seconds": 31}, "whole seconds, never fewer than asked"
 

@@ -251,10 +251,52 @@ async def test_where_the_switch_cannot_be_set_nothing_is_quoted(market: Market) 
     market.lists(9_000)
     market.hall.faults.append("lost")
 
-    with pytest.raises(GatewayAway, match="dead man's switch is not set"):
+    with pytest.raises(GatewayAway, match="no shard takes the dead man's switch"):
         await market.turn()
 
     assert market.book() == []
+
+
+async def test_a_desk_that_begins_while_a_shard_does_not_answer_quotes_in_the_others() -> None:
+    market = Market()
+    market.hall.list(NODE, lot=8, shard=1)
+    market.lists(9_000)
+    market.lists(9_000, "nodes", NODE, 8)
+    market.hall.halted = {1}
+
+    await market.turn()
+
+    assert market.book() == AT_9000
+    assert market.book(NODE) == []
+    assert market.says(NODE) == "none: shard 1 does not answer"
+    assert market.reached() == ["dead_man_ms"]
+    assert market.hall.in_vain == 0, "whoever waits for its answer is late everywhere else"
+
+    market.hall.halted = set()
+    await market.turn()
+    assert market.book(NODE) == AT_9000
+    assert market.reached() == []
+
+
+@pytest.mark.parametrize("away_ms", [1_000, 30_000])
+async def test_what_should_go_from_a_shard_that_did_not_answer_goes_when_it_does(away_ms: int) -> None:
+    market = Market()
+    market.hall.list(NODE, lot=8, shard=1)
+    market.lists(9_000)
+    market.lists(9_000, "nodes", NODE, 8)
+    await market.turn()
+    assert market.book(NODE) == AT_9000
+    market.hall.halted = {1}
+    market.drops("nodes")
+    await market.turn()
+    assert market.hall.in_vain == 0
+
+    market.clock.ms += away_ms
+    market.hall.halted = set()
+    await market.turn()
+
+    assert market.book(NODE) == []
+    assert market.book() == AT_9000
 
 
 async def test_while_the_gateway_is_away_nothing_is_taken_to_stand(market: Market) -> None:

@@ -127,7 +127,7 @@ async def test_what_the_exchange_has_not_heard_of_for_too_long_is_told_while_the
 
     assert market.limit("dead_man_ms") == (
         *(30_000, 30_000, True, 30_000),
-        "dead man's switch: the exchange has taken the quotes away",
+        "dead man's switch: nothing of the desk's is left in shard 0",
     )
     await market.turn()
     assert market.limit("dead_man_ms")[2] is False

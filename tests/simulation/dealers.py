@@ -270,7 +270,9 @@ class Dealer(Member):
         """A few minutes of the market's, to be renewed by nobody; or off again."""
         account = self._chance.choice(ACCOUNTS)
         seconds = self._chance.choice([0, 1, 1, 2])
-        answer = await self._line.ask(lambda gateway: gateway.orders.cancel_all_after(caller(account), seconds))
+        every = list(range(self._exchange.shards))
+        shards = self._chance.choice([every, every, every[:1], every[1:]])
+        answer = await self._line.ask(lambda gateway: gateway.orders.cancel_all_after(caller(account), shards, seconds))
         if isinstance(answer, http.CancelAllAfterAnswer):
             self._told("switch set" if answer.at else "switch off")
             self._exchange.receipts.switches.append((account, answer))

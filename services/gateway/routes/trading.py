@@ -8,11 +8,12 @@ from litestar import delete, get, patch, post, put
 from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 
 from schemas import http
+from services.gateway.database import Row
 from services.gateway.edge import JsonRequest, check_query, last_part, own_id
 from services.gateway.errors import ApiError
 from services.gateway.times import parse_hour
 from services.gateway.values import order_number, side_of
-from services.gateway.wiring import Known, Limit, Wired, member
+from services.gateway.wiring import Gateway, Known, Limit, Wired, member
 
 
 @post("/v1/orders")
@@ -111,17 +112,30 @@ async def delete_orders(
         parse_hour(hour) if hour else 0,
         side_of(side) if side else 0,
     )
-    shards = [of_class["shard"]] if of_class else [door.shard for door in gateway.shards.doors]
-    return await gateway.orders.cancel_all(shards, command)
+    return await gateway.orders.cancel_all(_shards(gateway, of_class), command)
 
 
 @put("/v1/cancel-all-after")
 async def put_cancel_all_after(
-    gateway: Wired, caller: Known, data: JSONBody[http.CancelAllAfterRequest]
+    gateway: Wired,
+    caller: Known,
+    request: JsonRequest,
+    data: JSONBody[http.CancelAllAfterRequest],
+    class_id: Annotated[str, QueryParameter(name="class")] = "",
 ) -> http.CancelAllAfterAnswer:
-    """A dead man's switch: everything of the account is cancelled unless it is renewed in time."""
+    """A dead man's switch: everything of the account is cancelled unless it is renewed in time.
+
+    Each shard has one of its own. With `class`: that of the shard which trades the class, and of no other; without: all.
+    """
     member(caller, "trade")
-    return await gateway.orders.cancel_all_after(caller, data.after_seconds)
+    check_query(request, "class")
+    of_class = await gateway.classes.get(class_id) if class_id else None
+    return await gateway.orders.cancel_all_after(caller, _shards(gateway, of_class), data.after_seconds)
+
+
+def _shards(gateway: Gateway, of_class: Row | None) -> list[int]:
+    """The one that trades the class; of no class: all."""
+    return [of_class["shard"]] if of_class else [door.shard for door in gateway.shards.doors]
 
 
 # --- Previews: nothing changes ------------------------------------------------------------------------------

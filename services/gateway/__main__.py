@@ -34,6 +34,7 @@ from services.gateway.idle import Idle
 from services.gateway.keyring import Keyring
 from services.gateway.limits import Limits
 from services.gateway.market import MarketData
+from services.gateway.metrics import tell_status
 from services.gateway.offers import Offers
 from services.gateway.orders import Orders
 from services.gateway.previews import Previews
@@ -129,11 +130,16 @@ async def _wire(service: Service, cluster: Cluster) -> tuple[Gateway, list[Calla
         while True:
             await service.wait_for("postgres", progress.refresh, errors=(ApiError,))
             for door in doors:
-                tell = service.status.wait if shards.is_behind(door.shard) else service.status.go_on
-                tell(f"shard {door.shard}")
-            lag_ms = max(progress.lag_ms(door.shard) for door in doors)
-            service.status.set(settlement_lag_ms=lag_ms, keys=len(keyring.keys), seq=max(door.seq for door in doors))
+                say = service.status.wait if shards.is_behind(door.shard) else service.status.go_on
+                say(f"shard {door.shard}")
             await asyncio.sleep(_REFRESH_S)
+
+    async def tell() -> None:
+        # Apart from what it tells of: numbers must not stand still because something does.
+        while True:
+            await asyncio.sleep(_REFRESH_S)
+            tell_status(service.status, shards, progress, pool)
+            service.status.set(keys=len(keyring.keys))
 
     gateway = Gateway(
         shards=shards,
@@ -156,7 +162,7 @@ async def _wire(service: Service, cluster: Cluster) -> tuple[Gateway, list[Calla
         clock=service.clock,
         master_key=settings.master_key,
     )
-    loops = [follow_keys, follow_settlement, offers.follow, idle.sweep]
+    loops = [follow_keys, follow_settlement, tell, offers.follow, idle.sweep]
     return gateway, [*loops, *(door.write for door in doors), *(door.read for door in doors)]
 
 

@@ -11,6 +11,7 @@ from litestar.openapi.plugins import JsonRenderPlugin
 from services.gateway.auth import Caller
 from services.gateway.edge import BODY_MAX, JsonRequest, problem, rate_limit_headers
 from services.gateway.market import MarketData
+from services.gateway.metrics import count_request
 from services.gateway.routes import ROUTES
 from services.gateway.wiring import Gateway, Wired
 
@@ -38,7 +39,7 @@ def build(gateway: Gateway) -> Litestar:
             "market_data": Provide(provide_market_data),
         },
         before_request=gateway.admit,
-        before_send=[rate_limit_headers(gateway.limits)],
+        before_send=[rate_limit_headers(gateway.limits), count_request],
         exception_handlers={Exception: problem},  # every refusal leaves in one form
         request_max_body_size=BODY_MAX,
         # The document alone: pages for it would fetch scripts from strangers.

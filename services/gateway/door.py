@@ -88,6 +88,16 @@ class Door:
         self._heard_s = asyncio.get_running_loop().time()
 
     @property
+    def queued(self) -> int:
+        """Commands that wait to be written; at `QUEUE_MAX` nothing more is taken."""
+        return len(self._queue)
+
+    @property
+    def in_flight(self) -> int:
+        """Commands that were sent, and whose answers somebody waits for."""
+        return sum(len(waiters) for waiters in self._pending.values())
+
+    @property
     def silent_s(self) -> float:
         """For how long nothing can have been heard of the shard: a read answers after a second, also when there is nothing."""
         return asyncio.get_running_loop().time() - self._heard_s

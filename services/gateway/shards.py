@@ -57,8 +57,11 @@ class Shards:
 
     def is_behind(self, shard: int) -> bool:
         """Whether what is settled of a shard is too old to take new orders: it stands still, or makes up for having done so."""
-        behind_ms = self.now_ms() - self._progress.time_ms[shard]
-        return behind_ms > BEHIND_MS_MAX * self._market.rate
+        return self.behind_ms(shard) > BEHIND_MS_MAX
+
+    def behind_ms(self, shard: int) -> int:
+        """How old, by our clock, the newest record of the shard is that is settled."""
+        return (self.now_ms() - self._progress.time_ms[shard]) // self._market.rate
 
     def now_ms(self) -> Millis:
         """Market time by our clock."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Annotated, Any, Final
 
 from litestar import Request, Response
@@ -88,6 +89,7 @@ class Gateway:
     async def admit(self, request: Request[Any, Any, Any]) -> None:
         """Before anything else of a request is looked at: whoever asks privately is known. Raises ApiError."""
         assert isinstance(request, JsonRequest), "the application's request class"
+        request.state.began_s = time.perf_counter()
         handler = request.route_handler
         if "caller" in handler.parsed_fn_signature.parameters:
             request.state.caller = await self._caller(request)

@@ -18,7 +18,7 @@ from services.market_data.lines import iso
 from services.market_data.market import Market
 from services.market_data.private import Desks, PrivateFeed
 from services.market_data.public import PublicFeed, encode
-from services.market_data.sessions import Outlet, Session
+from services.market_data.sessions import SLOW, Outlet, Session
 
 SESSIONS_MAX: Final = 2_000
 
@@ -32,6 +32,8 @@ class Hub:
         self.public = PublicFeed(self.markets, first_seq)
         self.private = PrivateFeed(self.markets, self.holdings, Desks(feed_key))
         self.sessions: dict[Session, None] = {}
+        self.slow_readers = 0
+        """How many were ended because too much waited to be read by them."""
         self._feed_key = feed_key
 
     def take(self, record: EventsRecord) -> None:
@@ -59,6 +61,7 @@ class Hub:
         """A reader is gone."""
         session.leave()
         self.sessions.pop(session, None)
+        self.slow_readers += session.closed.startswith(SLOW)
 
     def tick(self, now_ms: Millis) -> None:
         """Time has passed: heartbeats, tokens that have run out, channels that nobody listens to."""

@@ -39,6 +39,7 @@ PRIVATE_MS: Final = 600_000
 """From `auth` to the next: a key that has ended reads no longer than this."""
 HEARTBEAT_MS: Final = 5_000
 
+SLOW: Final = "slow_reader"
 POLICY, TOO_BIG = 1008, 1009
 """Codes of RFC 6455."""
 
@@ -92,6 +93,10 @@ class Session:
         self._ops_since_ms = now_ms
         self._send(feeds.Hello(channels_max=CHANNELS_MAX, heartbeat_ms=HEARTBEAT_MS))
 
+    def waiting(self) -> int:
+        """Bytes that he has not read yet."""
+        return self._outlet.waiting()
+
     # --- What he is sent ---------------------------------------------------------------------------------------
 
     def deliver(self, data: bytes) -> None:
@@ -100,7 +105,7 @@ class Session:
             return
         waiting = self._outlet.waiting()
         if waiting > WAITING_MAX:
-            self.close(POLICY, f"slow_reader: {waiting} bytes wait to be read, allowed are {WAITING_MAX}")
+            self.close(POLICY, f"{SLOW}: {waiting} bytes wait to be read, allowed are {WAITING_MAX}")
             return
         self._outlet.send(data)
 

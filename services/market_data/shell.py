@@ -21,9 +21,9 @@ from schemas.supply import OfferRecord
 from schemas.units import Millis
 from services.market_data.books import Contradiction
 from services.market_data.clouds import Clouds
-from services.market_data.hub import Hub
+from services.market_data.hub import SESSIONS_MAX, Hub
 from services.market_data.references import References
-from services.market_data.sessions import HEARTBEAT_MS
+from services.market_data.sessions import HEARTBEAT_MS, WAITING_MAX
 from services.runtime.errors import Halt
 from services.runtime.log import Clock, Log, LogError, Outgoing, OutOfRange, Record
 from services.runtime.status import Status
@@ -147,7 +147,7 @@ class MarketData:
                 self.hub.pump()
                 await self._clock.sleep_ms(0)
         self.read_ms[shard] = self._clock.now_ms()
-        self._status.set(**{f"seq_{shard}": self.hub.markets[shard].seq})
+        self._status.set_of(shard, seq=self.hub.markets[shard].seq)
         self.hub.pump()
         self._between(bool(records))
 
@@ -184,8 +184,15 @@ class MarketData:
 
     def _tell(self, now_ms: Millis) -> None:
         behind = max(now_ms - read_ms for read_ms in self.read_ms)
-        channels = len(self.hub.public.channels.warm)
-        self._status.set(readers=len(self.hub.sessions), channels=channels, read_ago_ms=behind)
+        self._status.set(
+            readers=len(self.hub.sessions),
+            readers_max=SESSIONS_MAX,
+            channels=len(self.hub.public.channels.warm),
+            read_ago_ms=behind,
+            waiting_bytes=max((session.waiting() for session in self.hub.sessions), default=0),
+            waiting_bytes_max=WAITING_MAX,
+            slow_readers_ended_total=self.hub.slow_readers,
+        )
 
     # --- Step 4 ------------------------------------------------------------------------------------------------
 

@@ -132,4 +132,7 @@ class Follower:
             offset=mirror.replica.next_offset,
             pending=len(mirror.pending),
             time_ms=mirror.replica.engine.time_ms,
+            unsaved=mirror.replica.next_offset - self._saved_offset,
+            **mirror.sizes(),
         )
+        self._status.set_of(mirror.replica.engine.shard, active=0)

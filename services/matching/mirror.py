@@ -73,6 +73,17 @@ class Mirror:
         """Records of `commands` not applied yet, as of the last look at its end."""
         return max(0, self._commands_end - self.replica.next_offset)
 
+    def sizes(self) -> dict[str, int]:
+        """How much the engine keeps, and what waits in it, for `/metrics`."""
+        engine = self.replica.engine
+        return {
+            "orders": engine.resting_count(),
+            "contracts": len(engine.contracts),
+            "planned": len(engine.due),
+            "block_retries": len(engine.retries),
+            "client_ids": len(engine.ids_by_age),
+        }
+
     @property
     def seq_verified(self) -> int:
         """Up to where `events` was seen to agree."""

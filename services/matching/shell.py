@@ -223,4 +223,7 @@ class Shell:
             offset=replica.next_offset,
             pending=0,
             time_ms=replica.engine.time_ms,
+            unsaved=0,
+            **self.mirror.sizes(),
         )
+        self._status.set_of(replica.engine.shard, active=1)

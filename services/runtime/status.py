@@ -1,11 +1,14 @@
 """What a process tells about itself: `GET /status` (JSON) and `GET /metrics` (Prometheus).
 
     status = Status("settlement")
-    status.set(lag=0, seq=812)          # any number, string or boolean
+    status.set(lag=0, commits=812)      # any number, string or boolean
+    status.set_of(1, seq=17)            # numbers of one shard
     async with serve(status, port=0) as address: ...
 
 Common keys: `lag` (records behind), `seq`, `epoch`, `waiting_for` (empty: nothing), `last_error`. Every number is also the gauge
-`hourbook_<key>`; anything else a service registers with `prometheus_client` is shown as well.
+`hourbook_<key>` (the counter `hourbook_<key>`, where the key ends in `_total`), that of a shard with the label `shard`, and
+`hourbook_waiting{what="postgres"}` is 1 while that is waited for; anything else a service registers with `prometheus_client` is
+shown as well.
 A process is found by `<run>/<name>.json`: {"name", "pid", "status": "127.0.0.1:port", "started_ms"}.
 """
 
@@ -21,10 +24,11 @@ from pathlib import Path
 from typing import Final
 
 from prometheus_client import REGISTRY, CollectorRegistry, generate_latest
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 Value = int | float | str | bool
+Family = GaugeMetricFamily | CounterMetricFamily
 
 _REQUEST_BYTES_MAX: Final = 8_192
 _REQUEST_S_MAX: Final = 5
@@ -38,12 +42,19 @@ class Status(Collector):
         self.name = name
         self.values: dict[str, Value] = {"waiting_for": "", "last_error": ""}
         self.started_ms = time.time_ns() // 1_000_000
+        self._of_shards: dict[str, dict[int, float]] = {}
+        """Key -> shard -> value."""
         self._waits: dict[str, None] = {}
         """What is waited for, in the order in which it went away."""
 
     def set(self, **values: Value) -> None:
         """Keys are lower_case names; a number also becomes a gauge."""
         self.values.update(values)
+
+    def set_of(self, shard: int, **values: float) -> None:
+        """Numbers of one shard: `seq_0` in `/status`, `hourbook_seq{shard="0"}` in `/metrics`."""
+        for key, value in values.items():
+            self._of_shards.setdefault(key, {})[shard] = value
 
     def wait(self, what: str, error: str = "") -> None:
         """Something is missing. `waiting_for` names all that is; `last_error` keeps the newest reason."""
@@ -58,13 +69,29 @@ class Status(Collector):
 
     def document(self) -> dict[str, Value]:
         """The body of `/status`."""
-        return {"name": self.name, "pid": os.getpid(), "started_ms": self.started_ms, **self.values}
+        of_shards = {f"{key}_{n}": value for key, by_shard in self._of_shards.items() for n, value in by_shard.items()}
+        return {"name": self.name, "pid": os.getpid(), "started_ms": self.started_ms, **self.values, **of_shards}
 
-    def collect(self) -> Iterator[GaugeMetricFamily]:
-        """Numbers as gauges, for `prometheus_client`."""
+    def collect(self) -> Iterator[Family]:
+        """Numbers, for `prometheus_client`."""
         for key, value in self.values.items():
             if not isinstance(value, str):
-                yield GaugeMetricFamily(f"hourbook_{key}", f"{key} of {self.name}", value=float(value))
+                family = self._family(key)
+                family.add_metric([], float(value))
+                yield family
+        for key, by_shard in self._of_shards.items():
+            family = self._family(key, "shard")
+            for number, of_shard in by_shard.items():
+                family.add_metric([str(number)], float(of_shard))
+            yield family
+        waits = GaugeMetricFamily("hourbook_waiting", f"what {self.name} waits for", labels=["what"])
+        for what in self._waits:
+            waits.add_metric([what], 1.0)
+        yield waits
+
+    def _family(self, key: str, *labels: str) -> Family:
+        kind = CounterMetricFamily if key.endswith("_total") else GaugeMetricFamily
+        return kind(f"hourbook_{key}", f"{key} of {self.name}", labels=labels)
 
 
 @contextlib.asynccontextmanager

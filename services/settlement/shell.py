@@ -197,12 +197,13 @@ class Settlement:
                 self._status.wait("kafka", str(error))
                 return
             lag += end - cursor.next_offset
-        pending = sum(len(shard.unconfirmed) for shard in self.state.shards)
         self._status.go_on("kafka")
-        self._status.set(lag=lag, commits=self.state.commits, unconfirmed=pending)
+        self._status.set(lag=lag, commits=self.state.commits, uncommitted=len(self._unpublished))
         for shard in self.state.shards:
             cursor = self.state.cursor("events", shard.number)
-            self._status.set(**{f"seq_{shard.number}": cursor.seq, f"time_ms_{shard.number}": cursor.time_ms})
+            self._status.set_of(
+                shard.number, seq=cursor.seq, time_ms=cursor.time_ms, unconfirmed=len(shard.unconfirmed)
+            )
 
     # --- Step 6 ------------------------------------------------------------------------------------------------
 

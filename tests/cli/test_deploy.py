@@ -169,6 +169,12 @@ def test_a_service_can_do_no_more_than_it_must(name: str) -> None:
     assert all(port.startswith("127.0.0.1:") for port in service.get("ports", []))
 
 
+def test_prometheus_asks_every_service_at_the_port_of_the_image() -> None:
+    scrape = yaml.safe_load((CHECKOUT / "deploy/prometheus/prometheus.yml").read_text())["scrape_configs"]
+    port = re.findall(r"HOURBOOK_STATUS_PORT=(\d+)", DOCKERFILE)[0]
+    assert sorted(scrape[0]["static_configs"][0]["targets"]) == sorted(f"{name}:{port}" for name in OURS)
+
+
 def test_the_two_processes_of_a_shard_share_its_snapshots() -> None:
     """And nobody else's; every volume that is named is declared."""
     folders = {name: service.get("volumes", []) for name, service in OURS.items()}

@@ -21,6 +21,7 @@ from services.cli.stack import Stack, logins_of
 from services.runtime.infra import ApacheKafka, LocalPostgres, Supervisor, any_postgres, free_port, open_folder
 from services.runtime.postgres import open_pool
 from tests.conftest import Skip
+from tests.integration.alarms import ringing, scraped
 
 CLASSES = ("H100.SXM.80.US", "L40S.48.US")
 """One in each of two shards."""
@@ -121,6 +122,11 @@ class Hall:
             except (OSError, ValueError):
                 continue
         return found
+
+    def alarms(self) -> set[str]:
+        """Which alerts of deploy/prometheus/alerts.yml what the processes tell now would set off."""
+        files = (self.stack.home / "run").glob("*.json")
+        return ringing(scraped({file.stem: json.loads(file.read_text())["status"] for file in files}))
 
     def waits(self) -> dict[str, str]:
         """Name → what it waits for."""

@@ -27,6 +27,7 @@ from services.cli.stack import Stack, write_private
 from services.runtime.config import Login
 from services.runtime.infra import ApacheKafka, LocalPostgres, Program, Supervisor, free_port, open_folder
 from services.runtime.topics import ALL, PROBE
+from tests.integration.alarms import DEPLOY, RULES, Sample, metrics_of, ringing, scraped
 from tests.integration.asking import asking
 
 PRICES = Path(__file__).parents[2] / "services" / "supply" / "recorded" / "prices.csv"
@@ -161,6 +162,11 @@ class Exchange:
         except (OSError, httpx.TransportError):
             return {}
 
+    def metrics(self) -> list[Sample]:
+        """What every process tells."""
+        files = (self.stack.home / "run").glob("*.json")
+        return scraped({file.stem: json.loads(file.read_text())["status"] for file in files})
+
     # --- The world outside --------------------------------------------------------------------------------------------
 
     def write_prices(self, text: str) -> None:
@@ -259,6 +265,7 @@ def test_when_supply_stops_everything_is_pulled_as_stale_and_comes_back_with_it(
     try:
         exchange.until(lambda: not any(map(exchange.quotes, SHARDS)), "everything is pulled", STALE_S + 15)
         assert exchange.desk_status()[f"quote {H100}"].startswith("none: stale: last polled recorded at ")
+        assert {"SourcesStale", "NoAnswer"} <= ringing(exchange.metrics())
     finally:
         os.kill(pid, signal.SIGCONT)
     exchange.until_quotes(H100, *RECORDED[H100], seconds=30)
@@ -326,6 +333,23 @@ def test_a_desk_that_stands_still_loses_its_quotes_to_the_dead_man_s_switch(exch
     exchange.until_quotes(H100, *RECORDED[H100], seconds=30)
 
 
+def test_while_one_shard_stands_still_the_others_are_quoted_on(exchange: Exchange) -> None:
+    """Both of its processes stopped; a desk that begins then quotes where it can, and the rest once the shard is back."""
+    pids = [exchange.supervisor.pid(name) for name in ("matching-1a", "matching-1b")]
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        os.kill(exchange.supervisor.pid("market_maker"), signal.SIGKILL)
+        exchange.write_prices(PRICES.read_text().replace(",3.29,", ",3.19,"))
+        exchange.until(lambda: exchange.quotes(H100)[0][0] == "3.09", "shard 0 is quoted anew", 40)
+        assert exchange.desk_status()[f"quote {H100_NODE}"] == "none: shard 1 does not answer"
+        assert "DeskUnheard" in ringing(exchange.metrics())
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+    exchange.until_quotes(H100_NODE, *RECORDED[H100_NODE], seconds=60)
+
+
 def test_the_desk_outlives_a_crash_of_the_gateway_and_follows_what_it_missed(exchange: Exchange) -> None:
     exchange.until_quotes(H100, *RECORDED[H100])
     restarts = exchange.supervisor.restarts()["market_maker"]
@@ -334,6 +358,22 @@ def test_the_desk_outlives_a_crash_of_the_gateway_and_follows_what_it_missed(exc
     exchange.until_quotes(H100_NODE, "2.23", "2.385", seconds=40)
     exchange.until_quotes(H100, *RECORDED[H100])
     assert exchange.supervisor.restarts()["market_maker"] == restarts
+
+
+def test_every_metric_of_the_alerts_and_the_dashboard_is_told_by_some_process(exchange: Exchange) -> None:
+    """On a whole exchange, as deployed; and nobody is told of a metric without its meaning in docs/operations.md."""
+    exchange.until(lambda: exchange.ask("GET", "/v1/orders?limit=1", exchange.buyer).is_success, "the gateway answers")
+    told = {sample.name for sample in exchange.metrics()}
+    dashboard = json.loads((DEPLOY / "grafana" / "hourbook.json").read_text())
+    expressions = [target["expr"] for panel in dashboard["panels"] for target in panel.get("targets", ())]
+    expressions += [rule["expr"] for rule in RULES]
+
+    named = set().union(*map(metrics_of, expressions))
+
+    assert len(named) > 40
+    assert named - told == {"hourbook_waiting"}, "and that one while somebody waits: tests/integration/test_faults.py"
+    operations = (DEPLOY.parent / "docs" / "operations.md").read_text()
+    assert [rule["alert"] for rule in RULES if f"| `{rule['alert']}` |" not in operations] == []
 
 
 def test_the_desk_knows_no_address_but_the_broker_and_the_gateway(exchange: Exchange) -> None:

@@ -73,7 +73,9 @@ def test_without_the_database_services_wait_and_go_on_by_themselves(hall: Hall) 
     gone_s = time.monotonic()
     hall.until(lambda: hall.waits() == {"gateway": "postgres", "settlement": "postgres", **_all("lease")}, "all say so")
     assert all(said["last_error"] for said in hall.statuses().values())
+    assert "Waits" in hall.alarms()
     hall.until(lambda: not hall.ask("GET", "/v1/status").json()["accepting_orders"], "the gateway says so to everybody")
+    hall.until(lambda: "SettlementBehind" in hall.alarms(), "and to its operators")
     refused = hall.ask("POST", "/v1/orders", hall.bearers["buyer"], body).json()
     assert (refused["outcome"], refused["retryable"]) == ("rejected", True), refused
     answer = hall.ask("DELETE", f"/v1/orders/{cancelled}", hall.bearers["buyer"])
@@ -82,6 +84,7 @@ def test_without_the_database_services_wait_and_go_on_by_themselves(hall: Hall) 
     hall.postgres.start()
     hall.until(lambda: not any(hall.waits().values()), "nobody waits any more")
     hall.until_settled()
+    hall.until(lambda: not hall.alarms(), "nothing is wrong any more")
     after = hall.statuses()
     for name in ("gateway", "settlement"):
         # A standby of matching may be the first to get the lease, and then its active one begins again as a standby.
@@ -129,6 +132,7 @@ def test_a_broker_that_hangs_is_waited_for(hall: Hall) -> None:
         refused = hall.ask("POST", "/v1/orders", hall.bearers["buyer"], body).json()
         assert (refused["code"], refused["outcome"]) == ("not_ready", "rejected"), refused
         hall.until(lambda: any(name in _who_waits_for(hall, "kafka") for name in MATCHING), "matching says so")
+        assert {"Waits", "BrokerSilent"} <= hall.alarms()
     finally:
         os.kill(hall.kafka.pid, signal.SIGCONT)
     hall.until(lambda: not any(hall.waits().values()), "nobody waits any more")
@@ -138,6 +142,23 @@ def test_a_broker_that_hangs_is_waited_for(hall: Hall) -> None:
     both = ["before-the-silence", "in-the-silence"]
     hall.until(lambda: [row["client_id"] for row in hall.rows(query)] == both, "each order is there once")
     assert hall.ask("GET", f"/v1/orders/{kept}", hall.bearers["buyer"]).json()["state"] == "open"
+
+
+def test_a_shard_that_nobody_writes_is_told_by_its_alerts(hall: Hall) -> None:
+    """SIGSTOP: first of its standby, then of its writer as well."""
+    hall.until(lambda: not hall.alarms(), "all is well")
+    roles = {name: said["role"] for name, said in hall.statuses().items() if name.startswith("matching-0")}
+    standby, writer = sorted(roles, key=lambda name: roles[name] == "active")
+    pids = [hall.supervisor.pid(name) for name in (standby, writer)]
+    try:
+        os.kill(pids[0], signal.SIGSTOP)
+        assert hall.alarms() == {"NoAnswer", "NoStandby"}
+        os.kill(pids[1], signal.SIGSTOP)
+        hall.until(lambda: "ShardBehind" in hall.alarms(), "the gateway says so")
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+    hall.until(lambda: not hall.alarms(), "it goes on, and all is well")
 
 
 def _accepts(hall: Hall, body: dict[str, Any]) -> bool:

@@ -15,7 +15,7 @@ from services.matching.moments import list_hour, list_next
 from services.matching.state import Account, Listed, Refusal, Shard
 
 
-def hear(shard: Shard, index: int, command: cmd.OutboxCommand) -> None:
+def apply_message(shard: Shard, index: int, command: cmd.OutboxCommand) -> None:
     """Apply it when its number is the next one; a refusal uses the number up."""
     expected = shard.outbox_last + 1
     if command.outbox != expected:

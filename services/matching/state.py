@@ -15,7 +15,7 @@ from typing import Any, Final
 from schemas import events as ev
 from schemas.events import Event, OrderCancelled, Rejected
 from schemas.ids import HOUR_MASK, contract_of
-from schemas.units import BP, MS_PER_HOUR, Gpus, Hour, Micros, Millis, Price
+from schemas.units import BP, MS_PER_HOUR, Gpus, Hour, Micros, Millis, Price, collar
 from services.matching.book import Block, BlockBook, HalfBook, Order, key_of
 from services.matching.literals import BUY, OPEN, SELL
 from services.matching.titles import Position, Register
@@ -109,7 +109,7 @@ class Listed:
 
     def collar(self, reference: Price) -> tuple[Price, Price]:
         """The lowest and the highest price around a reference."""
-        return -(-reference * self.spec.collar_low_bp // BP), reference * self.spec.collar_high_bp // BP
+        return collar(reference, self.spec.collar_low_bp, self.spec.collar_high_bp)
 
 
 class Quote:

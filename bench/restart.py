@@ -24,7 +24,7 @@ from schemas.codec import CHAIN_START
 from services.matching.engine import Engine
 from services.matching.recovery import restore
 from services.matching.snapshot import dump, state_hash
-from services.matching.store import SNAPSHOT_FORMAT, FileSnapshotStore, Snapshot
+from services.matching.store import FILE_FORMAT, FileSnapshotStore, Snapshot
 
 ORDERS = 100_000
 FILLS = 10_000
@@ -42,7 +42,7 @@ async def measure(folder: Path) -> None:
     store = FileSnapshotStore(folder, 0)
     name = await store.save(
         Snapshot(
-            format=SNAPSHOT_FORMAT,
+            format=FILE_FORMAT,
             shard=0,
             commands_next=len(frames),
             commands_hash=bytes(16),

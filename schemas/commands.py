@@ -1,7 +1,8 @@
 """What is asked of a shard: bodies of the topic `commands`.
 
-Written by: gateways (members, operators), settlement's outbox, the shard's active matching shell (ticks).
-Read by: matching (active and follower), audit, replay, simulation.
+Written by: gateways (members, operators), settlement's outbox, the shard's active matching shell (ticks, references of collars);
+the first record by whoever created the topic.
+Read by: matching (active and follower, replay), audit.
 Order: total within a shard (one partition each). Delivery: at least once; see `schemas.codec` for frames.
 
 Every body is a MessagePack array `[tag, field, ...]`. Tags are never re-used, fields are only appended,
@@ -78,6 +79,7 @@ class State(IntEnum):
 
     OPEN = 1
     POST_ONLY = 2
+    """Orders gather and none trades: how a new hour opens, and one that was halted."""
     CANCEL_ONLY = 3
     HALTED = 4
     """No trading; time, gates, expiry and delivery go on; cancels pass."""
@@ -100,6 +102,7 @@ class PlaceOrder(_Body, frozen=True, tag=1):
     account: int
     contract: int
     side: int
+    """`Side`; so in every body."""
     qty: Gpus
     price: Price
     tif: int
@@ -200,7 +203,7 @@ class AmendOrder(_Body, frozen=True, tag=6):
 
 
 class MassCancel(_Body, frozen=True, tag=7):
-    """Cancel every resting order of the account that matches; 0 matches everything."""
+    """Cancel every resting order and block of the account that matches; a field of 0 matches everything."""
 
     account: int
     class_no: int
@@ -270,7 +273,7 @@ class SetAccount(_Body, frozen=True, tag=30):
 
 
 class Credit(_Body, frozen=True, tag=31):
-    """Transit → trading balance."""
+    """Transit → trading balance: money that has left the wallet arrives in the shard (docs/decisions/002-ledger.md)."""
 
     outbox: int
     account: int

@@ -21,7 +21,10 @@ from schemas.units import BasisPoints, Gpus, Hour, Micros, Millis, Price
 
 
 class Code(IntEnum):
-    """Why a command was rejected. The lower-case name is the `code` at the API; numbers are never re-used."""
+    """Why a command was rejected. The lower-case name is the `code` at the API; numbers are never re-used.
+
+    21 stands for nothing.
+    """
 
     NOT_OFFERED_YET = 1
     """Declared, and the engine of this version does not offer it."""
@@ -88,9 +91,9 @@ class Code(IntEnum):
     STALE_NUMBER = 38
     """Quotes: `have` is the last number of the account and class."""
     UNKNOWN_TRADE = 39
+    """The shard has made no trade of this number."""
     WRONG_APPROVAL = 40
     """Of a correction: no name, or one under which a correction was made."""
-    """The shard has made no trade of this number."""
 
 
 class Reason(IntEnum):
@@ -584,6 +587,16 @@ class BuyInFailed(_Event, frozen=True, tag=51):
     qty: Gpus
 
 
+class TitleCovered(_Event, frozen=True, tag=52):
+    """One owed title moved from `PROMISED` to another ground; with `title` != `source` a piece split off."""
+
+    contract: int
+    source: int
+    title: int
+    qty: Gpus
+    ground: int
+
+
 class StateReached(_Event, frozen=True, tag=53):
     """What time alone did to the state of a class (`hour` 0) or contract: an opening or reopening began or went on."""
 
@@ -599,16 +612,6 @@ class BuyIn(_Event, frozen=True, tag=54):
     account: int
     qty: Gpus
     limit: Price
-
-
-class TitleCovered(_Event, frozen=True, tag=52):
-    """One owed title moved from `PROMISED` to another ground; with `title` != `source` a piece split off."""
-
-    contract: int
-    source: int
-    title: int
-    qty: Gpus
-    ground: int
 
 
 Event = (

@@ -168,11 +168,6 @@ def tick_for(list_price: Price) -> Price:
     raise AssertionError(f"list price {list_price} is out of range")
 
 
-def collar(list_price: Price, low_bp: BasisPoints, high_bp: BasisPoints) -> tuple[Price, Price]:
-    """Lowest and highest price that a book takes: ⌈ref × low⌉ and ⌊ref × high⌋."""
-    return -(-list_price * low_bp // BP), list_price * high_bp // BP
-
-
 def published() -> Mapping[str, bytes]:
     """Class id → text of every specification published with this build, ordered by id."""
     folder = resources.files("schemas") / "classes"

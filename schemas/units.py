@@ -60,6 +60,11 @@ def bid_hold(price: Price, leaves: Gpus, lot: Gpus, rate_max: BasisPoints) -> Mi
     return cash + cash * rate_max // BP + leaves // lot
 
 
+def collar(reference: Price, low_bp: BasisPoints, high_bp: BasisPoints) -> tuple[Price, Price]:
+    """Lowest and highest price that a book takes around a reference: ⌈reference × low⌉ and ⌊reference × high⌋."""
+    return -(-reference * low_bp // BP), reference * high_bp // BP
+
+
 def promise_collateral(collateral_price: Price, rate: BasisPoints) -> Micros:
     """Cash held per promised GPU-hour: p + ceil(p × buyer's taker rate)."""
     return collateral_price + fee(collateral_price, rate)

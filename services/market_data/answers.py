@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from schemas import feeds
 from schemas.commands import ALL_HOURS
-from schemas.units import BP, Millis, Price, format_usd
+from schemas.units import Millis, collar, format_usd
 from services.market_data.hub import Hub
 from services.market_data.lines import block_line, grid_row, iso, pairs, trade_line, usd
 from services.market_data.market import Anchor, Listed, Market
@@ -99,7 +99,7 @@ class Answers:
 
 
 def _row(symbol: str, listed: Listed, anchor: Anchor, wanted: Wanted | None) -> feeds.ReferenceRow:
-    low, high = _collar(listed, anchor.price)
+    low, high = collar(anchor.price, listed.spec.collar_low_bp, listed.spec.collar_high_bp)
     return feeds.ReferenceRow(
         contract=symbol,
         price=format_usd(anchor.price),
@@ -110,8 +110,3 @@ def _row(symbol: str, listed: Listed, anchor: Anchor, wanted: Wanted | None) -> 
         wanted=format_usd(wanted.price) if wanted else "",
         wanted_source=wanted.source if wanted else "",
     )
-
-
-def _collar(listed: Listed, price: Price) -> tuple[Price, Price]:
-    """The prices at which orders are taken, both ends included."""
-    return -(-price * listed.spec.collar_low_bp // BP), price * listed.spec.collar_high_bp // BP

@@ -132,13 +132,10 @@ def _refusal_of_collateral(c: cmd.SetBacking, account: Account, contracts: list[
 def _collateral_increase(contract: Contract, c: cmd.SetBacking) -> Micros:
     if c.ground == DECLARED:
         return 0
-    position = contract.register.of(c.account)
+    rate = contract.listed.spec.fees.buyer_taker
+    position = contract.register.positions.get(c.account) or Position(c.account)
     backing = position.on(c.ground)
-    kept = (backing.qty, backing.collateral_price)
-    backing.qty, backing.collateral_price = c.qty, c.collateral_price
-    due = position.collateral_due(contract.listed.spec.fees.buyer_taker)
-    backing.qty, backing.collateral_price = kept
-    return due - position.collateral
+    return backing.collateral_if(c.qty, c.collateral_price, rate) - backing.collateral_due(rate)
 
 
 def _cover(shard: Shard, contract: Contract, account: int) -> None:

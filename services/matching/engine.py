@@ -3,11 +3,14 @@
 Pure and deterministic: same records, same events, for ever. docs/engine.md is the text of this room's rules; checks stand in
 its order, then a marked line, then changes that cannot fail. Money in µUSD, quantities in GPUs, times in ms.
 
-    orders     placed, in one hour or many, amended, cancelled     quotes    a market maker's, many hours at once
-    blocks     all hours or none, at an average                    trading   fills, and what is left of a newcomer
-    backing    what stands behind asks; cover deadlines            settling  settlement's messages
-    operating  states, corrections, references, versions           moments   what time alone causes
-    state      the shard itself    book  who waits at which price    titles  who owes and who holds each hour
+What is asked                                                    What follows
+    orders     placed, in one hour or many                           trading   fills, and what is left of a newcomer
+    changes    amended, cancelled, the dead man's switch             blocks    also: those that may trade now are tried again
+    blocks     all hours or none, at an average; `plans`             moments   what time alone causes: listing, gates, expiry
+    quotes     a market maker's, many hours at once                What it is about
+    settling   settlement's messages; `backing` of hours for sale    state     the shard itself
+    operating  states, corrections, references, versions             book      who waits at which price
+                                                                     titles    who owes and who holds each hour
 """
 
 from __future__ import annotations
@@ -23,11 +26,13 @@ from schemas.commands import CancelOrder, Command, PlaceOrder
 from schemas.events import Code, Event
 from schemas.ids import SHARDS_MAX
 from schemas.units import Millis
-from services.matching import blocks, operating, orders, quotes, settling
+from services.matching import blocks, changes, operating, orders, quotes, settling
 from services.matching.blocks import retry
+from services.matching.changes import cancel
+from services.matching.invariants import check
 from services.matching.moments import begin_covering, happen
 from services.matching.operating import ENGINE_VERSIONS
-from services.matching.orders import cancel, place
+from services.matching.orders import place
 from services.matching.state import Shard
 
 STEP_MS_MAX: Final = 60_000
@@ -36,6 +41,19 @@ STEP_MS_MAX: Final = 60_000
 _PlaceOrder: Final = PlaceOrder
 _CancelOrder: Final = CancelOrder
 """As constants: a compiled build looks other modules' names up each time."""
+
+
+_OfVersion2 = (
+    cmd.PlaceRange
+    | cmd.PlaceBlock
+    | cmd.PutQuotes
+    | cmd.AmendOrder
+    | cmd.MassCancel
+    | cmd.CancelAllAfter
+    | cmd.MoveReference
+    | cmd.CorrectCash
+)
+"""What engine version 1 does not offer."""
 
 
 class WrongStart(Exception):
@@ -59,9 +77,10 @@ class Engine(Shard):
         out: list[Event] = []
         self.out = out
         self.retried = 0
+        # What makes something due puts it among what is still to do: a long silence lists, closes and ends an hour in one record.
         while self.due and self.due[0][0] <= self.time_ms:
             happen(self, *heappop(self.due))
-        if self.touched or self.stirred or self.retries:
+        if self.touched or self.stirred or self.retries:  # news for blocks that rest, or some that wait for their turn
             retry(self)
         self._forget_ids()
         for index, command in enumerate(list(commands)):  # a list is what a compiled build walks fastest
@@ -70,7 +89,7 @@ class Engine(Shard):
             elif type(command) is _CancelOrder:
                 cancel(self, index, command)
             else:
-                self._other(index, command, stamp_ms)
+                self._apply_rarer(index, command, stamp_ms)
             if self.touched or self.stirred or self.retries:
                 retry(self)
         if self.named:
@@ -82,6 +101,10 @@ class Engine(Shard):
         """A quarantined record: no command, and no time passes."""
         assert offset > self.offset, f"offset {offset} after {self.offset}"
         self.offset = offset
+
+    def check(self) -> None:
+        """Every invariant that can be seen from inside; AssertionError names the one that is broken."""
+        check(self)
 
     def market_ms(self, stamp_ms: Millis) -> Millis:
         """Market time of a stamp."""
@@ -103,14 +126,14 @@ class Engine(Shard):
                 # It may be away already: what is due comes first and ends orders older than the window (`forget`).
                 self.accounts[known.account].client_ids.pop(known.client_id, None)
 
-    def _other(self, index: int, command: Command | Malformed, stamp_ms: Millis) -> None:
+    def _apply_rarer(self, index: int, command: Command | Malformed, stamp_ms: Millis) -> None:
         match command:
-            case PlaceOrder():
+            case PlaceOrder():  # these two come from `apply` by a shorter way; mypy wants to see them
                 place(self, index, command)
             case CancelOrder():
                 cancel(self, index, command)
             case cmd.SetAccount() | cmd.Credit() | cmd.Sweep() | cmd.SetBacking() | cmd.SetClass():
-                settling.hear(self, index, command)
+                settling.apply_message(self, index, command)
             case cmd.SetState():
                 operating.change_state(self, index, command)
             case cmd.SetEngineVersion():
@@ -123,12 +146,12 @@ class Engine(Shard):
                 self.reject(index, 0, Code.MALFORMED)
             case _:
                 if self.version > 1:
-                    self._second(index, command)
+                    self._apply_of_version_2(index, command)
                 else:
                     self._not_offered(index, command)
 
-    def _second(self, index: int, command: _Second) -> None:
-        """What engine version 2 knows beyond the first."""
+    def _apply_of_version_2(self, index: int, command: _OfVersion2) -> None:
+        """What engine version 1 does not know."""
         match command:
             case cmd.PlaceRange():
                 orders.place_range(self, index, command)
@@ -137,11 +160,11 @@ class Engine(Shard):
             case cmd.PutQuotes():
                 quotes.put_quotes(self, index, command)
             case cmd.AmendOrder():
-                orders.amend(self, index, command)
+                changes.amend(self, index, command)
             case cmd.MassCancel():
-                orders.mass_cancel(self, index, command)
+                changes.mass_cancel(self, index, command)
             case cmd.CancelAllAfter():
-                orders.cancel_all_after(self, index, command)
+                changes.cancel_all_after(self, index, command)
             case cmd.MoveReference():
                 operating.move_reference(self, index, command)
             case cmd.CorrectCash():
@@ -149,7 +172,7 @@ class Engine(Shard):
             case _:
                 assert_never(command)
 
-    def _not_offered(self, index: int, command: _Second) -> None:
+    def _not_offered(self, index: int, command: _OfVersion2) -> None:
         match command:
             case cmd.PlaceRange() | cmd.PlaceBlock() | cmd.AmendOrder():
                 self.reject(index, command.account, Code.NOT_OFFERED_YET, command.client_id)
@@ -176,18 +199,6 @@ class Engine(Shard):
         self.time_ms = max(0, self.market_ms(stamp_ms))
         self.out.append(ev.ShardStarted(index, c.shard, c.engine_version, c.t0_ms, c.rate, c.sandbox))
         return None
-
-
-_Second = (
-    cmd.PlaceRange
-    | cmd.PlaceBlock
-    | cmd.PutQuotes
-    | cmd.AmendOrder
-    | cmd.MassCancel
-    | cmd.CancelAllAfter
-    | cmd.MoveReference
-    | cmd.CorrectCash
-)
 
 
 def _check_start(offset: int, commands: Sequence[Command | Malformed]) -> None:

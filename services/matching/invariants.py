@@ -7,16 +7,14 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from typing import TYPE_CHECKING
 
 from schemas.commands import Side
+from schemas.ids import class_no_of
 from schemas.units import bid_hold
+from services.matching.book import Block, HalfBook, Order
 from services.matching.literals import AMENDED, OPEN
-
-if TYPE_CHECKING:
-    from services.matching.book import Block, HalfBook, Order
-    from services.matching.state import Contract, Shard
-    from services.matching.titles import Backing, Position, Register
+from services.matching.state import Contract, Shard
+from services.matching.titles import Backing, Position, Register
 
 
 def check(shard: Shard) -> None:
@@ -72,14 +70,14 @@ def _check_blocks(shard: Shard) -> int:
     for (first, hours), book in shard.block_books.items():
         assert book, f"B6: an empty book of blocks over {first}"
         seen += _check_book(shard, book.bids) + _check_book(shard, book.asks)
-        blocks: list[Block] = [*book.bids, *book.asks]
-        for block in blocks:
+        bids, asks = _blocks_of(book.bids), _blocks_of(book.asks)
+        for block in bids + asks:
             assert (block.contract, block.hours, len(block.contracts)) == (first, hours, hours), f"B6: {block.order}"
             assert [k.contract for k in block.contracts] == list(range(first, first + hours)), f"B6: {block.order}"
             over.update((k.contract, block.side) for k in block.contracts)
             assert block.asked == (block.leaves if block.side == Side.SELL else 0), f"C2: block {block.order}"
-        if not shard.retries and all(k.state_now() == OPEN for k in blocks[0].contracts):
-            _check_uncrossed(shard, book.bids, book.asks)
+        if not shard.retries and all(k.state_now() == OPEN for k in (bids + asks)[0].contracts):
+            _check_uncrossed(shard, bids, asks)
     for contract in shard.contracts.values():
         assert over[contract.contract, Side.BUY] == len(contract.buy_blocks), f"B6: blocks over {contract.contract}"
         assert over[contract.contract, Side.SELL] == len(contract.sell_blocks), f"B6: blocks over {contract.contract}"
@@ -87,14 +85,20 @@ def _check_blocks(shard: Shard) -> int:
     return seen
 
 
-def _check_uncrossed(shard: Shard, bids: HalfBook, asks: HalfBook) -> None:
+def _blocks_of(half: HalfBook) -> list[Block]:
+    blocks = [order for order in half if isinstance(order, Block)]
+    assert len(blocks) == len(list(half)), "B6: an order of one hour in a book of blocks"
+    return blocks
+
+
+def _check_uncrossed(shard: Shard, bids: list[Block], asks: list[Block]) -> None:
     """Blocks of one range cross only where they cannot trade: of one owner, or less is left than the other's least.
 
     Where there are minima, one may keep them apart although a cancel has made room since: what goes away wakes nobody.
     """
     for bid, ask in itertools.product(bids, asks):
         owners = {shard.accounts[order.account].owner for order in (bid, ask)}
-        whole = bid.qty_min == ask.qty_min == shard.classes[bid.contract >> 24].lot  # type: ignore[attr-defined]
+        whole = bid.qty_min == ask.qty_min == shard.classes[class_no_of(bid.contract)].lot
         assert bid.price < ask.price or len(owners) == 1 or not whole, f"B9: {bid.order} and {ask.order} cross"
 
 
@@ -158,7 +162,7 @@ def _check_money(shard: Shard) -> None:
     for order in shard.orders.values():
         holds[order.account] += _hold(shard, order)
         open_orders[order.account] += 1
-        blocks[order.account] += hasattr(order, "contracts")
+        blocks[order.account] += isinstance(order, Block)
     collateral: Counter[int] = Counter()
     for contract in shard.contracts.values():
         for account, position in contract.register.positions.items():
@@ -177,8 +181,8 @@ def _hold(shard: Shard, order: Order) -> int:
     if order.side == Side.SELL:
         assert order.hold == 0, f"M4: ask {order.order} holds cash"
         return 0
-    spec = shard.classes[order.contract >> 24].spec
-    hours = getattr(order, "hours", 1)
+    spec = shard.classes[class_no_of(order.contract)].spec
+    hours = order.hours if isinstance(order, Block) else 1
     # Over many hours at once: the same as one bid of `hours` times the quantity.
     due = bid_hold(order.price, order.leaves * hours, spec.lot, max(order.maker_bp, order.taker_bp))
     assert order.hold == due, f"M4: order {order.order} holds {order.hold}, {due} due"

@@ -30,6 +30,7 @@ assert all(flag < AMENDED for flag in Flag)
 
 OPEN: Final = 1
 OPENING: Final = 2
+"""`State.POST_ONLY`; the flag of an order has that name here."""
 CANCEL_ONLY: Final = 3
 HALTED: Final = 4
 assert (OPEN, OPENING, CANCEL_ONLY, HALTED) == (State.OPEN, State.POST_ONLY, State.CANCEL_ONLY, State.HALTED)
@@ -41,4 +42,5 @@ assert (DECLARED, PROMISED, READY) == (Ground.DECLARED, Ground.PROMISED, Ground.
 
 ASKED: Final = 1
 NOT_FILLED: Final = 2
+"""`Reason.IOC`; the time in force has that name here."""
 assert (ASKED, NOT_FILLED) == (Reason.ASKED, Reason.IOC)

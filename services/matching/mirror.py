@@ -99,7 +99,7 @@ class Mirror:
     async def apply_some(self, *, wait_ms: int = 0, through: int | None = None) -> int:
         """Read records of `commands`, up to offset `through` where one is given, and apply them; how many.
 
-        None while too much is pending.
+        Nothing is read while too much is pending.
         """
         if self.full:
             return 0
@@ -170,7 +170,7 @@ class Mirror:
         try:
             envelope = read_headers(record.headers)
             if envelope.seq == self._reader.seq + 1 and not self.pending:
-                return False
+                return False  # it is the next one, and what caused it was not applied yet
             fresh = self._reader.accept(envelope, record.value)
         except (Gap, BrokenRecord) as error:
             raise Halt(f"{where}: {error}") from error

@@ -50,6 +50,7 @@ def happen(shard: Shard, when_ms: Millis, kind: int, a: int, b: int) -> None:
     else:
         contract = shard.contracts.get(contract_of(a, b))
         if contract is None:
+            # Of a class that closes its running phase with the hour: at the same moment the end comes first.
             assert kind == RUNNING_CLOSED
             shard.out.append(ev.RunningClosed(contract_of(a, b)))
         elif kind == GATE_CLOSED:
@@ -153,7 +154,7 @@ def _dead_man(shard: Shard, when_ms: Millis, number: int) -> None:
 
 
 def _close_gate(shard: Shard, contract: Contract) -> None:
-    contract.forward = False
+    contract.forward = False  # from here on `free` counts what is READY
     for order in [*contract.bids, *contract.asks]:
         if not order.flags & RUNNING:
             shard.cancel_resting(order, shard.accounts[order.account], int(Reason.GATE_CLOSED))

@@ -15,8 +15,9 @@ from schemas.events import Code, Reason
 from schemas.ids import LEGS_MAX, contract_of, order_id
 from schemas.units import QTY_MAX, Gpus, Price
 from services.matching.book import Order
+from services.matching.changes import cut
 from services.matching.literals import BUY, CANCEL_ONLY, GTC, POST_ONLY, SELL
-from services.matching.orders import are_hours, cut, refusal_of_member, refuse
+from services.matching.orders import are_hours, refusal_of_member, refuse
 from services.matching.state import Account, Contract, Listed, Quote, Refusal, Shard, hold_of
 from services.matching.trading import rest
 

@@ -18,7 +18,7 @@ from services.matching.engine import Engine
 from services.matching.mirror import Mirror
 from services.matching.quarantine import QuarantineReader
 from services.matching.replica import Replica
-from services.matching.store import SNAPSHOT_FORMAT, Snapshot, SnapshotStore, Unusable
+from services.matching.store import FILE_FORMAT, Snapshot, SnapshotStore, Unusable
 from services.runtime.log import Log
 from services.runtime.positions import START, Position, contradiction, verify
 
@@ -69,7 +69,7 @@ def take(mirror: Mirror) -> Snapshot:
     assert mirror.verified, "events does not hold everything up to here"
     replica, events_position = mirror.replica, mirror.events_position
     return Snapshot(
-        format=SNAPSHOT_FORMAT,
+        format=FILE_FORMAT,
         shard=replica.shard,
         commands_next=replica.next_offset,
         commands_hash=replica.position.last_hash,

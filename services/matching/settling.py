@@ -8,14 +8,15 @@ from schemas import commands as cmd
 from schemas import events as ev
 from schemas.commands import Role
 from schemas.events import Code
-from schemas.ids import HOUR_MASK, is_class_id
-from schemas.units import AMOUNT_MAX, BP, MS_PER_HOUR
+from schemas.ids import HOUR_MASK
+from schemas.listing import CLASS_NO_MAX, can_be_listed
+from schemas.units import AMOUNT_MAX, MS_PER_HOUR
 from services.matching.backing import set_backing
 from services.matching.moments import list_hour, list_next
 from services.matching.state import Account, Listed, Refusal, Shard
 
 
-def hear(shard: Shard, index: int, command: cmd.OutboxCommand) -> None:
+def apply_message(shard: Shard, index: int, command: cmd.OutboxCommand) -> None:
     """Apply it when its number is the next one; a refusal uses the number up."""
     expected = shard.outbox_last + 1
     if command.outbox != expected:
@@ -101,7 +102,11 @@ def _set_class(shard: Shard, index: int, c: cmd.SetClass) -> Refusal | None:
         c.first_hour,
     )
     known = shard.classes.get(c.class_no)
-    if not _sound(c) or (known is not None and not _same_class(known.spec, event)):
+    if (
+        not 1 <= c.class_no <= CLASS_NO_MAX
+        or not can_be_listed(c)
+        or (known is not None and not _same_class(known.spec, event))
+    ):
         return Code.WRONG_CLASS, 0, 0
     if known is None and any(listed.spec.class_id == c.class_id for listed in shard.classes.values()):
         return Code.WRONG_CLASS, 0, 0
@@ -117,25 +122,6 @@ def _set_class(shard: Shard, index: int, c: cmd.SetClass) -> Refusal | None:
             list_hour(shard, c.class_no, hour, opening=False)
         list_next(shard, c.class_no, max(first, last + 1))
     return None
-
-
-def _sound(c: cmd.SetClass) -> bool:
-    fees = (c.fees.buyer_maker, c.fees.buyer_taker, c.fees.seller_maker, c.fees.seller_taker)
-    return (
-        1 <= c.class_no <= 1 << 20
-        and is_class_id(c.class_id)
-        and 1 <= c.lot <= 1_000
-        and c.tick >= 1
-        and 0 < c.list_price <= 10**9
-        and c.list_price % c.tick == 0
-        and all(0 <= rate <= 1_000 for rate in fees)
-        and 1 <= c.horizon_hours <= 1_000
-        and 0 <= c.gate_ms <= MS_PER_HOUR
-        and 0 <= c.cover_ms <= 24 * MS_PER_HOUR
-        and 0 <= c.running_close_ms < MS_PER_HOUR
-        and 1 <= c.collar_low_bp <= BP <= c.collar_high_bp <= 10 * BP
-        and 0 <= c.first_hour <= HOUR_MASK
-    )
 
 
 def _same_class(known: ev.ClassSet, new: ev.ClassSet) -> bool:

@@ -1,7 +1,7 @@
 """The engine's whole state as bytes. The same state gives the same bytes, whatever path led there. Pure.
 
 A MessagePack document: [format, scalars, classes, accounts, client ids, contracts, blocks, retries, due, approvals]. Nothing
-that can be derived is stored: `load` builds it and `check` would notice.
+that can be derived is stored: `load` builds it and `check` would notice. Where the bytes are kept: `store`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from services.matching.state import (
 )
 from services.matching.titles import Position, Title
 
-SNAPSHOT_FORMAT: Final = 3
+STATE_FORMAT: Final = 3
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder()
@@ -90,9 +90,7 @@ def dump(engine: Engine) -> bytes:
     due = sorted(moment for moment in engine.due if moment[1] not in _DERIVED)
     approvals = sorted(used for used in engine.approvals.items() if used[1] >= engine.time_ms)
     ids, retries = _dump_ids(engine), list(engine.retries)
-    return _encoder.encode(
-        (SNAPSHOT_FORMAT, scalars, classes, accounts, ids, contracts, blocks, retries, due, approvals)
-    )
+    return _encoder.encode((STATE_FORMAT, scalars, classes, accounts, ids, contracts, blocks, retries, due, approvals))
 
 
 _DERIVED = (STATE, EXPIRED, DEAD_MAN)
@@ -181,8 +179,8 @@ def load(snapshot: bytes) -> Engine:
     """Bytes → state that goes on bit for bit as the one dumped. Raises BadSnapshot."""
     try:
         document = _decoder.decode(snapshot)
-        if document[0] != SNAPSHOT_FORMAT:
-            raise BadSnapshot(f"snapshot format {document[0]}, this build reads {SNAPSHOT_FORMAT}")
+        if document[0] != STATE_FORMAT:
+            raise BadSnapshot(f"state format {document[0]}, this build reads {STATE_FORMAT}")
         return _load(*document[1:])
     except (msgspec.DecodeError, TypeError, ValueError, LookupError, ArithmeticError) as error:
         raise BadSnapshot(f"not a snapshot: {error!r}") from error

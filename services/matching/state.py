@@ -1,4 +1,4 @@
-"""The state of one shard, and the steps by which it changes. Pure.
+"""The state of one shard, and the small steps by which it changes. Pure.
 
 `engine.Engine` is a `Shard` with records; `trading`, `orders`, `blocks`, `quotes`, `backing`, `settling`, `operating` and
 `moments` are what happens to it. Whoever changes money or capacity asserts beside it that enough is there.
@@ -15,14 +15,15 @@ from typing import Any, Final
 from schemas import events as ev
 from schemas.events import Event, OrderCancelled, Rejected
 from schemas.ids import HOUR_MASK, contract_of
-from schemas.units import BP, MS_PER_HOUR, Gpus, Hour, Micros, Millis, Price
+from schemas.units import BP, MS_PER_HOUR, Gpus, Hour, Micros, Millis, Price, collar
 from services.matching.book import Block, BlockBook, HalfBook, Order, key_of
-from services.matching.invariants import check
 from services.matching.literals import BUY, OPEN, SELL
 from services.matching.titles import Position, Register
 
 VALIDITY_MS_MAX: Final = 600_000
+"""How far ahead `valid_until_ms` of a member's command may lie."""
 CLIENT_ID_MS: Final = 900_000
+"""How long after its acceptance an order's client id is in use, whatever became of the order."""
 NEED_MAX: Final = 2**63 - 1
 """No larger number is said in a refusal, so that every reader can store it."""
 _DUE_MIN: Final = 1_000
@@ -108,7 +109,7 @@ class Listed:
 
     def collar(self, reference: Price) -> tuple[Price, Price]:
         """The lowest and the highest price around a reference."""
-        return -(-reference * self.spec.collar_low_bp // BP), reference * self.spec.collar_high_bp // BP
+        return collar(reference, self.spec.collar_low_bp, self.spec.collar_high_bp)
 
 
 class Quote:
@@ -133,12 +134,15 @@ class Contract:
         self.contract = contract
         self.listed = listed
         self.forward = True
+        """Its gate has not closed."""
         self.closed = False
         """The running phase, too, is over."""
         self.covered = False
         """The cover deadline is over."""
         self.state: int = OPEN
+        """Its own: `state_now` is what counts."""
         self.next_ms: Millis = 0
+        """When time moves its state on; 0: it does not."""
         self.bids = HalfBook(BUY)
         self.asks = HalfBook(SELL)
         self.buy_blocks: list[Block] = []
@@ -173,7 +177,7 @@ class Contract:
 
 
 class Shard:
-    """Everything that a snapshot holds."""
+    """Everything that a snapshot holds, the bounds, and what the record that is being applied has come to so far."""
 
     def __init__(self) -> None:
         self.shard = -1
@@ -218,14 +222,16 @@ class Shard:
         # Of the record that is applied.
         self.out: list[Event] = []
         self.named: list[Order] = []
-        """Its orders that came with a client id."""
+        """What its commands brought in with a client id; joins `ids_by_age` at the record's end."""
         self.touched: list[list[Block]] = []
-        """Blocks for which there was news since they were last asked: `blocks.retry`. Some may be gone since."""
+        """Blocks over an hour in which an opposite order came to rest, or which opened, since `blocks.retry` last looked.
+        Some may be gone since."""
         self.stirred: list[list[Block]] = []
-        """A block that came to rest or was filled in part since then, and the blocks of its range that it crossed."""
+        """A block that came to rest or was filled in part since then, and after it the blocks of its range that it crossed."""
         self.retried = 0
+        """Retries made so far."""
 
-    # --- small steps that all rooms of the engine take ---------------------------------------------------
+    # --- small steps that all modules of the engine take -------------------------------------------------
 
     def reject(self, index: int, account: int, code: int, client_id: str = "", need: int = 0, have: int = 0) -> None:
         """The outcome of a command that changes nothing."""
@@ -403,10 +409,6 @@ class Shard:
     def resting_count(self) -> int:
         """How many orders and blocks rest."""
         return len(self.orders)
-
-    def check(self) -> None:
-        """Every invariant that can be seen from inside; AssertionError names the one that is broken."""
-        check(self)
 
 
 def _by_client_id() -> dict[str, Order]:

@@ -1,7 +1,8 @@
 """Snapshots of a shard and where they are kept.
 
-A snapshot is a position in both logs and the engine there. It is written by a follower, never by the active writer, and only
-where `events` was seen to hold the same records as the follower's own output, without a hole, up to `seq`.
+A snapshot is a position in both logs and the engine there, as bytes of `services.matching.snapshot`, which have a format of their
+own. It is written by a follower, never by the active writer, and only where `events` was seen to hold the same records as the
+follower's own output, without a hole, up to `seq`.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from msgspec import Struct
 
 from schemas.codec import UNREADABLE
 
-SNAPSHOT_FORMAT: Final = 1
+FILE_FORMAT: Final = 1
 _MAGIC: Final = b"HBSNAP1\n"
 _DIGEST: Final = 32
 
@@ -80,8 +81,8 @@ def decode(data: bytes) -> Snapshot:
         snapshot = _decoder.decode(data[head:])
     except UNREADABLE as error:
         raise Unusable(f"it does not decode: {error}") from error
-    if snapshot.format != SNAPSHOT_FORMAT:
-        raise Unusable(f"format {snapshot.format}, this build reads {SNAPSHOT_FORMAT}")
+    if snapshot.format != FILE_FORMAT:
+        raise Unusable(f"format {snapshot.format}, this build reads {FILE_FORMAT}")
     return snapshot
 
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from schemas.events import TitleMove
-from schemas.units import BasisPoints, Gpus, Micros, promise_collateral
+from schemas.units import BasisPoints, Gpus, Micros, Price, promise_collateral
 from services.matching.literals import DECLARED, PROMISED, READY
 from services.matching.native import mypyc_attr
 
@@ -28,7 +28,7 @@ class Title:
     """`qty` GPUs of one contract that an obligor owes and a holder has."""
 
     __slots__ = (
-        "cost", "escrow", "holding", "last_owed", "minutes", "next_held", "next_owed", "number", "owing", "proceeds", "qty",
+        "cost", "escrow", "holding", "minutes", "next_held", "next_owed", "number", "owing", "previous_owed", "proceeds", "qty",
     )  # fmt: skip
 
     def __init__(
@@ -54,7 +54,7 @@ class Title:
         self.cost = cost
         self.next_held: Title | None = None
         """The next younger one of its holder."""
-        self.last_owed: Title | None = None
+        self.previous_owed: Title | None = None
         """The next older one of its obligor, on its ground."""
         self.next_owed: Title | None = None
         """The next younger one."""
@@ -162,9 +162,11 @@ class Backing:
 
     def collateral_due(self, rate: BasisPoints) -> Micros:
         """What stands behind it: 0 where it is not promised."""
-        if not self.collateral_price:
-            return 0
-        return max(self.qty, self.owed_qty) * promise_collateral(self.collateral_price, rate)
+        return self.collateral_if(self.qty, self.collateral_price, rate) if self.collateral_price else 0
+
+    def collateral_if(self, qty: Gpus, collateral_price: Price, rate: BasisPoints) -> Micros:
+        """What would stand behind it, were these its quantity and collateral price."""
+        return max(qty, self.owed_qty) * promise_collateral(collateral_price, rate)
 
     def __iter__(self) -> Iterator[Title]:
         """What is owed, oldest first."""
@@ -176,7 +178,7 @@ class Backing:
     def append(self, title: Title) -> None:
         """The youngest."""
         title.owing = self
-        title.last_owed = self.last
+        title.previous_owed = self.last
         if self.last is None:
             self.first = title
         else:
@@ -187,23 +189,23 @@ class Backing:
     def clear(self) -> None:
         """All titles end at once."""
         for title in list(self):
-            title.last_owed = title.next_owed = None
+            title.previous_owed = title.next_owed = None
         self.first = self.last = None
 
     def insert(self, rest: Title, piece: Title) -> None:
         """A piece of `rest`, in no queue of an obligor, takes its place right behind it: what is owed stays the same."""
         piece.owing = self
         after = rest.next_owed
-        piece.last_owed, piece.next_owed = rest, after
+        piece.previous_owed, piece.next_owed = rest, after
         rest.next_owed = piece
         if after is None:
             self.last = piece
         else:
-            after.last_owed = piece
+            after.previous_owed = piece
 
     def remove(self, title: Title) -> None:
         """It is owed no more, or by somebody else."""
-        before, after = title.last_owed, title.next_owed
+        before, after = title.previous_owed, title.next_owed
         if before is None:
             self.first = after
         else:
@@ -211,16 +213,16 @@ class Backing:
         if after is None:
             self.last = before
         else:
-            after.last_owed = before
-        title.last_owed = title.next_owed = None
+            after.previous_owed = before
+        title.previous_owed = title.next_owed = None
         self.owed_qty -= title.qty
 
     def replace(self, title: Title, by: Title) -> None:
         """`by`, of the same quantity and in no queue of an obligor, takes the place of `title`."""
         assert title.qty == by.qty
         by.owing = self
-        before, after = title.last_owed, title.next_owed
-        by.last_owed, by.next_owed = before, after
+        before, after = title.previous_owed, title.next_owed
+        by.previous_owed, by.next_owed = before, after
         if before is None:
             self.first = by
         else:
@@ -228,8 +230,8 @@ class Backing:
         if after is None:
             self.last = by
         else:
-            after.last_owed = by
-        title.last_owed = title.next_owed = None
+            after.previous_owed = by
+        title.previous_owed = title.next_owed = None
 
 
 @mypyc_attr(acyclic=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from schemas import events as ev
 from schemas.commands import ALL_HOURS
 from schemas.ids import class_no_of, contract_of, hour_of
-from schemas.units import BP, BasisPoints, Price
+from schemas.units import Price, collar
 from services.settlement import rows
 from services.settlement.backing import PROMISED
 from services.settlement.deliveries import settle_waiting
@@ -71,7 +71,7 @@ def state_set(state: State, event: ev.StateSet | ev.StateReached) -> None:
 def reference_moved(state: State, event: ev.ReferenceMoved) -> None:
     """A collar follows its reference: of a class, or of one contract, which then has its own."""
     of_class = _class(state, event)
-    due = collar_of(event.price, of_class.collar_low_bp, of_class.collar_high_bp)
+    due = collar(event.price, of_class.collar_low_bp, of_class.collar_high_bp)
     if (event.low, event.high) != due:
         raise Contradiction(f"{event}: the collar is {due}")
     if event.hour == ALL_HOURS:
@@ -81,11 +81,6 @@ def reference_moved(state: State, event: ev.ReferenceMoved) -> None:
         contract = _contract(state, event)
         contract.reference, (contract.collar_low, contract.collar_high) = event.price, due
         state.changes.contracts.change(contract.contract, contract)
-
-
-def collar_of(reference: Price, low_bp: BasisPoints, high_bp: BasisPoints) -> tuple[Price, Price]:
-    """Lowest and highest price around a reference."""
-    return -(-reference * low_bp // BP), reference * high_bp // BP
 
 
 def _class(state: State, event: ev.StateSet | ev.StateReached | ev.ReferenceMoved) -> rows.ClassRow:

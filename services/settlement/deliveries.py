@@ -186,7 +186,7 @@ def _free_collateral(state: State, shard: Shard, origin: Origin, title: rows.Tit
     state.changes.collateral.remove(key)
     state.ledger.post(
         origin,
-        -title.title,
+        -title.title,  # an entry's index is its title's number, and this is the title's second entry of the record
         "collateral_freed",
         (
             (COLLATERAL, shard.number, title.obligor, USD, -row.amount),

@@ -362,7 +362,7 @@ class Correction(Row, gc=False):
 
 
 class Delivery(Row, gc=False):
-    """Key in memory: (contract, title)."""
+    """What a delivery record says of a title (0: of all of its contract), in force. Key: (contract, title)."""
 
     TABLE: ClassVar[Table] = Table("deliveries", 2, ("undelivered", "state"), "state = 'waiting'")
 
@@ -436,7 +436,7 @@ class Payout(Row, gc=False):
 
 
 class Refusal(Row, gc=False):
-    """A request's number that was used again with another body."""
+    """A record of `requests` or `delivery` that changed nothing and has no row of its own; `detail` is for operators."""
 
     TABLE: ClassVar[Table] = Table("refusals", 3, (), "false")
 
@@ -481,7 +481,7 @@ class Counter(Row, gc=False):
 
 
 class ShardRow(Row, gc=False):
-    """Where a shard stands."""
+    """How a shard reckons market time, as it was started."""
 
     TABLE: ClassVar[Table] = Table("shards", 1, (), "true")
 

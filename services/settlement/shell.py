@@ -122,7 +122,7 @@ class Settlement:
         """Payouts under way, as committed."""
 
     async def start(self) -> None:
-        """Steps 2. Raises Halt, StoreAway, Unreachable."""
+        """Step 2. Raises Halt, StoreAway, Unreachable."""
         state = self.state = State(self._shards, await self._store.load())
         self._unpublished.clear()
         self._publish(self._publication(), state.commits)

@@ -17,8 +17,8 @@ from typing import Final
 
 from msgspec import Struct
 
-from schemas.specifications import Access, Specification, Tier, collar
-from schemas.units import MICROS_PER_USD, PRICE_MAX, Gpus, Price, format_usd
+from schemas.specifications import Access, Specification, Tier
+from schemas.units import MICROS_PER_USD, PRICE_MAX, Gpus, Price, collar, format_usd
 from services.supply.gpu_info import BadGpuInfo, GpuInfo, parse_gpu_info, readings_mib
 from services.supply.rows import BrokenRow, Row
 from services.supply.rules import Form, Rules

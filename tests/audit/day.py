@@ -48,7 +48,7 @@ from services.matching import snapshot as engine_bytes
 from services.matching.engine import Engine
 from services.matching.quarantine import QuarantineReader, ban
 from services.matching.replica import Replica
-from services.matching.store import SNAPSHOT_FORMAT, FileSnapshotStore, Snapshot
+from services.matching.store import FILE_FORMAT, FileSnapshotStore, Snapshot
 from services.runtime.log import Outgoing, OutOfRange, Record
 from services.runtime.positions import record_hash
 from services.runtime.postgres import migrate, migrate_runtime, open_pool
@@ -351,7 +351,7 @@ class Day:
         for replica in self._replicas:
             events = self.topics.records["events", replica.shard]
             stored = Snapshot(
-                SNAPSHOT_FORMAT,
+                FILE_FORMAT,
                 replica.shard,
                 replica.next_offset,
                 replica.position.last_hash,

@@ -28,7 +28,7 @@ from schemas.codec import FRAME_FORMAT, decode_frame, decode_record
 from schemas.events import Code, Reason
 from services.matching.engine import Engine
 from services.matching.replica import Replica
-from services.matching.snapshot import SNAPSHOT_FORMAT, state_hash
+from services.matching.snapshot import STATE_FORMAT, state_hash
 from services.runtime.log import Record
 from services.runtime.positions import record_hash
 from tests.reference.flow import random_day
@@ -177,7 +177,7 @@ def _expected(version: int, name: str, day: Scribe) -> str:
         "",
         "# Snapshot format: hash of the state after the last record.",
         "[state_hash]",
-        f'{SNAPSHOT_FORMAT} = "{state_hash(replica.engine).hex()}"',
+        f'{STATE_FORMAT} = "{state_hash(replica.engine).hex()}"',
         "",
         "# Offset: hash of the record there.",
         "[quarantine]",
@@ -203,10 +203,10 @@ def add_snapshot_format() -> None:
             assert replica.chain.hex() == log.expected["chain"], (
                 "the events have changed as well: this is a new version"
             )
-            if str(SNAPSHOT_FORMAT) in log.expected["state_hash"]:
+            if str(STATE_FORMAT) in log.expected["state_hash"]:
                 continue
             path = FOLDER / f"v{version}" / f"{name}.toml"
-            line = f'[state_hash]\n{SNAPSHOT_FORMAT} = "{state_hash(replica.engine).hex()}"\n'
+            line = f'[state_hash]\n{STATE_FORMAT} = "{state_hash(replica.engine).hex()}"\n'
             path.write_text(path.read_text(encoding="utf-8").replace("[state_hash]\n", line), encoding="utf-8")
 
 

@@ -13,8 +13,8 @@ from services import matching
 from services.matching.engine import Engine
 
 MODULES = (
-    "literals", "titles", "book", "invariants", "state", "trading", "orders", "blocks", "quotes", "backing", "moments",
-    "settling", "operating", "engine",
+    "literals", "titles", "book", "state", "trading", "orders", "changes", "plans", "blocks", "quotes", "backing",
+    "moments", "settling", "operating", "invariants", "engine",
 )  # fmt: skip
 """The engine, each after those that it imports."""
 

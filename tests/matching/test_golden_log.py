@@ -13,7 +13,7 @@ from schemas.events import Code, Reason
 from services.matching.engine import Engine
 from services.matching.operating import ENGINE_VERSIONS
 from services.matching.replica import Replica
-from services.matching.snapshot import SNAPSHOT_FORMAT, dump, load, state_hash
+from services.matching.snapshot import STATE_FORMAT, dump, load, state_hash
 from tests.matching import golden
 
 LOGS = [(version, name) for version in golden.versions() for name in golden.LOGS]
@@ -51,8 +51,8 @@ def test_a_golden_log_replays_to_the_same_bytes_chain_and_state(log: golden.Log)
     assert counts(log, replica) == {
         name: log.expected[name] for name in ("records", "commands", "seq", "events", "chain")
     }
-    assert state_hash(replica.engine).hex() == log.expected["state_hash"].get(str(SNAPSHOT_FORMAT)), (
-        "the state has other bytes: a new SNAPSHOT_FORMAT, and then `python -m tests.matching.golden --snapshot`"
+    assert state_hash(replica.engine).hex() == log.expected["state_hash"].get(str(STATE_FORMAT)), (
+        "the state has other bytes: a new STATE_FORMAT, and then `python -m tests.matching.golden --snapshot`"
     )
 
 

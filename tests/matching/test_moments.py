@@ -218,12 +218,12 @@ def test_titles_of_an_ended_hour_hold_on_to_nothing() -> None:
     register = market.engine.contracts[market.contract()].register
     titles, positions = register.titles(), list(register.positions.values())
     queues = [queue for p in positions for queue in (p.held, p.declared, p.promised)]
-    assert sum(1 for title in titles if title.next_held or title.last_owed or title.next_owed) >= 3
+    assert sum(1 for title in titles if title.next_held or title.previous_owed or title.next_owed) >= 3
     assert sum(1 for queue in queues if queue.first or queue.last) >= 4
 
     market.wait(to_ms=END_MS)
 
-    assert [title for title in titles if title.next_held or title.last_owed or title.next_owed] == []
+    assert [title for title in titles if title.next_held or title.previous_owed or title.next_owed] == []
     assert [queue for queue in queues if queue.first or queue.last] == []
 
 

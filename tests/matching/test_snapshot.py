@@ -14,7 +14,7 @@ from schemas.commands import Side
 from services.matching.engine import Engine
 from services.matching.operating import ENGINE_VERSIONS
 from services.matching.replica import Replica
-from services.matching.snapshot import SNAPSHOT_FORMAT, BadSnapshot, dump, load, state_hash
+from services.matching.snapshot import STATE_FORMAT, BadSnapshot, dump, load, state_hash
 from tests.matching import golden
 from tests.matching.market import Market, lines
 
@@ -118,8 +118,8 @@ def test_a_snapshot_of_another_format_is_refused() -> None:
     """A build that reads other bytes than it writes would go on from another state."""
     document = msgspec.msgpack.decode(snapshot())
 
-    for other in (SNAPSHOT_FORMAT - 1, SNAPSHOT_FORMAT + 1, "1", None):
-        with pytest.raises(BadSnapshot, match=f"snapshot format {other}, this build reads {SNAPSHOT_FORMAT}"):
+    for other in (STATE_FORMAT - 1, STATE_FORMAT + 1, "1", None):
+        with pytest.raises(BadSnapshot, match=f"state format {other}, this build reads {STATE_FORMAT}"):
             load(msgspec.msgpack.encode([other, *document[1:]]))
 
 

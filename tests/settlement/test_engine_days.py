@@ -18,10 +18,9 @@ from schemas import commands as cmd
 from schemas import events as ev
 from schemas.codec import EventsRecord
 from schemas.commands import Ground, OutboxCommand
-from schemas.units import AMOUNT_MAX
+from schemas.units import AMOUNT_MAX, collar
 from services.matching.engine import Engine
 from services.settlement import deliveries, events, rows
-from services.settlement.contracts import collar_of
 from services.settlement.ledger import CLEARING, COLLATERAL, EXTERNAL, REQUEST, TITLES, TRANSIT, USD, Origin
 from services.settlement.state import State
 from tests.reference.days import day_of
@@ -122,7 +121,7 @@ class Shadow:
 
 def class_row(c: cmd.SetClass) -> rows.ClassRow:
     terms = msgspec.structs.asdict(c) | msgspec.structs.asdict(c.fees)
-    low, high = collar_of(c.list_price, c.collar_low_bp, c.collar_high_bp)
+    low, high = collar(c.list_price, c.collar_low_bp, c.collar_high_bp)
     known = {name: terms[name] for name in rows.ClassRow.__struct_fields__ if name in terms}
     return rows.ClassRow(
         **known,

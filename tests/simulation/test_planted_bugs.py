@@ -43,13 +43,13 @@ def more(patch: pytest.MonkeyPatch, **weights: int) -> None:
 
 def takes_numbers_as_they_come(patch: pytest.MonkeyPatch) -> None:
     """The engine applies a message of settlement's without comparing its number."""
-    hear = settling.hear
+    apply_message = settling.apply_message
 
     def apply(shard: Engine, index: int, command: object) -> None:
         shard.outbox_last = command.outbox - 1
-        hear(shard, index, command)
+        apply_message(shard, index, command)
 
-    patch.setattr(settling, "hear", apply)
+    patch.setattr(settling, "apply_message", apply)
 
 
 def sends_before_the_commit(patch: pytest.MonkeyPatch) -> None:

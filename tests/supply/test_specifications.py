@@ -9,8 +9,8 @@ import msgspec
 import pytest
 
 from schemas.ids import is_class_id
-from schemas.specifications import BadSpecification, collar, list_class, parse, published, specifications, tick_for
-from schemas.units import PRICE_MAX
+from schemas.specifications import BadSpecification, list_class, parse, published, specifications, tick_for
+from schemas.units import PRICE_MAX, collar
 from tests.supply.catalogues import RULES
 
 TEXTS = published()

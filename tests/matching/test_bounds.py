@@ -7,7 +7,7 @@ import itertools
 import pytest
 from msgspec.structs import replace
 
-from schemas import codec, ids
+from schemas import codec, ids, listing
 from schemas import commands as cmd
 from schemas import events as ev
 from schemas.codec import CHAIN_START, BrokenFrame, Frame, decode_frame, decode_record, encode_frame, seal
@@ -21,9 +21,9 @@ from tests.matching.market import T0_MS, Market, lines
 from tests.matching.sources import engine_with, modules_with
 
 ENGINE = {
-    "AFTER_MS_MAX", "AMOUNT_MAX", "APPROVAL_MS_MAX", "BLOCK_HOURS_MAX", "CLIENT_ID_MS", "HOURS_MAX", "HOUR_MASK",
-    "LEGS_MAX", "MOVE_MS", "NEED_MAX", "OPENING_MS", "PRICE_MAX", "QTY_MAX", "REOPENING_MS", "SHARDS_MAX", "STEP_MS_MAX",
-    "VALIDITY_MS_MAX",
+    "AFTER_MS_MAX", "AMOUNT_MAX", "APPROVAL_MS_MAX", "BLOCK_HOURS_MAX", "CLASS_NO_MAX", "CLIENT_ID_MS", "HOURS_MAX",
+    "HOUR_MASK", "LEGS_MAX", "MOVE_MS", "NEED_MAX", "OPENING_MS", "PRICE_MAX", "QTY_MAX", "REOPENING_MS", "SHARDS_MAX",
+    "STEP_MS_MAX", "VALIDITY_MS_MAX",
 }  # fmt: skip
 OF_THE_STATE = {"blocks_max", "blocks_over_hour_max", "client_ids_max", "open_orders_max", "retries_max"}
 CODEC = {"CHAINS_KEPT", "FRAME_COMMANDS_MAX", "RECORD_BYTES_MAX"}
@@ -344,8 +344,18 @@ def test_how_many_shards_there_are() -> None:
     assert engine_with(SHARDS_MAX=2).apply(0, T0_MS, [cmd.StartShard(1, 1, T0_MS)])
 
 
-def test_the_last_hour_there_is() -> None:
+def test_how_many_classes_there_are() -> None:
+    """Two numbers."""
+    market = Market.given(engine=engine_with(CLASS_NO_MAX=2))
+    third = cmd.SetClass(market.outbox(), 3, "C", 1, 1, 1, cmd.Fees())
+
+    assert market.tell(third) == [ev.OutboxRejected(0, third.outbox, 0, Code.WRONG_CLASS)]
+    assert isinstance(market.tell(replace(third, outbox=market.outbox(), class_no=2))[0], ev.ClassSet)
+
+
+def test_the_last_hour_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
     """Hours above the mask are nobody's, whatever is said of them."""
+    monkeypatch.setattr(listing, "HOUR_MASK", 2)
     market = Market.given(engine=engine_with(HOUR_MASK=2), first_hour=0)
 
     assert market.tell(cmd.SetState(9, 1, market.hour, 1, "")) == [ev.Rejected(0, 9, Code.UNKNOWN_CONTRACT)]

@@ -218,6 +218,9 @@ class GridRow(Struct, frozen=True):
     last: str = ""
     reference: str = ""
     """Of the collar."""
+    bid_next: str = ""
+    """The price behind the best: whoever stands there alone sees what the others bid."""
+    ask_next: str = ""
 
 
 class GridSnapshot(_Message, frozen=True, tag="grid_snapshot"):

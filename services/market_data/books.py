@@ -76,6 +76,10 @@ class Levels:
         price = self.keys[-1] * self.sign
         return price, self.totals[price]
 
+    def second(self) -> Price:
+        """The price behind the best; 0: there is none."""
+        return self.keys[-2] * self.sign if len(self.keys) > 1 else 0
+
     def top(self, depth: int) -> Iterator[tuple[Price, Gpus]]:
         """The best levels, best first."""
         keys, totals, sign = self.keys, self.totals, self.sign

@@ -60,6 +60,8 @@ def grid_row(contract: Contract) -> feeds.GridRow:
         row.ask_qty,
         usd(row.last),
         usd(row.reference),
+        usd(row.bid_next),
+        usd(row.ask_next),
     )
 
 

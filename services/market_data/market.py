@@ -33,6 +33,9 @@ class Row(NamedTuple):
     last: Price
     reference: Price
     """The one in force: the hour's own, else its class's."""
+    bid_next: Price
+    """Behind the best."""
+    ask_next: Price
 
 
 class Anchor(NamedTuple):
@@ -76,10 +79,13 @@ class Contract:
 
     def row(self) -> Row:
         """As it stands."""
-        bid, bid_qty = self.book.bids.best()
-        ask, ask_qty = self.book.asks.best()
+        bids, asks = self.book.bids, self.book.asks
+        bid, bid_qty = bids.best()
+        ask, ask_qty = asks.best()
         state = max(self.state, self.listed.state)
-        return Row(self.phase, state, bid, bid_qty, ask, ask_qty, self.tape.last, self.anchor.price)
+        return Row(
+            self.phase, state, bid, bid_qty, ask, ask_qty, self.tape.last, self.anchor.price, bids.second(), asks.second()
+        )  # fmt: skip
 
 
 class Listed:

@@ -302,18 +302,24 @@ def _terms(answer: http.ClassAnswer) -> Terms:
 
 
 def _hour(terms: Terms, row: feeds.GridRow) -> BookHour:
-    reference = parse_usd(row.reference) if row.reference else terms.reference
+    reference = _price_of(row.reference) or terms.reference
     return BookHour(
         hour=parse_symbol(row.contract)[1],
         symbol=row.contract,
         phase=row.phase,
         takes_orders=row.state not in NO_ORDERS,
-        bid=parse_usd(row.bid) if row.bid else 0,
+        bid=_price_of(row.bid),
         bid_qty=row.bid_qty,
-        ask=parse_usd(row.ask) if row.ask else 0,
+        bid_next=_price_of(row.bid_next),
+        ask=_price_of(row.ask),
         ask_qty=row.ask_qty,
+        ask_next=_price_of(row.ask_next),
         high=terms.high * reference // terms.reference,
     )
+
+
+def _price_of(text: str) -> Price:
+    return parse_usd(text) if text else 0
 
 
 def _price(price: Price) -> str:

@@ -46,7 +46,7 @@ from services.market_maker.exchange import (
 from services.market_maker.limits import Limits
 from services.market_maker.offers import NoView, Offers, View
 from services.market_maker.planning import Anchors, Plan, Promise, Rules, plan
-from services.market_maker.quoting import HourQuote, Standing, Terms, half_spread_bp, running_ask, sizes
+from services.market_maker.quoting import NOTHING, HourQuote, Standing, Terms, half_spread_bp, running_ask, sizes
 from services.market_maker.reached import Stand, Watch
 from services.market_maker.risk import (
     Day,
@@ -83,6 +83,9 @@ class _Class(Struct):
     shard: int
     takes_orders: bool
     hours: list[BookHour]
+    """As the grid has them."""
+    others: dict[Hour, tuple[Price, Price]]
+    """The best bid and ask that are not ours; 0: none."""
     positions: dict[Hour, Position]
     promises: dict[Hour, Backing]
     ready: dict[Hour, Backing]
@@ -90,19 +93,17 @@ class _Class(Struct):
     version: int
     """The highest version of its backing."""
 
-    def standing(self, stands: dict[Hour, HourQuote]) -> list[Standing]:
+    def standing(self) -> list[Standing]:
         """The forward hours that take orders, without our own quotes."""
         found = []
         for row in self.hours:
             if row.phase != "forward" or not row.takes_orders:
                 continue
-            own = stands.get(row.hour)
+            bid, ask = self.others[row.hour]
             position, promise = self.positions.get(row.hour), self.promises.get(row.hour)
             found.append(
                 Standing(
-                    hour=row.hour, high=row.high,
-                    bid=0 if own and own.bid == row.bid and own.bid_qty >= row.bid_qty else row.bid,
-                    ask=0 if own and own.ask == row.ask and own.ask_qty >= row.ask_qty else row.ask,
+                    hour=row.hour, high=row.high, bid=bid, ask=ask,
                     held=position.held if position else 0, owed=position.owed if position else 0,
                     exposed=promise.owed if promise else 0, promised=promise.qty if promise else 0,
                     collateral_price=promise.collateral_price if promise else 0,
@@ -120,6 +121,8 @@ class Desk:
         self.classes: dict[str, _Class] = {}
         self.stands: dict[str, dict[Hour, HourQuote]] = {}
         """Quotes as last acknowledged, by class."""
+        self._asked: dict[str, dict[Hour, HourQuote]] = {}
+        """Quotes as last sent, whatever became of them: by them our own are known in the books."""
         self.why: dict[str, str] = {}
         """What each class rests on, or why it is not quoted."""
         self._exchange = exchange
@@ -219,7 +222,18 @@ class Desk:
         backing, positions = await self._exchange.backing(), await self._exchange.positions()
         orders, fills = await self._exchange.orders(), await self._exchange.fills()
         self.classes = {
-            each.terms.class_id: _Class(each.terms, each.shard, each.takes_orders, hours, {}, {}, {}, {}, 0)
+            each.terms.class_id: _Class(
+                each.terms,
+                each.shard,
+                each.takes_orders,
+                hours,
+                self._others(each.terms.class_id, hours),
+                {},
+                {},
+                {},
+                {},
+                0,
+            )
             for each, hours in zip(listed, grids, strict=True)
         }
         for own in backing:
@@ -237,6 +251,11 @@ class Desk:
                 each_class.orders.setdefault(hour, []).append(order)
         self._money = await self._exchange.money()
         self._forget_what_traded(fills)
+
+    def _others(self, class_id: str, hours: list[BookHour]) -> dict[Hour, tuple[Price, Price]]:
+        """What others bid and ask in the books as they were read. What stands may have changed the next moment."""
+        asked = self._asked.get(class_id, {})
+        return {row.hour: _of_others(row, asked.get(row.hour, NOTHING)) for row in hours}
 
     def _forget_what_traded(self, fills: list[Fill]) -> None:
         """A quote that traded stands for less than it did, whatever became of the position: it is said anew."""
@@ -346,7 +365,7 @@ class Desk:
             promises=not self._promised,
         )  # fmt: skip
         for _ in range(ROUNDS_MAX):
-            wanted = plan(rules, view, each.standing(stands), stands, self._clock.now_ms())
+            wanted = plan(rules, view, each.standing(), stands, self._clock.now_ms())
             if wanted.idle or not await self._carry_out(each, stands, wanted) or self._changed.is_set():
                 return
 
@@ -361,6 +380,7 @@ class Desk:
         name = each.terms.class_id
         # A number of the clock's is above every earlier one of this account, whoever put it.
         self._number = max(self._number + 1, self._clock.now_ms())
+        self._asked.setdefault(name, {}).update(wanted.quotes)
         outcome = await self._exchange.quote(name, self._number, wanted.quotes)
         for hour, _ in wanted.quotes:
             stands.pop(hour, None)
@@ -445,6 +465,7 @@ class Desk:
         self._count(outcome, "pulled", name)
         if isinstance(outcome, Accepted):
             self.stands[name] = {}
+            self._asked.pop(name, None)
             each.orders.clear()
 
     async def _stop(self) -> None:
@@ -598,6 +619,14 @@ def _fields(stand: Stand, since_ms: Millis) -> dict[str, int | bool | str]:
         f"{name}_since_ms": since_ms,
         f"{name}_why": stand.why,
     }
+
+
+def _of_others(row: BookHour, own: HourQuote) -> tuple[Price, Price]:
+    """The best bid and ask without our own, where they are the best and alone."""
+    return (
+        row.bid_next if own.bid == row.bid and own.bid_qty >= row.bid_qty else row.bid,
+        row.ask_next if own.ask == row.ask and own.ask_qty >= row.ask_qty else row.ask,
+    )
 
 
 def _owed(backing: Backing | None) -> Gpus:

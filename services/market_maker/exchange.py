@@ -42,8 +42,11 @@ class BookHour(Struct, frozen=True, kw_only=True):
     bid: Price
     """Best of all, ours included; 0: none."""
     bid_qty: Gpus
+    bid_next: Price
+    """The price behind it; 0: none."""
     ask: Price
     ask_qty: Gpus
+    ask_next: Price
     high: Price
     """The collar's cap."""
 

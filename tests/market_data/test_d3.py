@@ -82,6 +82,9 @@ class Watcher:
         assert {symbol: (row["bid"], row["bid_qty"], row["ask"], row["ask_qty"]) for symbol, row in grid.items()} == {
             symbol: (*_best(bids, max), *_best(asks, min)) for symbol, (bids, asks) in levels.items()
         }
+        assert {symbol: (row["bid_next"], row["ask_next"]) for symbol, row in grid.items()} == {
+            symbol: (_second(bids, max), _second(asks, min)) for symbol, (bids, asks) in levels.items()
+        }
         assert {symbol: (row["phase"], row["state"]) for symbol, row in grid.items()} == self._hours()
 
     def _blocks_told(self) -> Counter[tuple[Any, ...]]:
@@ -139,6 +142,11 @@ def test_a_client_that_knows_the_text_alone_has_the_engines_market_after_every_o
 
 def _micros(levels: dict[Decimal, int]) -> dict[int, int]:
     return {parse_usd(str(price)): qty for price, qty in levels.items()}
+
+
+def _second(levels: dict[int, int], pick: Any) -> str:
+    best = pick(levels, default=0)
+    return _best({price: qty for price, qty in levels.items() if price != best}, pick)[0]
 
 
 def _best(levels: dict[int, int], pick: Any) -> tuple[str, int]:

@@ -173,7 +173,8 @@ class Hall:
                     BookHour(
                         hour=hour_of(contract), symbol=self._symbol(contract), phase=phase,
                         takes_orders=book.state_now() < CANCEL_ONLY, bid=book.bids.best(), bid_qty=_best(book.bids),
-                        ask=book.asks.best(), ask_qty=_best(book.asks), high=book.high,
+                        bid_next=_next(book.bids), ask=book.asks.best(), ask_qty=_best(book.asks),
+                        ask_next=_next(book.asks), high=book.high,
                     )
                 )  # fmt: skip
         return found
@@ -326,3 +327,7 @@ class Hall:
 
 def _best(half: HalfBook) -> int:
     return sum(order.leaves for order in half.top) if half.top is not None else 0
+
+
+def _next(half: HalfBook) -> int:
+    return half.keys[-2] * half.sign if len(half.keys) > 1 else 0

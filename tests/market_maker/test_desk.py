@@ -79,6 +79,38 @@ async def test_quotes_stand_still_while_their_source_is_polled_as_it_should_be()
     assert [(order.order, order.price) for order in market.hall.own()] == before
 
 
+async def test_its_own_quotes_do_not_move_its_quotes() -> None:
+    """Half of the book's distance counts. Neither what it has just replaced nor a minute's renewal is others' book."""
+    market = Market(limits=replace(LIMITS, book_share_bp=5_000, book_band_bp=1_000))
+    market.lists(9_000)
+    await market.turn()
+    market.lists(8_000)
+    await market.desk.quote()
+    assert market.book() == AT_8000
+    before = [(order.order, order.price) for order in market.hall.own()]
+
+    for _ in range(70):
+        market.polls()
+        await market.desk.quote()
+        market.clock.ms += 1_000
+        await market.turn()
+
+    assert [(order.order, order.price) for order in market.hall.own()] == before
+
+
+async def test_what_others_quote_behind_it_counts_as_when_they_are_in_front() -> None:
+    """Both sides of another member, wider than its own: in the middle, 8,900, it would quote a tenth of the distance lower."""
+    market = Market(limits=replace(LIMITS, book_share_bp=1_000, book_band_bp=1_000))
+    market.lists(9_000)
+    await market.turn()
+    market.hall.trade(market.symbol(10), Side.BUY, 1, 8_000, Tif.GTC)
+    market.hall.trade(market.symbol(10), Side.SELL, 1, 9_800, Tif.GTC)
+
+    for _ in range(3):
+        await market.turn()
+        assert market.book() == ["09 | 8@8550 | 8@9500", "10 | 8@8540 | 8@9490", "11 | 8@8550 | 8@9500"]
+
+
 async def test_when_the_offer_is_gone_everything_is_pulled_and_it_says_why(market: Market) -> None:
     market.lists(9_000)
     await market.turn()

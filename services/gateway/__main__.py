@@ -22,7 +22,6 @@ from granian.server.embed import Server
 
 from schemas.codec import WRITER_GATEWAY_MIN
 from services.gateway.app import build
-from services.gateway.asks import Asks
 from services.gateway.blocks import Blocks
 from services.gateway.classes import Classes
 from services.gateway.corrections import Corrections
@@ -42,6 +41,7 @@ from services.gateway.progress import Progress
 from services.gateway.quotes import Quotes
 from services.gateway.ranges import Ranges
 from services.gateway.reads import Reads
+from services.gateway.requests import Requests
 from services.gateway.shards import Shards
 from services.gateway.telling import Telling
 from services.gateway.times import MarketClock
@@ -105,16 +105,16 @@ async def _wire(service: Service, cluster: Cluster) -> tuple[Gateway, list[Calla
     ]
     keyring = Keyring(service.patient(cluster.log("keys")), settings.master_key)
     classes, limits = Classes(database), Limits()
-    reads, asks, offers = (
+    reads, requests, offers = (
         Reads(database, classes),
-        Asks(database, cluster.log),
+        Requests(database, cluster.log),
         Offers(service.patient(cluster.log("offers"))),
     )
-    idle = Idle(database, asks, service.clock, market)
+    idle = Idle(database, requests, service.clock, market)
     # Inside the cluster: no proxy of the environment's.
     client = httpx.AsyncClient(trust_env=False)
     market_data = MarketData(settings.market, settings.master_key, database, client)
-    shards, funding = Shards(doors, progress, service.clock, market), Funding(asks)
+    shards, funding = Shards(doors, progress, service.clock, market), Funding(requests)
     trade = (shards, classes, reads, progress, funding, Telling(classes, reads))
     orders, ranges, blocks = Orders(*trade), Ranges(*trade), Blocks(*trade)
     for door in doors:
@@ -139,14 +139,14 @@ async def _wire(service: Service, cluster: Cluster) -> tuple[Gateway, list[Calla
         while True:
             await asyncio.sleep(_REFRESH_S)
             tell_status(service.status, shards, progress, pool)
-            service.status.set(keys=len(keyring.keys))
+            service.status.set(keys=len(keyring.keys), offers_undecodable=offers.undecodable)
 
     gateway = Gateway(
         shards=shards,
         classes=classes,
         reads=reads,
         progress=progress,
-        asks=asks,
+        requests=requests,
         orders=orders,
         ranges=ranges,
         blocks=blocks,

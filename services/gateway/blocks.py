@@ -36,7 +36,7 @@ class Blocks(Placing):
         self.command(caller, of_class, body)  # says what is wrong before anything is looked up
         known = await self._reads.known(caller.account, body.client_order_id)
         if known is not None:
-            same = await self._same(caller, known, self.command(caller, of_class, body), _TERMS)
+            same = await self._repeat_settled(caller, known, self.command(caller, of_class, body), _TERMS)
             return await self._reads.block_answer(same, repeated=True)
         door = self._shards.open_door(of_class["shard"])
         answer = await self._funding.submit(caller, door, lambda: self.command(caller, of_class, body))
@@ -73,7 +73,9 @@ class Blocks(Placing):
         with after_the_fact():
             if isinstance(outcome, BlockAccepted):
                 return await self._accepted(outcome, answer)
-            return await self._reads.block_answer(await self._repeated(caller, outcome, is_block=True), repeated=True)
+            return await self._reads.block_answer(
+                await self._repeat_accepted(caller, outcome, is_block=True), repeated=True
+            )
 
     async def _accepted(self, block: BlockAccepted, answer: Answer) -> http.BlockAnswer:
         trades = [each for each in answer.effects if isinstance(each, BlockFilled) and each.order == block.order]

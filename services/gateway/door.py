@@ -35,6 +35,7 @@ class Answer(NamedTuple):
     """What one command did."""
 
     seq: int
+    """Of the output's last record."""
     time_ms: int
     outcome: Event
     effects: tuple[Event, ...]
@@ -58,7 +59,10 @@ def answers_of(record: EventsRecord) -> dict[int, Answer]:
 
 
 class Door:
-    """See the module. `open_log` gives a fresh connection to `commands` after one has failed."""
+    """See the module: `start` first, then `write` and `read`, each in a task of its own.
+
+    `open_log` gives a fresh connection to `commands` after one has failed.
+    """
 
     def __init__(self, shard: int, writer: int, open_log: Callable[[], Log], events: Log, progress: Progress) -> None:
         """`progress` is told of every record before anybody is answered from it."""
@@ -66,6 +70,7 @@ class Door:
         self.seq = 0
         """Of the newest record of `events` seen."""
         self._heard_s = 0.0
+        """When a read of `events` last came back."""
         self._writer = writer
         self._open_log = open_log
         self._events = events
@@ -75,6 +80,7 @@ class Door:
         self._queue: deque[tuple[Command, asyncio.Future[Answer]]] = deque()
         self._arrived = asyncio.Event()
         self._pending: dict[int, Sequence[asyncio.Future[Answer]]] = {}
+        """Frame → who waits for its commands' answers, by index."""
         self._parts: dict[int, list[Event]] = {}
         """Frame → its output so far, where more is to come."""
 
@@ -127,6 +133,7 @@ class Door:
             batch = [self._queue.popleft() for _ in range(min(FRAME_MAX, len(self._queue)))]
             if not self._queue:
                 self._arrived.clear()
+            # Whoever has gone while waiting here is not sent: his client hung up, or he was told `not_ready`.
             batch = [(command, waiter) for command, waiter in batch if not waiter.done()]
             if not batch:
                 continue

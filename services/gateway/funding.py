@@ -18,10 +18,10 @@ from schemas.commands import Command
 from schemas.events import Code, Rejected
 from schemas.requests import FromTrading, ToTrading
 from schemas.units import Micros, format_usd
-from services.gateway.asks import WAIT_S, Asks, refuse
 from services.gateway.auth import Caller
 from services.gateway.door import Answer, Door
 from services.gateway.errors import ApiError
+from services.gateway.requests import WAIT_S, Requests, refuse
 
 FUNDINGS_MAX: Final = 4
 """Transfers for one bid: more than one is needed only when another gateway's bids take the money on its way."""
@@ -30,8 +30,8 @@ FUNDINGS_MAX: Final = 4
 class Funding:
     """Transfers between wallet and trading balance that the door makes for members."""
 
-    def __init__(self, asks: Asks) -> None:
-        self._asks = asks
+    def __init__(self, requests: Requests) -> None:
+        self._requests = requests
         self._purses: WeakValueDictionary[tuple[int, int], asyncio.Lock] = WeakValueDictionary()
         """(account, shard) → whoever moves money there for a bid; gone with the last who waits."""
 
@@ -86,7 +86,7 @@ class Funding:
     async def fetch(self, caller: Caller, shard: int, need: Micros, have: Micros) -> Micros:
         """Move what `have` lacks of `need` from the wallet; how much. Raises ApiError insufficient_funds: with all there is."""
         missing = need - have
-        outcome = await self._asks.ask(ToTrading(_own_request(caller), caller.account, shard, missing))
+        outcome = await self._requests.ask(ToTrading(_own_request(caller), caller.account, shard, missing))
         if outcome.state == "pending":
             raise ApiError(
                 "not_ready", "the transfer from your wallet is still under way: send the order again in a moment"
@@ -106,7 +106,7 @@ class Funding:
         """What it was moved for is refused, and a refusal leaves everything as it was."""
         # What does not get through now is swept back when it has been idle for a while.
         with contextlib.suppress(ApiError):
-            await self._asks.ask(FromTrading(_own_request(caller), caller.account, shard, amount))
+            await self._requests.ask(FromTrading(_own_request(caller), caller.account, shard, amount))
 
 
 def _is_short(answer: Answer) -> bool:

@@ -15,9 +15,9 @@ from typing import Final
 from schemas.commands import Ground
 from schemas.requests import FromTrading
 from schemas.units import Millis
-from services.gateway.asks import Asks
 from services.gateway.database import Database
 from services.gateway.errors import ApiError
+from services.gateway.requests import Requests
 from services.gateway.times import MarketClock
 from services.runtime.log import Clock
 
@@ -27,6 +27,7 @@ EVERY_MS: Final = 60_000
 """Market time between two looks."""
 _EVERY_MS_MIN: Final = 1_000
 _ROWS_MAX: Final = 100
+# Kinds and sources are those of docs/decisions/002-ledger.md; the list of kinds is the index's, word for word.
 _SQL: Final = f"""
     SELECT b.ref AS account, b.shard, b.amount, last.seq FROM settlement.balances b
     CROSS JOIN LATERAL (
@@ -49,9 +50,9 @@ _SQL: Final = f"""
 class Idle:
     """Looks now and then, and asks settlement."""
 
-    def __init__(self, database: Database, asks: Asks, clock: Clock, market: MarketClock) -> None:
+    def __init__(self, database: Database, requests: Requests, clock: Clock, market: MarketClock) -> None:
         self._database = database
-        self._asks = asks
+        self._requests = requests
         self._clock = clock
         self._market = market
 
@@ -66,7 +67,7 @@ class Idle:
         """Once. Raises ApiError."""
         now_ms = self._market.market_ms(self._clock.now_ms())
         for row in await self._database.fetch(_SQL, now_ms - IDLE_MS):
-            await self._asks.append(
+            await self._requests.append(
                 "requests", _request(row["account"], row["shard"], row["amount"], row["seq"], now_ms)
             )
 

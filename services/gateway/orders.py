@@ -59,7 +59,7 @@ class Orders(Placing):
 
         known = await self._reads.known(caller.account, body.client_order_id)
         if known is not None:
-            same = await self._same(caller, known, command, _TERMS)
+            same = await self._repeat_settled(caller, known, command, _TERMS)
             return await self._reads.order_answer(same, repeated=True)
         answer = await self._funding.submit(caller, self._shards.open_door(of_class["shard"]), stamped)
         return await self._placed(caller, answer)
@@ -93,7 +93,9 @@ class Orders(Placing):
             if isinstance(outcome, OrderAccepted):
                 done = fates(answer.effects).get(outcome.order, NOTHING)
                 return await self._telling.order(outcome, done, answer.time_ms)
-            return await self._reads.order_answer(await self._repeated(caller, outcome, is_block=False), repeated=True)
+            return await self._reads.order_answer(
+                await self._repeat_accepted(caller, outcome, is_block=False), repeated=True
+            )
 
     # --- Amend -----------------------------------------------------------------------------------------
 

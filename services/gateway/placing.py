@@ -37,8 +37,10 @@ class Placing:
         self._funding = funding
         self._telling = telling
 
-    async def _same(self, caller: Caller, known: Known, command: PlaceOrder | PlaceBlock, terms: Iterable[str]) -> Row:
-        """Of a known id: a repeat passes however far settlement lags, as it is settled so far. Raises ApiError."""
+    async def _repeat_settled(
+        self, caller: Caller, known: Known, command: PlaceOrder | PlaceBlock, terms: Iterable[str]
+    ) -> Row:
+        """The row of a known id, for the same body: as it is settled so far, however far settlement lags. Raises ApiError."""
         row, is_block = known.row, isinstance(command, PlaceBlock)
         if known.is_block != is_block or any(row[name] != getattr(command, name) for name in terms):
             raise duplicate(row["order_id"])
@@ -47,7 +49,7 @@ class Placing:
             row = await self._row(caller, row["order_id"], is_block=is_block) or row
         return row
 
-    async def _repeated(self, caller: Caller, outcome: Event, *, is_block: bool) -> Row:
+    async def _repeat_accepted(self, caller: Caller, outcome: Event, *, is_block: bool) -> Row:
         """What the engine knows under the id, once it is settled. Raises ApiError not_settled_yet."""
         assert isinstance(outcome, OrderRepeated), f"{outcome!r} answers something else"
         await self._progress.wait_for(caller.account)

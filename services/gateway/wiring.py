@@ -12,7 +12,6 @@ from litestar.params import HeaderParameter, PathParameter, QueryParameter
 from schemas import http
 from schemas.requests import Request as SettlementRequest
 from schemas.units import format_usd
-from services.gateway.asks import Asks, Outcome, refusal_of, refuse
 from services.gateway.auth import Caller, authenticate
 from services.gateway.auth import Request as Judged
 from services.gateway.blocks import Blocks
@@ -30,6 +29,7 @@ from services.gateway.progress import Progress
 from services.gateway.quotes import Quotes
 from services.gateway.ranges import Ranges
 from services.gateway.reads import Reads
+from services.gateway.requests import Outcome, Requests, refusal_of, refuse
 from services.gateway.shards import Shards
 from services.gateway.times import MarketClock
 from services.gateway.volume import Volume
@@ -50,7 +50,7 @@ class Gateway:
         classes: Classes,
         reads: Reads,
         progress: Progress,
-        asks: Asks,
+        requests: Requests,
         orders: Orders,
         ranges: Ranges,
         blocks: Blocks,
@@ -70,7 +70,7 @@ class Gateway:
         self.classes = classes
         self.reads = reads
         self.progress = progress
-        self.asks = asks
+        self.requests = requests
         self.orders = orders
         self.ranges = ranges
         self.blocks = blocks
@@ -109,7 +109,7 @@ class Gateway:
 
     async def settle(self, request: SettlementRequest) -> Response[http.RequestAnswer]:
         """A request that is not an order: 200 when its outcome is known, 202 before. Raises ApiError."""
-        outcome = refuse(await self.asks.ask(request))
+        outcome = refuse(await self.requests.ask(request))
         return Response(self.answer(outcome), status_code=202 if outcome.state == "pending" else 200)
 
     def answer(self, outcome: Outcome) -> http.RequestAnswer:

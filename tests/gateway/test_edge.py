@@ -44,7 +44,7 @@ class Door:
         keyring = Keyring(nothing, b"")
         keyring.keys.update(self.keys)
         gateway = Gateway(
-            shards=nothing, classes=nothing, reads=nothing, progress=nothing, asks=nothing,
+            shards=nothing, classes=nothing, reads=nothing, progress=nothing, requests=nothing,
             orders=nothing, ranges=nothing, blocks=nothing, quotes=nothing, previews=nothing, corrections=nothing,
             keyring=keyring,
             limits=Limits(rate_per_s=2, burst=2), offers=nothing, market_data=nothing, volume=nothing,

@@ -12,7 +12,7 @@ def test_no_request_starts_a_task_of_its_own() -> None:
     """Litestar resolves what a handler needs in batches, and starts tasks for a batch of two: 256 µs an order instead of 143."""
     nothing = Mock()
     wired = Gateway(
-        shards=nothing, classes=nothing, reads=nothing, progress=nothing, asks=nothing,
+        shards=nothing, classes=nothing, reads=nothing, progress=nothing, requests=nothing,
             orders=nothing, ranges=nothing, blocks=nothing, quotes=nothing, previews=nothing, corrections=nothing,
             keyring=nothing,
         limits=nothing, offers=nothing, market_data=nothing, volume=nothing, market=nothing, clock=nothing, master_key=b"",

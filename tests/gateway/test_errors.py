@@ -26,8 +26,8 @@ def test_every_code_of_the_engine_has_an_answer() -> None:
 
 
 def test_every_refusal_of_settlement_has_an_answer() -> None:
-    """Whatever `Refused(...)` or `_note(...)` says in settlement's judge of requests, read from its source."""
-    said = _literals(ROOT / "services/settlement/requests.py", {"Refused", "_note"})
+    """Whatever `Refused(...)` or `_note(...)` says in settlement, read from its sources."""
+    said = _refusals_of_settlement()
     assert {"insufficient_funds", "deposit_known", "unknown_payout", "request_reused", "wrong_request_id"} <= said
     assert sorted(said - set(CODES)) == []
 
@@ -39,9 +39,7 @@ def test_every_code_that_the_door_raises_is_in_the_table() -> None:
         raised |= _literals(file, {"ApiError"})
     raised |= {"not_found", "method_not_allowed", "too_large"}  # by status, from the HTTP library
     assert sorted(raised - set(CODES)) == []
-    others = {code.name.lower() for code in Code} | _literals(
-        ROOT / "services/settlement/requests.py", {"Refused", "_note"}
-    )
+    others = {code.name.lower() for code in Code} | _refusals_of_settlement()
     assert sorted(set(CODES) - raised - others) == []
 
 
@@ -61,6 +59,11 @@ def test_every_refusal_of_the_engine_is_met_at_the_door_by_some_test() -> None:
         if file != Path(__file__):
             met |= {node.value for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Constant)}
     assert sorted({code.name.lower() for code in Code} - met) == sorted(NOT_AT_THE_DOOR)
+
+
+def _refusals_of_settlement() -> set[str]:
+    files = sorted((ROOT / "services/settlement").glob("*.py"))
+    return set[str]().union(*(_literals(file, {"Refused", "_note"}) for file in files))
 
 
 def _literals(file: Path, functions: set[str]) -> set[str]:

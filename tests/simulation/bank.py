@@ -10,7 +10,7 @@ from schemas.commands import Fees, Ground, Role
 from schemas.delivery import Delivered
 from schemas.ids import contract_of, parse_symbol
 from schemas.units import MS_PER_HOUR
-from services.gateway.asks import Outcome, request_id
+from services.gateway.requests import Outcome, request_id
 from tests.simulation.members import ACCOUNTS, OPERATOR, OWNERS, Line, Request, caller, is_open, role_of
 from tests.simulation.world import Wait
 
@@ -167,7 +167,7 @@ class Teller:
 
     async def _ask(self, told: Request) -> None:
         while True:
-            answer = await self._line.ask(lambda gateway: gateway.asks.ask(told.request))
+            answer = await self._line.ask(lambda gateway: gateway.requests.ask(told.request))
             if isinstance(answer, Outcome):
                 told.state, told.code, told.outcome = answer.state, answer.code, answer.outcome
                 if told.state != "pending":
@@ -191,7 +191,7 @@ class Teller:
             contract = contract_of(int(class_id.rsplit(".", 1)[1]), hour)
         title = 0 if chance.random() < 0.8 else chance.randint(1, 200)
         record = Delivered(contract, title, chance.choice([0, 0, 13, 60]), "simulated", request_id(OPERATOR, key))
-        while (answer := await self._line.ask(lambda gateway: gateway.asks.append("delivery", record))) is not None:
+        while (answer := await self._line.ask(lambda gateway: gateway.requests.append("delivery", record))) is not None:
             self._told("delivery in doubt" if is_open(answer) else "delivery not ready")
             await Wait(self._world.now_ms + chance.randint(50, 1_000))
         self._told("delivery acknowledged")

@@ -41,6 +41,13 @@ class SimPool:
         await self._reach()
         yield SimConnection(self._answer)
 
+    def get_size(self) -> int:
+        """Connections, of which none is ever busy: what is asked is answered at one moment."""
+        return 1
+
+    def get_idle_size(self) -> int:
+        return 1
+
     async def _reach(self) -> None:
         await Wait(self._db.world.now_ms + int(self._db.world.chance("latency").random() * 4))
         if self._db.away:

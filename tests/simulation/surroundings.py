@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import services.gateway.__main__ as gateway_main
-import services.gateway.asks as gateway_asks
 import services.gateway.corrections as gateway_corrections
 import services.gateway.funding as gateway_funding
 import services.gateway.progress as gateway_progress
+import services.gateway.requests as gateway_requests
 import services.market_data.__main__ as market_data_main
 import services.market_maker.desk as desk_module
 import services.matching.__main__ as matching_main
@@ -237,7 +237,7 @@ REPLACED: list[tuple[Any, dict[str, Any]]] = [
     (desk_module, {"secrets": SimSecrets}),
     (gateway_funding, {"secrets": SimSecrets}),
     (gateway_corrections, {"secrets": SimSecrets}),
-    (gateway_asks, {"time": SimTime}),
+    (gateway_requests, {"time": SimTime}),
     (gateway_progress, {"time": SimTime}),
 ]
 

@@ -16,8 +16,8 @@ import pytest
 from schemas.codec import ChainReader, Envelope
 from schemas.events import DeadManFired
 from services.gateway import blocks
-from services.gateway.asks import Asks
 from services.gateway.door import Door, answers_of
+from services.gateway.requests import Requests
 from services.matching import moments, quotes, settling, tools
 from services.matching.engine import Engine
 from services.matching.replica import Replica
@@ -152,9 +152,9 @@ def answers_from_the_first_part(patch: pytest.MonkeyPatch) -> None:
 
 def acknowledges_before_it_is_durable(patch: pytest.MonkeyPatch) -> None:
     """A gateway says that a record is in the log while it is on its way."""
-    append = Asks.append
+    append = Requests.append
 
-    async def hasty(self: Asks, topic: str, body: msgspec.Struct) -> None:
+    async def hasty(self: Requests, topic: str, body: msgspec.Struct) -> None:
         async def try_it() -> None:
             try:
                 await append(self, topic, body)
@@ -163,7 +163,7 @@ def acknowledges_before_it_is_durable(patch: pytest.MonkeyPatch) -> None:
 
         asyncio.get_running_loop().create_task(try_it())
 
-    patch.setattr(Asks, "append", hasty)
+    patch.setattr(Requests, "append", hasty)
     more(patch, writes=40)
 
 

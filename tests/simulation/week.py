@@ -283,5 +283,5 @@ class WeekExchange(Exchange):
                         4 * list_price,
                         self.market_ms(),
                     )
-                    await line.ask(lambda gateway: gateway.asks.ask(request))  # noqa: B023 # asked at once
+                    await line.ask(lambda gateway: gateway.requests.ask(request))  # noqa: B023 # asked at once
             await Wait(self.world.now_ms + 6_000)

@@ -10,9 +10,9 @@ from litestar.params import JSONBody
 from schemas import http
 from schemas.commands import Ground
 from schemas.requests import Back, FromTrading, ToTrading, Withdraw
-from services.gateway.asks import request_id
 from services.gateway.edge import JsonRequest, last_part
 from services.gateway.errors import ApiError
+from services.gateway.requests import request_id
 from services.gateway.values import decimal, hours_from
 from services.gateway.wiring import IdempotencyKey, Known, Limit, Wired, member
 
@@ -80,7 +80,7 @@ async def get_request(gateway: Wired, caller: Known, request: JsonRequest) -> ht
     """Outcome of an own request, by its Idempotency-Key or its request id."""
     prefix = request_id(caller, "-")[:-1]
     key = last_part(request, "/v1/requests/").removeprefix(prefix)
-    return gateway.answer(await gateway.asks.outcome(request_id(caller, key)))
+    return gateway.answer(await gateway.requests.outcome(request_id(caller, key)))
 
 
 @post("/v1/transfers")

@@ -44,7 +44,7 @@ async def delete_key(gateway: Wired, caller: Known, key_id: FromPath[str]) -> di
     own = key is not None and (key.record.account, key.record.owner) == (caller.account, caller.owner)
     if key is None or not (own or "operator" in caller.scopes):
         raise ApiError("not_found", "there is no such key of yours")
-    await gateway.asks.append("keys", KeyRevoked(key_id))
+    await gateway.requests.append("keys", KeyRevoked(key_id))
     return {"revoked": key_id}
 
 
@@ -61,7 +61,7 @@ async def issue(gateway: Gateway, data: http.KeyRequest, account: int, owner: in
         expires_ms=expires_ms,
         networks=data.networks,
     )
-    await gateway.asks.append("keys", issued.record)
+    await gateway.requests.append("keys", issued.record)
     return http.NewKeyAnswer(key=_key(issued.record), secret=issued.secret, bearer=issued.bearer)
 
 

@@ -12,8 +12,8 @@ from schemas.commands import Role, State
 from schemas.delivery import Delivered
 from schemas.requests import Deposit, OpenAccount, PayoutMoved, Procure, SetAccountRole
 from schemas.specifications import BadSpecification, list_class
-from services.gateway.asks import request_id
 from services.gateway.errors import ApiError
+from services.gateway.requests import request_id
 from services.gateway.routes.keys import issue
 from services.gateway.times import iso_hour, parse_hour
 from services.gateway.values import decimal, hours_from
@@ -93,7 +93,7 @@ async def post_delivery(
     if not 0 <= data.undelivered_minutes <= 60:
         raise ApiError("malformed", "undelivered_minutes is 0 to 60")
     record_id = request_id(caller, key)
-    await gateway.asks.append(
+    await gateway.requests.append(
         "delivery", Delivered(contract, data.title, data.undelivered_minutes, "simulated", record_id)
     )
     return http.DeliveryAnswer(contract=data.contract, record_id=record_id, simulated=True)

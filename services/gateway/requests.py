@@ -1,4 +1,4 @@
-"""What is asked of settlement: written to a topic, and its outcome read from settlement's table.
+"""What is asked of settlement, and other single records: written to a topic; a request's outcome is read from settlement's table.
 
 A request's id is the caller and his Idempotency-Key: the same again gets the first outcome.
 """
@@ -36,7 +36,7 @@ class Outcome(msgspec.Struct, frozen=True):
     outcome: dict[str, Any] = {}
 
 
-class Asks:
+class Requests:
     """Writes single records to `requests`, `delivery` and `keys`, one append in flight each."""
 
     def __init__(self, database: Database, open_log: Callable[[str], Log]) -> None:

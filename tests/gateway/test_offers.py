@@ -34,7 +34,7 @@ async def test_a_record_of_a_time_that_no_calendar_has_is_skipped_and_the_others
     offers = Offers(log)
 
     following = asyncio.create_task(offers.follow())
-    while offers.undecodable < 3:
+    while offers.undecodable < 3:  # noqa: ASYNC110 # the product has no event for it
         await asyncio.sleep(0.01)
     following.cancel()
 

@@ -1,6 +1,7 @@
 """What was moved into files reads like the log it came from, and whatever happens to a file is noticed."""
 
 import contextlib
+import hashlib
 import io
 import json
 from argparse import Namespace

@@ -191,7 +191,7 @@ ANSWER = http.NewKeyAnswer(
     bearer=ISSUED.bearer,
 )
 PROFILE = profile.Profile(url="http://127.0.0.1:1", key=ANSWER)
-SNAPSHOT = store.Snapshot(store.SNAPSHOT_FORMAT, 0, 5, KEY[:16], 7, KEY[16:], 7, KEY[:16], 1, 1_000, KEY, b"engine")
+SNAPSHOT = store.Snapshot(store.FILE_FORMAT, 0, 5, KEY[:16], 7, KEY[16:], 7, KEY[:16], 1, 1_000, KEY, b"engine")
 SEGMENT = Segment(1, "commands", 0, 0, 1, bytes(DIGEST), [(0, 1_000, b"value", [("q", b"1")], None)])
 OPS = [
     {"op": "subscribe", "channels": ["grid:TINY", "account"], "id": 7},

@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help install kafka run up down test lint format sim week mutants bench compile lock
+.PHONY: help install kafka run up down test lint format sim week hostile mutants bench compile lock
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} \
@@ -29,6 +29,8 @@ sim: install ## Random days with faults; one again with HOURBOOK_SEED=123, more 
 	HOURBOOK_SEEDS=$${HOURBOOK_SEEDS:-60} .venv/bin/pytest -s tests/simulation/test_random_day.py
 week: install ## A week of the market with everybody in it, the desk included, audited; one again with HOURBOOK_SEED=123
 	.venv/bin/pytest -s -m slow tests/simulation/test_week.py
+hostile: install kafka ## A stranger asks all that the OpenAPI document allows and more; CASES=50000, one again with HOURBOOK_SEED=123
+	.venv/bin/python -m tests.hostile --cases $(or $(CASES),5000)
 mutants: install ## Plant bugs one by one; each must be caught by a test that names its invariant
 	.venv/bin/python -m tests.mutants
 bench: install kafka ## Measure the figures of docs/benchmarks.md; takes minutes and wants a quiet machine

@@ -12,8 +12,50 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from schemas.ids import LEGS_MAX, SHARDS_MAX
+from schemas.units import QTY_MAX
+
+# What the OpenAPI document says of texts and numbers. It does not decide: who judges a request says more than "malformed".
+TOLD_RANGE = "x-range"
+"""In a schema of a number: what the document says instead of all that a record can hold."""
+OWN_ID = "^[!-~]([ -~]{0,38}[!-~])?$"
+"""What a member names something: printable ASCII."""
+ORDER_ID = "^[0-9]{1,3}-[0-9]{1,11}-[0-9]{1,3}-[0-9]{1,4}$"
+TRADE = "^[0-9]{1,3}-[0-9]{1,18}$"
+CLASS_ID = "^[A-Z0-9]+([.][A-Z0-9]+)*$"
+SYMBOL = "^[A-Z0-9.]+[.][0-9]{8}T[0-9]{2}-USD$"
+HOUR = "^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:00Z$"
+USD = "(0|[1-9][0-9]{0,11})([.][0-9]{1,6})?"
+_MOMENT = "[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}(:[0-9]{2}([.][0-9]{1,6})?)?(Z|[+-][0-9]{2}:[0-9]{2})"
+
+
+def _text(pattern: str) -> Meta:
+    return Meta(extra_json_schema={"pattern": pattern})
+
+
+def _number(least: int, most: int) -> Meta:
+    return Meta(ge=-(2**63), le=2**63 - 1, extra_json_schema={TOLD_RANGE: [least, most]})
+
+
 Whole = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 """A whole number of a request: what a record can hold. Which of them mean something is said by whoever judges the request."""
+Natural = Annotated[int, _number(0, 2**63 - 1)]
+Qty = Annotated[int, _number(1, QTY_MAX)]
+Size = Annotated[int, _number(0, QTY_MAX)]
+ValidMs = Annotated[int, _number(1, 600_000)]
+Usd = Annotated[str, _text(f"^{USD}$")]
+UsdOrNone = Annotated[str, _text(f"^({USD})?$")]
+ClassId = Annotated[str, _text(CLASS_ID)]
+ClassIdOrNone = Annotated[str, _text(f"^({CLASS_ID[1:-1]})?$")]
+Symbol = Annotated[str, _text(SYMBOL)]
+HourText = Annotated[str, _text(HOUR)]
+HourOrNone = Annotated[str, _text(f"^({HOUR[1:-1]})?$")]
+MomentOrNone = Annotated[str, _text(f"^({_MOMENT})?$")]
+UsdAnswer = Annotated[str, _text("^-?(0|[1-9][0-9]*)[.][0-9]{2,6}$")]
+MomentAnswer = Annotated[str, _text("^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}[.][0-9]{3}Z$")]
+OrderId = Annotated[str, _text(ORDER_ID)]
+ClientId = Annotated[str, _text("^[!-~]{0,36}$")]
+"""Empty: none."""
 LIFE_S_MAX = 100 * 366 * 86_400
 """Of a key that expires."""
 
@@ -57,21 +99,21 @@ class Problem(_Answer, frozen=True):
 class OrderRequest(_Request, frozen=True):
     """POST /v1/orders, and /v1/orders/preview."""
 
-    contract: str
+    contract: Symbol
     side: SideName
-    qty: Whole
-    price: str
+    qty: Qty
+    price: Usd
     """USD per GPU-hour."""
     tif: TifName = "gtc"
-    expires: str = ""
+    expires: MomentOrNone = ""
     """With `gtd`: when what is left is cancelled, market time."""
     post_only: bool = False
     running: bool = False
     """An ask that stays in the book through gate closure, as far as it is backed as `ready` then."""
     self_trade: SelfTrade = "cancel_newest"
-    client_order_id: str = ""
+    client_order_id: ClientId = ""
     """The account's own, 1-36 printable ASCII. Repeating a request with it is harmless."""
-    valid_for_ms: Whole = 30_000
+    valid_for_ms: ValidMs = 30_000
     """How long the order may be on its way before it is refused; at most 600000."""
 
 
@@ -80,7 +122,7 @@ class FillAnswer(_Answer, frozen=True, kw_only=True):
 
     trade: str
     """`shard-number`."""
-    contract: str
+    contract: Symbol
     order_id: str
     """Empty: the exchange bought in what the account had promised and not covered."""
     block_id: str = ""
@@ -88,24 +130,24 @@ class FillAnswer(_Answer, frozen=True, kw_only=True):
     side: SideName
     role: Literal["maker", "taker"]
     qty: int
-    price: str
+    price: UsdAnswer
     minutes: int
     """60, or what was left of a running hour."""
-    notional: str
-    fee: str
+    notional: UsdAnswer
+    fee: UsdAnswer
     counterparty: Literal["desk", "member"]
-    at: str
+    at: MomentAnswer
 
 
 class OrderAnswer(_Answer, frozen=True, kw_only=True):
     """An order as it stands."""
 
-    order_id: str
+    order_id: OrderId
     client_order_id: str
-    contract: str
+    contract: Symbol
     side: SideName
     qty: int
-    price: str
+    price: UsdAnswer
     tif: TifName
     expires: str = ""
     post_only: bool
@@ -116,7 +158,7 @@ class OrderAnswer(_Answer, frozen=True, kw_only=True):
     leaves: int
     filled: int
     cancelled: int
-    accepted_at: str
+    accepted_at: MomentAnswer
     repeated: bool = False
     """The request was a repeat: the order stands as first accepted."""
     fills: tuple[FillAnswer, ...] = ()
@@ -126,8 +168,8 @@ class OrderAnswer(_Answer, frozen=True, kw_only=True):
 class CancelAnswer(_Answer, frozen=True):
     """DELETE /v1/orders/... and /v1/blocks/..."""
 
-    order_id: str
-    contract: str
+    order_id: OrderId
+    contract: Symbol
     """Of a block or a range: its first hour."""
     cancelled: int
     """GPUs that were still open."""
@@ -138,18 +180,18 @@ class CancelAnswer(_Answer, frozen=True):
 class AmendRequest(_Request, frozen=True):
     """PATCH /v1/orders/...: the open quantity and the price that the order is to have."""
 
-    qty: Whole
+    qty: Qty
     """Open quantity from here on, whatever was filled before."""
-    price: str
-    valid_for_ms: Whole = 30_000
+    price: Usd
+    valid_for_ms: ValidMs = 30_000
 
 
 class AmendAnswer(_Answer, frozen=True):
     """The order as amended. Less at the same price keeps its place in the queue; otherwise it may have traded at once."""
 
-    order_id: str
+    order_id: OrderId
     qty: int
-    price: str
+    price: UsdAnswer
     kept_place: bool
     state: OrderState
     leaves: int
@@ -166,7 +208,7 @@ class MassCancelAnswer(_Answer, frozen=True):
 class CancelAllAfterRequest(_Request, frozen=True):
     """PUT /v1/cancel-all-after: a dead man's switch. 0: off; else 1 to 86400."""
 
-    after_seconds: Whole
+    after_seconds: Annotated[int, _number(0, 86_400)]
 
 
 class CancelAllAfterAnswer(_Answer, frozen=True):
@@ -190,23 +232,23 @@ class RefusalAnswer(_Answer, frozen=True):
 class RangeRequest(_Request, frozen=True, kw_only=True):
     """POST /v1/ranges, and /v1/ranges/preview: the same order in many hours, each judged by itself."""
 
-    class_id: str = msgspec.field(name="class")
-    hours: tuple[str, ...] = ()
+    class_id: ClassId = msgspec.field(name="class")
+    hours: tuple[HourText, ...] = ()
     """Rising, 1 to 1024. Or `from` and `count`."""
-    from_hour: str = msgspec.field(name="from", default="")
-    count: Whole = 0
+    from_hour: HourOrNone = msgspec.field(name="from", default="")
+    count: Annotated[int, _number(0, LEGS_MAX)] = 0
     side: SideName
-    qty: Whole
+    qty: Qty
     """In each hour."""
-    price: str
+    price: Usd
     tif: TifName = "gtc"
-    expires: str = ""
+    expires: MomentOrNone = ""
     post_only: bool = False
     running: bool = False
     self_trade: SelfTrade = "cancel_newest"
-    client_order_id: str = ""
+    client_order_id: ClientId = ""
     """Of the range; its orders are known by it."""
-    valid_for_ms: Whole = 30_000
+    valid_for_ms: ValidMs = 30_000
 
 
 class LegAnswer(_Answer, frozen=True):
@@ -229,21 +271,20 @@ class RangeAnswer(_Answer, frozen=True, kw_only=True):
 class BlockRequest(_Request, frozen=True, kw_only=True):
     """POST /v1/blocks, and /v1/blocks/preview: contiguous hours, one limit on the average price, all hours or none."""
 
-    class_id: str = msgspec.field(name="class")
-    from_hour: str = msgspec.field(name="from")
-    hours: Whole
-    """1 to 168."""
+    class_id: ClassId = msgspec.field(name="class")
+    from_hour: HourText = msgspec.field(name="from")
+    hours: Annotated[int, _number(1, 168)]
     side: SideName
-    qty: Whole
+    qty: Qty
     """In each hour."""
-    min_qty: Whole = 0
+    min_qty: Size = 0
     """The least that it may trade at once; 0: all of it."""
-    price: str
+    price: Usd
     """Limit on the average over the hours, USD per GPU-hour."""
     tif: TifName = "gtc"
-    expires: str = ""
-    client_order_id: str = ""
-    valid_for_ms: Whole = 30_000
+    expires: MomentOrNone = ""
+    client_order_id: ClientId = ""
+    valid_for_ms: ValidMs = 30_000
 
 
 class BlockHour(_Answer, frozen=True):
@@ -259,7 +300,7 @@ class BlockHour(_Answer, frozen=True):
 class BlockAnswer(_Answer, frozen=True, kw_only=True):
     """A block as it stands."""
 
-    block_id: str
+    block_id: OrderId
     client_order_id: str
     class_id: str = msgspec.field(name="class")
     from_hour: str = msgspec.field(name="from")
@@ -267,7 +308,7 @@ class BlockAnswer(_Answer, frozen=True, kw_only=True):
     side: SideName
     qty: int
     min_qty: int
-    price: str
+    price: UsdAnswer
     tif: TifName
     expires: str
     state: OrderState
@@ -276,7 +317,7 @@ class BlockAnswer(_Answer, frozen=True, kw_only=True):
     filled: int
     """In each hour."""
     cancelled: int
-    accepted_at: str
+    accepted_at: MomentAnswer
     repeated: bool = False
     average: str = ""
     """What it has paid or got per GPU-hour so far, rounded to a µUSD; empty: nothing has traded."""
@@ -292,11 +333,11 @@ class BlockAnswer(_Answer, frozen=True, kw_only=True):
 class QuoteRequest(_Request, frozen=True):
     """One hour of a quote. Sizes are open quantity; 0 takes the side away."""
 
-    hour: str
-    bid: str = ""
-    bid_qty: Whole = 0
-    ask: str = ""
-    ask_qty: Whole = 0
+    hour: HourText
+    bid: UsdOrNone = ""
+    bid_qty: Size = 0
+    ask: UsdOrNone = ""
+    ask_qty: Size = 0
 
 
 class QuotesRequest(_Request, frozen=True):
@@ -305,7 +346,7 @@ class QuotesRequest(_Request, frozen=True):
     quotes: tuple[QuoteRequest, ...]
     number: Whole | None = None
     """Higher than the last of the account and class: a stale command changes nothing. Left out: the door takes the time."""
-    valid_for_ms: Whole = 30_000
+    valid_for_ms: ValidMs = 30_000
 
 
 class QuoteOutcomeAnswer(_Answer, frozen=True):
@@ -453,8 +494,8 @@ class BlockPreviewAnswer(_Answer, frozen=True, kw_only=True):
 class TimeAnswer(_Answer, frozen=True):
     """GET /v1/time."""
 
-    now: str
-    market: str
+    now: MomentAnswer
+    market: MomentAnswer
     """The same as `now`, but for a sandbox that lets time run faster."""
     rate: int
 
@@ -505,25 +546,25 @@ class ClassAnswer(_Answer, frozen=True):
 class ContractAnswer(_Answer, frozen=True):
     """One hour of a class. Prices: GET /v1/classes/{class}/grid."""
 
-    contract: str
+    contract: Symbol
     class_id: str = msgspec.field(name="class")
     hour: str
     """Begin of delivery."""
     phase: Literal["forward", "running", "closed", "ended"]
     state: MarketState
-    collar_low: str
-    collar_high: str
+    collar_low: UsdAnswer
+    collar_high: UsdAnswer
 
 
 class TradeAnswer(_Answer, frozen=True):
     """One public trade."""
 
     trade: str
-    contract: str
-    price: str
+    contract: Symbol
+    price: UsdAnswer
     qty: int
     maker_side: Literal["buy", "sell"]
-    at: str
+    at: MomentAnswer
 
 
 class OfferAnswer(_Answer, frozen=True):
@@ -621,12 +662,12 @@ class TradingAnswer(_Answer, frozen=True):
     """The trading balance in one shard: available = balance − holds − collateral."""
 
     shard: int
-    balance: str
-    holds: str
+    balance: UsdAnswer
+    holds: UsdAnswer
     """For open bids and buy blocks. Quotes are not settled one by one: what their bids hold, the private feed says."""
-    collateral: str
+    collateral: UsdAnswer
     """For promises and machines promised as ready."""
-    available: str
+    available: UsdAnswer
     quoted: bool = False
     """The account has quotes here, so `holds` may be more and `available` less."""
 
@@ -635,12 +676,12 @@ class BalanceAnswer(_Answer, frozen=True):
     """GET /v1/balance."""
 
     account: int
-    wallet: str
-    in_transit: str
+    wallet: UsdAnswer
+    in_transit: UsdAnswer
     """On the way from the wallet to a shard."""
-    payouts: str
+    payouts: UsdAnswer
     """Asked to leave, not paid yet."""
-    waiting_collateral: str
+    waiting_collateral: UsdAnswer
     """Of promises of ended hours, until delivery is settled."""
     trading: tuple[TradingAnswer, ...]
 
@@ -648,14 +689,14 @@ class BalanceAnswer(_Answer, frozen=True):
 class PositionAnswer(_Answer, frozen=True):
     """Hours held and owed in one contract, until they are settled."""
 
-    contract: str
+    contract: Symbol
     hour: str
     phase: Literal["forward", "running", "closed", "ended"]
     held: int
     owed: int
-    cost: str
+    cost: UsdAnswer
     """Of what is held; comes back if it is not delivered."""
-    proceeds: str
+    proceeds: UsdAnswer
     """Of what is owed; comes when it is delivered."""
     running: int = 0
     """Of `held`: bought in the running hour, for the rest of it; it is not resold."""
@@ -669,23 +710,23 @@ class LineAnswer(_Answer, frozen=True):
     what: str
     kind: str
     """wallet, payout, transit, trading, collateral."""
-    amount: str
-    at: str
+    amount: UsdAnswer
+    at: MomentAnswer
 
 
 class TransferRequest(_Request, frozen=True):
     """POST /v1/transfers. Name the shard, or a class that trades there, and not both."""
 
     direction: Literal["to_trading", "to_wallet"]
-    amount: str
-    shard: Whole | None = None
-    class_id: str = msgspec.field(name="class", default="")
+    amount: Usd
+    shard: Annotated[int, _number(0, SHARDS_MAX - 1)] | None = None
+    class_id: ClassIdOrNone = msgspec.field(name="class", default="")
 
 
 class WithdrawalRequest(_Request, frozen=True):
     """POST /v1/withdrawals."""
 
-    amount: str
+    amount: Usd
     destination: str
 
 
@@ -705,13 +746,13 @@ class WithdrawalAnswer(_Answer, frozen=True):
 class CapacityRequest(_Request, frozen=True):
     """PUT /v1/capacity: an absolute target for `hours` hours from `from`; the same version again changes nothing."""
 
-    class_id: str = msgspec.field(name="class")
-    from_hour: str = msgspec.field(name="from")
-    hours: Whole
+    class_id: ClassId = msgspec.field(name="class")
+    from_hour: HourText = msgspec.field(name="from")
+    hours: Annotated[int, _number(1, LEGS_MAX)]
     ground: Literal["declared", "promised", "ready"]
-    qty: Whole
+    qty: Size
     version: Whole
-    collateral_price: str = "0"
+    collateral_price: Usd = "0"
     """`promised`, and a market maker's `ready`: at least the collar's upper bound."""
 
 
@@ -751,8 +792,8 @@ class KeyRequest(_Request, frozen=True):
 class OperatorKeyRequest(KeyRequest, frozen=True, kw_only=True):
     """POST /v1/admin/keys: a key of any account; account 0: an operator without one."""
 
-    account: Whole
-    owner: Whole = 0
+    account: Natural
+    owner: Natural = 0
 
 
 class KeyAnswer(_Answer, frozen=True):
@@ -782,7 +823,7 @@ class AccountRequest(_Request, frozen=True):
     """POST /v1/admin/accounts."""
 
     name: str
-    owner: Whole = 0
+    owner: Natural = 0
     """0: a new owner."""
     role: AccountRole = "member"
     desk: bool = False
@@ -797,15 +838,15 @@ class RoleRequest(_Request, frozen=True):
 class ClassRequest(_Request, frozen=True):
     """POST /v1/admin/classes: the specification file's text."""
 
-    shard: Whole
+    shard: Annotated[int, _number(0, SHARDS_MAX - 1)]
     specification: str
 
 
 class DepositRequest(_Request, frozen=True):
     """POST /v1/admin/deposits: money that has arrived; unique by (provider, provider_ref)."""
 
-    account: Whole
-    amount: str
+    account: Natural
+    amount: Usd
     provider: str
     provider_ref: str
 
@@ -813,10 +854,10 @@ class DepositRequest(_Request, frozen=True):
 class StateRequest(_Request, frozen=True):
     """POST /v1/admin/states: halt, restrict or open a class or one of its contracts."""
 
-    class_id: str = msgspec.field(name="class")
+    class_id: ClassId = msgspec.field(name="class")
     state: MarketState
     reason: Annotated[str, Meta(max_length=200)]
-    hour: str = ""
+    hour: HourOrNone = ""
 
 
 class StateAnswer(_Answer, frozen=True):
@@ -830,11 +871,11 @@ class StateAnswer(_Answer, frozen=True):
 class DeliveryRequest(_Request, frozen=True):
     """POST /v1/admin/deliveries: a simulated delivery record; no machine is looked at."""
 
-    contract: str
+    contract: Symbol
     simulated: Literal[True]
-    title: Whole = 0
+    title: Natural = 0
     """0: every title of the contract without a record of its own."""
-    undelivered_minutes: Whole = 0
+    undelivered_minutes: Annotated[int, _number(0, 60)] = 0
 
 
 class DeliveryAnswer(_Answer, frozen=True):
@@ -884,27 +925,27 @@ class UndeliveredAnswer(_Answer, frozen=True):
 class ProcureRequest(_Request, frozen=True):
     """POST /v1/admin/procure: machines bought for an account, whose wallet pays. Simulated: no cloud is asked."""
 
-    account: Whole
-    class_id: str = msgspec.field(name="class")
-    from_hour: str = msgspec.field(name="from")
-    hours: Whole
-    qty: Whole
+    account: Natural
+    class_id: ClassId = msgspec.field(name="class")
+    from_hour: HourText = msgspec.field(name="from")
+    hours: Annotated[int, _number(1, LEGS_MAX)]
+    qty: Qty
     """In each hour, on top of what is declared there."""
-    cost: str
+    cost: Usd
     """For all of it, USD."""
     provider: str = "simulated-cloud"
-    title: Whole = 0
+    title: Natural = 0
     """What was sold as ready in the one hour named, all of it; 0: machines of hours to come."""
 
 
 class CorrectionRequest(_Request, frozen=True):
     """POST /v1/admin/corrections/approval: a clear error put right in cash, as the first of two operators wants it."""
 
-    trade: str
+    trade: Annotated[str, _text(TRADE)]
     """`shard-number`, as fills and trades have it."""
-    payer: Whole
-    payee: Whole
-    amount: str
+    payer: Natural
+    payee: Natural
+    amount: Usd
     reason: Annotated[str, Meta(min_length=1, max_length=200)]
     """Public."""
 

@@ -50,9 +50,14 @@ MARKER_OF = {
     "own_postgres": "postgres",
 }
 """Fixture: the marker that it sets, so that nobody forgets it."""
-TOGETHER = ("tests/cli/", "tests/gateway/")
+TOGETHER = ("tests/cli/", "tests/gateway/", "tests/hostile/")
 """Folders whose tests share a whole exchange. Where several processes run the tests, one starts it and runs all of a folder."""
-APART = ("tests/cli/test_durable.py", "tests/cli/test_production.py", "tests/cli/test_deploy.py")
+APART = (
+    "tests/cli/test_durable.py",
+    "tests/cli/test_production.py",
+    "tests/cli/test_deploy.py",
+    "tests/hostile/test_decoders.py",
+)
 """Files in them that do not."""
 
 # Brokers come and go here: what the second compiler would gain, none of them lives to see.

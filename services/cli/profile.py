@@ -11,7 +11,6 @@ HOURBOOK_PROFILE   a file like member.json; default: the home's, else ~/.config/
 from __future__ import annotations
 
 import base64
-import binascii
 import fcntl
 import os
 import time
@@ -23,6 +22,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
+from schemas.codec import UNREADABLE
 from schemas.http import NewKeyAnswer
 from services.cli.errors import Unreachable, Unusable
 from services.cli.files import write_private
@@ -131,7 +131,7 @@ def _read(file: Path) -> Profile:
         base64.b64decode(profile.key.secret, validate=True)
     except OSError as error:
         raise Unusable(f"profile {file} cannot be read: {error.strerror}; HOURBOOK_PROFILE names another") from None
-    except (msgspec.DecodeError, binascii.Error):
+    except (ValueError, *UNREADABLE):  # ValueError: a secret that is not base64
         raise Unusable(f"{file} is not a profile; HOURBOOK_PROFILE names another") from None
     if not profile.url.startswith(("http://", "https://")):
         raise Unusable(f"{file} says that the exchange is at {profile.url!r}, which is not an address")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from litestar import Litestar
+from functools import cache
+
+import msgspec
+from litestar import Litestar, MediaType, Response, get
 from litestar.config.app import AppConfig
 from litestar.di import Provide
-from litestar.openapi.config import OpenAPIConfig
-from litestar.openapi.plugins import JsonRenderPlugin
 
+from services.gateway import openapi
 from services.gateway.auth import Caller
 from services.gateway.edge import BODY_MAX, JsonRequest, problem, rate_limit_headers
 from services.gateway.market import MarketData
@@ -30,8 +32,17 @@ def build(gateway: Gateway) -> Litestar:
         caller: Caller = request.state.caller
         return caller
 
-    return Litestar(
-        route_handlers=ROUTES,
+    @cache
+    def document() -> bytes:
+        return msgspec.json.encode(openapi.document(app))
+
+    # The document alone: pages for it would fetch scripts from strangers.
+    @get([openapi.PATH, f"{openapi.PATH}/openapi.json"])
+    async def get_openapi() -> Response[bytes]:
+        return Response(document(), media_type=MediaType.JSON)
+
+    app = Litestar(
+        route_handlers=[*ROUTES, get_openapi],
         request_class=JsonRequest,
         dependencies={
             "gateway": Provide(provide_gateway),
@@ -42,12 +53,10 @@ def build(gateway: Gateway) -> Litestar:
         before_send=[rate_limit_headers(gateway.limits), count_request],
         exception_handlers={Exception: problem},  # every refusal leaves in one form
         request_max_body_size=BODY_MAX,
-        # The document alone: pages for it would fetch scripts from strangers.
-        openapi_config=OpenAPIConfig(
-            title="Hourbook", version="1", path="/v1/openapi", render_plugins=[JsonRenderPlugin()]
-        ),
+        openapi_config=None,
         on_app_init=[_quiet],
     )
+    return app
 
 
 def _quiet(config: AppConfig) -> AppConfig:

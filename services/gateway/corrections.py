@@ -80,6 +80,8 @@ class Corrections:
         shard, trade = trade_number(body.trade)
         if shard >= len(self._shards.doors):
             raise ApiError("unknown_trade", f"there is no shard {shard}")
+        if min(body.payer, body.payee) <= 0:
+            raise ApiError("unknown_account")
         if body.payer == body.payee:
             raise ApiError("wrong_owner", "payer and payee are the same account")
         return Correction(shard, trade, body.payer, body.payee, decimal(body.amount), body.reason)

@@ -8,19 +8,19 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Iterable
-from typing import Annotated, Final, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 
 import httpx
 import msgspec
 from litestar import Response, get
 from litestar.di import NamedDependency
 from litestar.openapi.datastructures import ResponseSpec
-from litestar.params import FromPath, QueryParameter
-from msgspec import Struct
+from litestar.params import PathParameter, QueryParameter
 
 from schemas import feeds
 from schemas.codec import UNREADABLE
 from schemas.feed_token import LIFE_MS, NONCE_BYTES, derive_feed_key, make_token
+from schemas.http import CLASS_ID, SYMBOL
 from schemas.ids import is_class_id, parse_symbol
 from schemas.units import Millis
 from services.gateway.database import Database
@@ -93,9 +93,11 @@ def _refusal(answer: httpx.Response) -> ApiError:
 # --- Routes -------------------------------------------------------------------------------------------------
 
 Room = NamedDependency[MarketData]
+SymbolInPath = Annotated[str, PathParameter(schema_extra={"pattern": SYMBOL})]
+ClassInPath = Annotated[str, PathParameter(schema_extra={"pattern": CLASS_ID})]
 
 
-def _answers(body: type[Struct]) -> dict[int, ResponseSpec]:
+def _answers(body: Any) -> dict[int, ResponseSpec]:  # noqa: ANN401 # any type
     """For the OpenAPI document: the handler gives bytes, which are these."""
     return {200: ResponseSpec(data_container=body)}
 
@@ -108,7 +110,7 @@ async def get_market(market_data: Room) -> Response[bytes]:
 
 @get("/v1/market/{symbol:str}/book", responses=_answers(feeds.MarketBook))
 async def get_market_book(
-    market_data: Room, symbol: FromPath[str], depth: Annotated[int, QueryParameter(ge=1, le=DEPTH_MAX)] = 50
+    market_data: Room, symbol: SymbolInPath, depth: Annotated[int, QueryParameter(ge=1, le=DEPTH_MAX)] = 50
 ) -> Response[bytes]:
     """Depth of an hour."""
     return await market_data.pass_on(f"/v1/market/{_symbol(symbol)}/book?depth={depth}")
@@ -116,37 +118,37 @@ async def get_market_book(
 
 @get("/v1/market/{symbol:str}/trades", responses=_answers(feeds.MarketTrades))
 async def get_market_trades(
-    market_data: Room, symbol: FromPath[str], limit: Annotated[int, QueryParameter(ge=1, le=500)] = 100
+    market_data: Room, symbol: SymbolInPath, limit: Annotated[int, QueryParameter(ge=1, le=500)] = 100
 ) -> Response[bytes]:
     """Newest trades of an hour, without names."""
     return await market_data.pass_on(f"/v1/market/{_symbol(symbol)}/trades?limit={limit}")
 
 
 @get("/v1/market/{symbol:str}/ticker", responses=_answers(feeds.Ticker))
-async def get_market_ticker(market_data: Room, symbol: FromPath[str]) -> Response[bytes]:
+async def get_market_ticker(market_data: Room, symbol: SymbolInPath) -> Response[bytes]:
     """An hour's best prices and last price, and its last 24 hours."""
     return await market_data.pass_on(f"/v1/market/{_symbol(symbol)}/ticker")
 
 
 @get("/v1/classes/{class_id:str}/grid", responses=_answers(feeds.Grid))
-async def get_grid(market_data: Room, class_id: FromPath[str]) -> Response[bytes]:
+async def get_grid(market_data: Room, class_id: ClassInPath) -> Response[bytes]:
     """All hours of a class."""
     return await market_data.pass_on(f"/v1/classes/{_class(class_id)}/grid")
 
 
 @get("/v1/classes/{class_id:str}/blocks", responses=_answers(feeds.BlockBook))
-async def get_blocks(market_data: Room, class_id: FromPath[str]) -> Response[bytes]:
+async def get_block_book(market_data: Room, class_id: ClassInPath) -> Response[bytes]:
     """The block book of a class."""
     return await market_data.pass_on(f"/v1/classes/{_class(class_id)}/blocks")
 
 
 @get("/v1/classes/{class_id:str}/references", responses=_answers(feeds.References))
-async def get_references(market_data: Room, class_id: FromPath[str]) -> Response[bytes]:
+async def get_references(market_data: Room, class_id: ClassInPath) -> Response[bytes]:
     """What collars are based on, and what they would be based on now."""
     return await market_data.pass_on(f"/v1/classes/{_class(class_id)}/references")
 
 
-@get("/v1/asyncapi.json")
+@get("/v1/asyncapi.json", responses=_answers(dict[str, Any]))
 async def get_asyncapi(market_data: Room) -> Response[bytes]:
     """The feed as an AsyncAPI 3 document."""
     return await market_data.pass_on("/v1/asyncapi.json")
@@ -174,7 +176,7 @@ ROUTES: Final = [
     get_market_trades,
     get_market_ticker,
     get_grid,
-    get_blocks,
+    get_block_book,
     get_references,
     get_asyncapi,
 ]

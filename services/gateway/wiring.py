@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final
 
 from litestar import Request, Response
 from litestar.di import NamedDependency
+from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import HeaderParameter, PathParameter, QueryParameter
 
 from schemas import http
@@ -133,7 +134,15 @@ def member(caller: Caller, scope: str) -> int:
 
 Wired = NamedDependency[Gateway]
 Known = NamedDependency[Caller]
-IdempotencyKey = Annotated[str, HeaderParameter(name="Idempotency-Key")]
+LATER: Final = {202: ResponseSpec(http.RequestAnswer)}
+"""What `settle` answers as well."""
+IdempotencyKey = Annotated[str, HeaderParameter(name="Idempotency-Key", schema_extra={"pattern": http.OWN_ID})]
+OrderId = Annotated[str, PathParameter(schema_extra={"pattern": http.ORDER_ID})]
+ClassId = Annotated[str, PathParameter(schema_extra={"pattern": http.CLASS_ID})]
+Symbol = Annotated[str, PathParameter(schema_extra={"pattern": http.SYMBOL})]
+ClassQuery = Annotated[str, QueryParameter(name="class", schema_extra={"pattern": http.CLASS_ID})]
+SymbolQuery = Annotated[str, QueryParameter(schema_extra={"pattern": http.SYMBOL})]
+HourQuery = Annotated[str, QueryParameter(schema_extra={"pattern": http.HOUR})]
 Number = Annotated[int, PathParameter(ge=1, le=_INT64_MAX)]
 """In a path."""
 Limit = Annotated[int, QueryParameter(ge=1, le=500)]

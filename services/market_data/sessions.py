@@ -16,6 +16,7 @@ import msgspec
 from schemas import feeds
 from schemas.codec import UNREADABLE
 from schemas.feed_token import ExpiredToken, WrongToken, read_token
+from schemas.ids import SHARDS_MAX
 from schemas.units import Millis
 from services.market_data.channels import Channel
 from services.market_data.lines import iso
@@ -39,6 +40,7 @@ PRIVATE_MS: Final = 600_000
 """From `auth` to the next: a key that has ended reads no longer than this."""
 HEARTBEAT_MS: Final = 5_000
 
+SHARD_DIGITS: Final = len(str(SHARDS_MAX - 1))
 SLOW: Final = "slow_reader"
 POLICY, TOO_BIG = 1008, 1009
 """Codes of RFC 6455."""
@@ -262,7 +264,7 @@ class Session:
     def _resume(self, op: feeds.Resume) -> None:
         wanted = [_Wanted(name, seq) for name, seq in op.channels.items() if name != CHANNEL]
         if op.account:
-            wanted.append(_Wanted(CHANNEL, None, {int(s): seq for s, seq in op.account.items() if s.isdecimal()}))
+            wanted.append(_Wanted(CHANNEL, None, {int(s): seq for s, seq in op.account.items() if _is_shard(s)}))
         self._subscribe(wanted, op.id)
 
     def _unsubscribe(self, op: feeds.Unsubscribe) -> None:
@@ -306,3 +308,8 @@ class Session:
         self._private.desks.learn(token.desks)
         self._private_until_ms = now_ms + PRIVATE_MS
         self._send(feeds.Authenticated(account=token.account, until=iso(self._private_until_ms), id=op.id))
+
+
+def _is_shard(text: str) -> bool:
+    """Whether a reader means one: Python refuses to make a number of thousands of digits."""
+    return len(text) <= SHARD_DIGITS and text.isdecimal()

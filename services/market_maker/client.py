@@ -9,7 +9,6 @@ What became of a request, and what is said of it:
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +19,7 @@ import msgspec
 from msgspec import Struct
 
 from schemas import feeds, http
+from schemas.codec import UNREADABLE
 from schemas.ids import parse_symbol
 from schemas.signing import signed_headers
 from schemas.units import MS_PER_MINUTE, Gpus, Hour, Micros, Millis, Price, format_usd, parse_usd
@@ -73,7 +73,7 @@ def read_key(path: Path) -> Key:
     try:
         answer = msgspec.json.decode(path.read_bytes(), type=http.NewKeyAnswer)
         return Key(answer.key.key_id, base64.b64decode(answer.secret, validate=True))
-    except (OSError, msgspec.DecodeError, binascii.Error) as error:
+    except (OSError, ValueError, *UNREADABLE) as error:  # ValueError: a secret that is not base64
         # Of a file with a secret in it nothing is repeated but its name.
         raise BadKey(f"{path} does not hold a key as POST /v1/keys answers it ({type(error).__name__})") from None
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 import msgspec
 from msgspec import Struct
 
+from schemas.codec import UNREADABLE
 from schemas.units import BP, Gpus, Micros, Millis, Price, format_usd
 from services.market_maker.limits import Limits
 
@@ -82,5 +83,5 @@ def load_day(text: bytes) -> Day | None:
     """None: the file is not one of ours, so the day begins now."""
     try:
         return msgspec.json.decode(text, type=Day)
-    except msgspec.DecodeError:
+    except UNREADABLE:
         return None

@@ -22,6 +22,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
+from schemas.codec import UNREADABLE
 from services.runtime.errors import Halt
 from services.runtime.log import Log, Outgoing, OutOfRange, Record
 
@@ -78,7 +79,10 @@ class Archive:
         digest, body = data[len(_MAGIC) : head], data[head:]
         if data[: len(_MAGIC)] != _MAGIC or hashlib.blake2b(body, digest_size=_DIGEST).digest() != digest:
             raise Halt(f"archive {path.name} of {self.topic}/{self.partition} is damaged: its checksum does not match")
-        segment = _decoder.decode(body)
+        try:
+            segment = _decoder.decode(body)
+        except UNREADABLE as error:
+            raise Halt(f"archive {path.name} of {self.topic}/{self.partition} is no segment: {error}") from error
         found = (segment.format, segment.topic, segment.partition, segment.first, segment.end)
         if found != (SEGMENT_FORMAT, self.topic, self.partition, first, end):
             raise Halt(f"archive {path.name} of {self.topic}/{self.partition} holds {found}")

@@ -10,6 +10,7 @@ import hashlib
 import secrets
 from typing import NamedTuple
 
+from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from schemas.keys import KeyIssued
@@ -61,7 +62,9 @@ def seal(master_key: bytes, key_id: str, secret: bytes) -> bytes:
 
 
 def unseal(master_key: bytes, key_id: str, sealed: bytes) -> bytes:
-    """What is stored → secret. Raises cryptography.exceptions.InvalidTag for another master key or key id."""
+    """What is stored → secret. Raises cryptography.exceptions.InvalidTag: another master key or key id, or no seal at all."""
+    if len(sealed) <= _NONCE:
+        raise InvalidTag  # the cipher has an error of its own for a nonce that is too short
     return AESGCM(master_key).decrypt(sealed[:_NONCE], sealed[_NONCE:], key_id.encode())
 
 

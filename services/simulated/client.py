@@ -11,7 +11,6 @@ What became of a request:
 from __future__ import annotations
 
 import base64
-import binascii
 from pathlib import Path
 from typing import Final, Self, TypeVar
 
@@ -19,6 +18,7 @@ import httpx
 import msgspec
 from msgspec import Struct
 
+from schemas.codec import UNREADABLE
 from schemas.http import NewKeyAnswer, Problem, RequestAnswer
 from schemas.signing import signed_headers
 from services.runtime.log import Clock
@@ -68,7 +68,7 @@ def read_keys(path: Path) -> dict[str, Key]:
             name: Key(each.key.key_id, base64.b64decode(each.secret, validate=True), each.key.account)
             for name, each in answers.items()
         }
-    except (OSError, msgspec.DecodeError, binascii.Error) as error:
+    except (OSError, ValueError, *UNREADABLE) as error:  # ValueError: a secret that is not base64
         # Of a file with secrets in it nothing is repeated but its name.
         raise BadKeys(f"{path} does not hold keys by name ({type(error).__name__})") from None
 

@@ -138,6 +138,15 @@ def test_a_correction_with_a_mistake_is_refused(
     assert answer.json()["code"] == code, answer.text
 
 
+@pytest.mark.parametrize("changes", [{"payer": 0}, {"payee": -1}], ids=str)
+def test_nothing_is_approved_for_an_account_that_there_cannot_be(
+    operators: tuple[Member, Member], approved: dict[str, Any], changes: dict[str, Any]
+) -> None:
+    body = {name: approved[name] for name in ("trade", "payer", "payee", "amount", "reason")} | changes
+    answer = operators[0].ask("POST", "/v1/admin/corrections/approval", body)
+    assert (answer.status_code, answer.json()["code"]) == (404, "unknown_account")
+
+
 # --- Approvals, pure -----------------------------------------------------------------------------------------
 
 CORRECTION = Correction(0, 17, 3, 4, 3_000_000, "a slip")

@@ -99,6 +99,16 @@ async def test_a_key_sealed_with_another_master_key_is_left_out_and_said(log, ca
     assert foreign.record.key_id in caplog.text
 
 
+@pytest.mark.parametrize("sealed", [b"", b"seven..", bytes(12), bytes(13)], ids=len)
+async def test_a_key_whose_secret_is_no_seal_is_left_out(log, sealed: bytes) -> None:
+    """One such record must not stop every gateway, now and at each start."""
+    ana = issued(2)
+    await write(log, msgspec.structs.replace(issued(1).record, secret_sealed=sealed), ana.record)
+    keyring = Keyring(log, MASTER)
+    await keyring.load()
+    assert list(keyring.keys) == [ana.record.key_id]
+
+
 async def test_a_record_that_is_no_key_stops_the_door(log) -> None:
     """Skipping it could leave a revoked key in force."""
     await log.append([Outgoing(b"\x93\x02")])

@@ -228,6 +228,13 @@ def test_each_answer_has_its_declared_form(provider: tuple[Member, str], path: s
     assert json.loads(msgspec.json.encode(msgspec.json.decode(answer.content, type=kind))) == document
 
 
+@pytest.mark.parametrize("class_id", ["h100", "true", "H100..US", "%20"])
+def test_what_is_no_class_has_no_supply(ana: Member, class_id: str) -> None:
+    """An empty answer would say that no cloud lists it."""
+    answer = ana.ask("GET", f"/v1/supply?class={class_id}")
+    assert (answer.status_code, answer.json()["code"]) == (404, "unknown_class")
+
+
 def test_the_clock_of_a_sandbox_runs_at_its_rate(ana: Member) -> None:
     first, then = (ana.get("/v1/time") for _ in range(2))
     assert first["rate"] == RATE
@@ -249,8 +256,8 @@ def test_the_openapi_document_declares_every_body(exchange: Exchange) -> None:
     assert sorted(order["properties"]) == sorted(http.OrderRequest.__struct_fields__)
     assert sorted(order["required"]) == ["contract", "price", "qty", "side"]
     routes = [(method, it) for methods in document["paths"].values() for method, it in methods.items()]
-    bare = [it["summary"] for method, it in routes if ("requestBody" in it) != (method in {"post", "put", "patch"})]
-    assert bare == ["PostFeedToken"], "of all that is asked for, a token alone says nothing more than who asks"
+    bare = [it["operationId"] for method, it in routes if ("requestBody" in it) != (method in {"post", "put", "patch"})]
+    assert bare == ["post_feed_token"], "of all that is asked for, a token alone says nothing more than who asks"
     page = exchange.http.get(f"{exchange.url}/v1/openapi")
     assert page.json() == document, "a page for it would fetch scripts from strangers"
 

@@ -394,6 +394,16 @@ def test_without_a_token_there_is_no_account_and_no_token_is_good_for_two(story:
     assert [error["code"] for error in client.errors] == ["unauthenticated", "other_account"]
 
 
+def test_a_shard_of_ten_thousand_digits_is_none(story: Story) -> None:
+    """Not a fault of ours either, which would be written to the log with all that led to it, at any reader's wish."""
+    session, pipe, client = story.member()
+    seen = len(client.kinds)
+    session.receive(op("unsubscribe", channels=["account"]), story.now_ms)
+    session.receive(op("resume", account={"9" * 10_000: 1, "0": -1}), story.now_ms)
+    assert client.kinds[seen:] == ["unsubscribed", "subscribed", "account_snapshot"]
+    assert pipe.closed is None
+
+
 def test_a_token_is_good_for_a_minute(story: Story) -> None:
     session, _, client = story.reader()
     session.receive(op("auth", token=story.token()), NOW_MS + LIFE_MS)

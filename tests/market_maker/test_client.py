@@ -304,8 +304,10 @@ def test_a_key_file_holds_what_the_api_answered(tmp_path: Path) -> None:
     assert read_key(file) == KEY
     assert secret not in repr(read_key(file))
     assert "ssss" not in repr(read_key(file))
-    for text in ("", "{}", '{"key": {}}', file.read_text().replace(secret, "not base64!")):
-        file.write_text(text)
+    good = file.read_text()
+    wrong = ("", "{}", '{"key": {}}', good.replace(secret, "not base64!"), good.replace(secret, "é"), '{"key":' * 9_999)
+    for content in (*(text.encode() for text in wrong), b'{"secret": "\xff"}'):
+        file.write_bytes(content)
         with pytest.raises(BadKey) as error:
             read_key(file)
         assert secret not in str(error.value)

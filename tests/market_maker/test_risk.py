@@ -57,3 +57,5 @@ def test_the_day_s_beginning_survives_in_its_file_and_nonsense_there_is_no_day()
     assert load_day(dump_day(day)) == day
     assert load_day(b"") is None
     assert load_day(b'{"day": "today"}') is None
+    assert load_day(b'{"\xff": 1}') is None
+    assert load_day(b'{"day":' * 9_999) is None

@@ -1,6 +1,7 @@
 """What was moved into files reads like the log it came from, and whatever happens to a file is noticed."""
 
 import contextlib
+import hashlib
 import io
 import json
 from argparse import Namespace
@@ -109,6 +110,15 @@ def test_a_reader_in_the_archive_survives_a_cut_under_it(shard: SimShard, tmp_pa
     assert outcome(shard, log.read(100, count=1))[0].offset == 100
     with pytest.raises(LogError):
         outcome(shard, log.read(201))
+
+
+@pytest.mark.parametrize("body", [b"", b"\x07", b"\x97\x01", b"\x91" * 9_999], ids=len)
+def test_a_file_with_the_right_checksum_and_no_segment_in_it_is_noticed(tmp_path: Path, body: bytes) -> None:
+    file = tmp_path / "commands-0" / f"{0:012}-{9:012}.segment"
+    file.parent.mkdir()
+    file.write_bytes(b"HBSEGM1\n" + hashlib.blake2b(body, digest_size=32).digest() + body)
+    with pytest.raises(Halt, match="is no segment"):
+        Archive(tmp_path, "commands", 0).check()
 
 
 @pytest.mark.parametrize("damage", ["byte", "end", "exchanged", "renamed", "missing"])

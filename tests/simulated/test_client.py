@@ -109,7 +109,15 @@ def test_keys_by_name_and_what_is_not_a_key(tmp_path) -> None:
     read = read_keys(file)["demo-buyer"]
     assert (read.key_id, read.secret, read.account, repr(read)) == ("k1", b"secret", 7, "Key(k1)")
 
-    for wrong in (b"", b"[]", b'{"a": {}}', msgspec.json.encode({"a": good["demo-buyer"] | {"secret": "hush!"}})):
+    for wrong in (
+        b"",
+        b"[]",
+        b'{"a": {}}',
+        b'{"\xff": {}}',
+        b'{"a":' * 9_999,
+        msgspec.json.encode({"a": good["demo-buyer"] | {"secret": "hush!"}}),
+        msgspec.json.encode({"a": good["demo-buyer"] | {"secret": "hushé"}}),
+    ):
         file.write_bytes(wrong)
         with pytest.raises(BadKeys) as caught:
             read_keys(file)

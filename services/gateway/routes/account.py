@@ -14,7 +14,7 @@ from services.gateway.edge import JsonRequest, last_part
 from services.gateway.errors import ApiError
 from services.gateway.requests import request_id
 from services.gateway.values import decimal, hours_from
-from services.gateway.wiring import IdempotencyKey, Known, Limit, Wired, member
+from services.gateway.wiring import LATER, IdempotencyKey, Known, Limit, Wired, member
 
 _WHO_MAY_BACK: Final = {
     "declared": "declared is for providers; for a market maker an operator procures machines (POST /v1/admin/procure)",
@@ -83,7 +83,7 @@ async def get_request(gateway: Wired, caller: Known, request: JsonRequest) -> ht
     return gateway.answer(await gateway.requests.outcome(request_id(caller, key)))
 
 
-@post("/v1/transfers")
+@post("/v1/transfers", status_code=200, responses=LATER)
 async def post_transfer(
     gateway: Wired, caller: Known, data: JSONBody[http.TransferRequest], key: IdempotencyKey = ""
 ) -> Response[http.RequestAnswer]:
@@ -96,7 +96,7 @@ async def post_transfer(
     return await gateway.settle(kind(request_id(caller, key), account, shard, decimal(data.amount)))
 
 
-@post("/v1/withdrawals")
+@post("/v1/withdrawals", status_code=200, responses=LATER)
 async def post_withdrawal(
     gateway: Wired, caller: Known, data: JSONBody[http.WithdrawalRequest], key: IdempotencyKey = ""
 ) -> Response[http.RequestAnswer]:
@@ -105,7 +105,7 @@ async def post_withdrawal(
     return await gateway.settle(Withdraw(request_id(caller, key), account, decimal(data.amount), data.destination))
 
 
-@put("/v1/capacity")
+@put("/v1/capacity", status_code=200, responses=LATER)
 async def put_capacity(
     gateway: Wired, caller: Known, data: JSONBody[http.CapacityRequest], key: IdempotencyKey = ""
 ) -> Response[http.RequestAnswer]:

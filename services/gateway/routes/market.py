@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from typing import Final
 
 from litestar import get
-from litestar.params import FromPath, FromQuery, QueryParameter
 
 from schemas import http
+from schemas.ids import is_class_id
 from services.gateway.classes import class_answer
+from services.gateway.errors import ApiError
 from services.gateway.times import iso
-from services.gateway.wiring import Limit, Wired
+from services.gateway.wiring import ClassId, ClassQuery, Limit, SymbolQuery, Wired
 
 
 @get("/v1/time")
@@ -44,31 +45,31 @@ async def get_classes(gateway: Wired) -> list[http.ClassAnswer]:
 
 
 @get("/v1/classes/{class_id:str}")
-async def get_class(gateway: Wired, class_id: FromPath[str]) -> http.ClassAnswer:
+async def get_class(gateway: Wired, class_id: ClassId) -> http.ClassAnswer:
     """One class with its contract specification."""
     await gateway.classes.refresh()
     return class_answer(await gateway.classes.get(class_id), specification=True)
 
 
 @get("/v1/contracts")
-async def get_contracts(
-    gateway: Wired, class_id: Annotated[str, QueryParameter(name="class")]
-) -> list[http.ContractAnswer]:
+async def get_contracts(gateway: Wired, class_id: ClassQuery) -> list[http.ContractAnswer]:
     """Hours of a class that have not ended."""
     await gateway.classes.refresh()
     return await gateway.reads.contracts(await gateway.classes.get(class_id))
 
 
 @get("/v1/trades")
-async def get_trades(gateway: Wired, contract: FromQuery[str], limit: Limit = 100) -> list[http.TradeAnswer]:
+async def get_trades(gateway: Wired, contract: SymbolQuery, limit: Limit = 100) -> list[http.TradeAnswer]:
     """Newest public trades of one contract."""
     _, number = await gateway.classes.contract(contract)
     return await gateway.reads.trades(contract, number, limit)
 
 
 @get("/v1/supply")
-async def get_supply(gateway: Wired, class_id: Annotated[str, QueryParameter(name="class")] = "") -> http.SupplyAnswer:
+async def get_supply(gateway: Wired, class_id: ClassQuery = "") -> http.SupplyAnswer:
     """What clouds list, and references per class."""
+    if class_id and not is_class_id(class_id):
+        raise ApiError("unknown_class")
     return gateway.offers.answer(class_id)
 
 

@@ -17,10 +17,10 @@ from services.gateway.requests import request_id
 from services.gateway.routes.keys import issue
 from services.gateway.times import iso_hour, parse_hour
 from services.gateway.values import decimal, hours_from
-from services.gateway.wiring import IdempotencyKey, Known, Number, Wired
+from services.gateway.wiring import LATER, IdempotencyKey, Known, Number, Wired
 
 
-@post("/v1/admin/accounts")
+@post("/v1/admin/accounts", status_code=200, responses=LATER)
 async def post_account(
     gateway: Wired, caller: Known, data: JSONBody[http.AccountRequest], key: IdempotencyKey = ""
 ) -> Response[http.RequestAnswer]:
@@ -30,7 +30,7 @@ async def post_account(
     return await gateway.settle(OpenAccount(request_id(caller, key), data.owner, data.name, role, 0, data.desk))
 
 
-@patch("/v1/admin/accounts/{account:int}")
+@patch("/v1/admin/accounts/{account:int}", status_code=200, responses=LATER)
 async def patch_account(
     gateway: Wired, caller: Known, account: Number, data: JSONBody[http.RoleRequest], key: IdempotencyKey = ""
 ) -> Response[http.RequestAnswer]:
@@ -39,7 +39,7 @@ async def patch_account(
     return await gateway.settle(SetAccountRole(request_id(caller, key), account, Role[data.role.upper()], 0))
 
 
-@post("/v1/admin/classes")
+@post("/v1/admin/classes", status_code=200, responses=LATER)
 async def post_class(
     gateway: Wired, caller: Known, data: JSONBody[http.ClassRequest], key: IdempotencyKey = ""
 ) -> Response[http.RequestAnswer]:
@@ -52,7 +52,7 @@ async def post_class(
     return await gateway.settle(request)
 
 
-@post("/v1/admin/deposits")
+@post("/v1/admin/deposits", status_code=200, responses=LATER)
 async def post_deposit(
     gateway: Wired, caller: Known, data: JSONBody[http.DepositRequest], key: IdempotencyKey = ""
 ) -> Response[http.RequestAnswer]:
@@ -62,7 +62,7 @@ async def post_deposit(
     return await gateway.settle(request)
 
 
-@post("/v1/admin/payouts/{payout:int}")
+@post("/v1/admin/payouts/{payout:int}", status_code=200, responses=LATER)
 async def post_payout(
     gateway: Wired, caller: Known, payout: Number, data: JSONBody[http.PayoutRequest], key: IdempotencyKey = ""
 ) -> Response[http.RequestAnswer]:
@@ -132,7 +132,7 @@ async def get_undelivered(gateway: Wired, caller: Known) -> list[http.Undelivere
     return await gateway.reads.undelivered()
 
 
-@post("/v1/admin/procure")
+@post("/v1/admin/procure", status_code=200, responses=LATER)
 async def post_procurement(
     gateway: Wired, caller: Known, data: JSONBody[http.ProcureRequest], key: IdempotencyKey = ""
 ) -> Response[http.RequestAnswer]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Final, Literal
 
 from litestar import delete, get, patch, post, put
-from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
+from litestar.params import FromQuery, JSONBody, QueryParameter
 
 from schemas import http
 from services.gateway.database import Row
@@ -13,7 +13,18 @@ from services.gateway.edge import JsonRequest, check_query, last_part, own_id
 from services.gateway.errors import ApiError
 from services.gateway.times import parse_hour
 from services.gateway.values import order_number, side_of
-from services.gateway.wiring import Gateway, Known, Limit, Wired, member
+from services.gateway.wiring import (
+    ClassId,
+    ClassQuery,
+    Gateway,
+    HourQuery,
+    Known,
+    Limit,
+    OrderId,
+    SymbolQuery,
+    Wired,
+    member,
+)
 
 
 @post("/v1/orders")
@@ -27,7 +38,7 @@ async def post_order(gateway: Wired, caller: Known, data: JSONBody[http.OrderReq
 async def get_orders(
     gateway: Wired,
     caller: Known,
-    contract: FromQuery[str] = "",
+    contract: SymbolQuery = "",
     limit: Limit = 100,
     order_state: Annotated[Literal["open", "filled", "cancelled", ""], QueryParameter(name="state")] = "",
 ) -> list[http.OrderAnswer]:
@@ -39,7 +50,7 @@ async def get_orders(
 
 
 @get("/v1/orders/{order_id:str}")
-async def get_order(gateway: Wired, caller: Known, order_id: FromPath[str]) -> http.OrderAnswer:
+async def get_order(gateway: Wired, caller: Known, order_id: OrderId) -> http.OrderAnswer:
     """One order."""
     account = member(caller, "read")
     await gateway.progress.wait_for(account)
@@ -62,7 +73,7 @@ async def get_order_by_client_id(gateway: Wired, caller: Known, request: JsonReq
 
 
 @delete("/v1/orders/{order_id:str}", status_code=200)
-async def delete_order(gateway: Wired, caller: Known, order_id: FromPath[str]) -> http.CancelAnswer:
+async def delete_order(gateway: Wired, caller: Known, order_id: OrderId) -> http.CancelAnswer:
     """Cancel by order id."""
     member(caller, "trade")
     return await gateway.orders.cancel(caller, order_number(order_id))
@@ -77,7 +88,7 @@ async def delete_order_by_client_id(gateway: Wired, caller: Known, request: Json
 
 @patch("/v1/orders/{order_id:str}")
 async def patch_order(
-    gateway: Wired, caller: Known, order_id: FromPath[str], data: JSONBody[http.AmendRequest]
+    gateway: Wired, caller: Known, order_id: OrderId, data: JSONBody[http.AmendRequest]
 ) -> http.AmendAnswer:
     """New open quantity and price."""
     member(caller, "trade")
@@ -98,8 +109,8 @@ async def delete_orders(
     gateway: Wired,
     caller: Known,
     request: JsonRequest,
-    class_id: Annotated[str, QueryParameter(name="class")] = "",
-    hour: FromQuery[str] = "",
+    class_id: ClassQuery = "",
+    hour: HourQuery = "",
     side: FromQuery[Literal["buy", "sell", ""]] = "",
 ) -> http.MassCancelAnswer:
     """Cancel every order and block of the account that matches."""
@@ -206,7 +217,7 @@ async def get_blocks(
 
 
 @get("/v1/blocks/{block_id:str}")
-async def get_block(gateway: Wired, caller: Known, block_id: FromPath[str]) -> http.BlockAnswer:
+async def get_block(gateway: Wired, caller: Known, block_id: OrderId) -> http.BlockAnswer:
     """One block, with what it has traded by hour, and its hand-overs."""
     account = member(caller, "read")
     await gateway.progress.wait_for(account)
@@ -229,7 +240,7 @@ async def get_block_by_client_id(gateway: Wired, caller: Known, request: JsonReq
 
 
 @delete("/v1/blocks/{block_id:str}", status_code=200)
-async def delete_block(gateway: Wired, caller: Known, block_id: FromPath[str]) -> http.CancelAnswer:
+async def delete_block(gateway: Wired, caller: Known, block_id: OrderId) -> http.CancelAnswer:
     """Cancel a block; the same as DELETE /v1/orders/{id}."""
     member(caller, "trade")
     return await gateway.orders.cancel(caller, order_number(block_id))
@@ -237,7 +248,7 @@ async def delete_block(gateway: Wired, caller: Known, block_id: FromPath[str]) -
 
 @put("/v1/quotes/{class_id:str}")
 async def put_quotes(
-    gateway: Wired, caller: Known, class_id: FromPath[str], data: JSONBody[http.QuotesRequest]
+    gateway: Wired, caller: Known, class_id: ClassId, data: JSONBody[http.QuotesRequest]
 ) -> http.QuotesAnswer:
     """Quote both sides in many hours; one outcome each."""
     member(caller, "trade")

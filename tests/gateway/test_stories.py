@@ -235,6 +235,13 @@ def test_what_is_no_class_has_no_supply(ana: Member, class_id: str) -> None:
     assert (answer.status_code, answer.json()["code"]) == (404, "unknown_class")
 
 
+@pytest.mark.parametrize("account", [0, 1])
+def test_no_key_is_issued_to_an_owner_that_there_cannot_be(exchange: Exchange, account: int) -> None:
+    body = {"account": account, "owner": -1, "scopes": ["operator"]}
+    answer = exchange.operator.ask("POST", "/v1/admin/keys", body)
+    assert (answer.status_code, answer.json()["code"]) == (400, "malformed")
+
+
 def test_the_clock_of_a_sandbox_runs_at_its_rate(ana: Member) -> None:
     first, then = (ana.get("/v1/time") for _ in range(2))
     assert first["rate"] == RATE

@@ -106,6 +106,8 @@ async def post_operator_key(
     """Issue a key for any account."""
     caller.require("operator")
     owner = data.owner
+    if owner < 0:
+        raise ApiError("malformed", "owner is 0 or a number above it")
     if data.account:
         owner = (await gateway.reads.account(data.account, ())).owner
     return await issue(gateway, data, data.account, owner)

@@ -78,4 +78,8 @@ def test_every_folder_of_code_has_a_page(folder: str) -> None:
 
 
 def _page(folder: Path) -> str:
-    return ast.get_docstring(ast.parse((folder / "__init__.py").read_text(encoding="utf-8"))) or ""
+    """The docstring of the package, or of its main module, or of what its tests are given."""
+    for name in ("__init__.py", "__main__.py", "conftest.py"):
+        if (folder / name).is_file() and (page := ast.get_docstring(ast.parse((folder / name).read_text("utf-8")))):
+            return page
+    return ""

@@ -14,7 +14,8 @@ offers       what clouds ask                                market       market 
 Who may, and how it is said:
 keyring, auth, limits                                       errors       every refusal there is
 values, times   numbers, moments and names at the edge      edge         what is HTTP about it
-app, wiring, routes   the application, what handlers are given, the handlers               metrics   numbers for operators
+app, wiring, routes   the application, what handlers are given, the handlers
+openapi      the API as a document                          metrics      numbers for operators
 
 Clients call it over HTTP and nobody else does. It reads the topics `events`, `keys`, `offers` and settlement's tables, asks
 market data over HTTP, and writes `commands`, `requests`, `delivery` and `keys`. It imports `schemas` and `services.runtime`.

@@ -1,4 +1,16 @@
 """The only language between rooms: units, ids, and every message that crosses a topic or the HTTP edge.
 
-A room (`services/X`) imports `schemas` and `services.runtime`, never another room.
+A room (`services/X`) imports `schemas` and `services.runtime`, never another room. Nothing here imports a room, reads a clock or
+does I/O. Begin with `commands`, then `events`.
+
+units, ids       amounts and their rounding; contracts, orders, symbols
+commands         what is asked of a shard                 events     what happened in it
+codec            frames, records, chain: the bytes of both
+requests         what is asked of settlement              delivery   what was delivered
+supply           what clouds offer                        market     what collars should be based on
+keys, signing    who may come through the door, and how a request is signed        feed_token   for the private feed
+http             bodies of the public API                 feeds      messages of market data
+specifications   what a class is (`classes/*.toml`)       listing    what it must be for a shard to list it
+
+A topic's module says who writes it and who reads it, in which order and how often a record may come.
 """

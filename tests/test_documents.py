@@ -59,3 +59,27 @@ def _names(file: Path) -> frozenset[str]:
 
     look(ast.parse(file.read_text(encoding="utf-8")).body, "")
     return frozenset(found)
+
+
+ROOMS = sorted(page.parent for page in (ROOT / "services").rglob("__init__.py") if page.parent.name != "routes")
+
+
+@pytest.mark.parametrize("room", [*ROOMS, ROOT / "schemas"], ids=lambda room: str(room.relative_to(ROOT)))
+def test_a_room_s_page_names_each_of_its_modules(room: Path) -> None:
+    """Else a stranger does not learn what a new one is for."""
+    words = set(re.findall(r"[a-z_]+", _page(room)))
+    modules = {file.stem for file in room.glob("*.py")} - {"__init__", "__main__"}
+    assert sorted(modules - words) == []
+
+
+@pytest.mark.parametrize("folder", ["bench", *(f"tests/{room.name}" for room in (ROOT / "tests").glob("[a-z]*/"))])
+def test_every_folder_of_code_has_a_page(folder: str) -> None:
+    assert len(_page(ROOT / folder)) > 60
+
+
+def _page(folder: Path) -> str:
+    """The docstring of the package, or of its main module, or of what its tests are given."""
+    for name in ("__init__.py", "__main__.py", "conftest.py"):
+        if (folder / name).is_file() and (page := ast.get_docstring(ast.parse((folder / name).read_text("utf-8")))):
+            return page
+    return ""

@@ -1,12 +1,21 @@
-"""Gateway: the one door for people, bots and the desk. HTTP in, records of the log out, and back.
+"""Gateway: the one door for people, bots and the desk. HTTP in, records of the log out, and back. A restart loses nothing.
 
-Begin with `door`, then `orders`. `door` writes frames and finds their answers; `shards` says which door is open; `requests` does
-the same for what is asked of settlement.
-What members do with both: `orders`, `ranges`, `blocks`, `quotes`, with `funding` for the money that their bids lack and `telling`
-for what they are answered; `previews` only asks. `corrections` is what two operators do. `reads` and `classes` are the
-projections in Postgres, through `database`, and `progress` says how far they are; `market` passes market data on. `keyring`,
-`auth` and `limits` decide who may; `errors` is every refusal there is; `edge` is what is HTTP about it, `wiring` what handlers
-are given, `routes` the handlers. `idle` brings back what lies around. A restart loses nothing.
+Begin with `door`, then `orders`.
+door         writes frames and finds their answers          shards       which door is open just now
+requests     the same for what is asked of settlement       funding      money for bids that lack it     idle   and back
+What members do with them:
+orders, ranges, blocks, quotes; what placing is alike in: `placing`; what they are answered: `telling`
+previews     what an order would do (arithmetic: `previewing`)
+What operators do: `corrections`, with `approvals`; halts are in `orders`, the rest is `requests`
+What is read:
+reads        projections in Postgres, through `database`    progress     how far they are: a read waits for what was acknowledged
+classes      classes and contracts                          volume       how much is traded, and the desk's part
+offers       what clouds ask                                market       market data, passed on
+Who may, and how it is said:
+keyring, auth, limits                                       errors       every refusal there is
+values, times   numbers, moments and names at the edge      edge         what is HTTP about it
+app, wiring, routes   the application, what handlers are given, the handlers
+openapi      the API as a document                          metrics      numbers for operators
 
 Clients call it over HTTP and nobody else does. It reads the topics `events`, `keys`, `offers` and settlement's tables, asks
 market data over HTTP, and writes `commands`, `requests`, `delivery` and `keys`. It imports `schemas` and `services.runtime`.

@@ -2,9 +2,19 @@
 
 It reads `events` of every shard from their beginning, and `offers`; it keeps nothing. What it says is rebuilt at each start.
 
-books        depth of every contract, from events alone           tape        trades, statistics of the last 24 hours
-blocks       the public block book                                 market      a shard as the public sees it
-references   what collars should be based on                       private     orders, fills, positions, balances of an account
+Begin with `hub`, then `market` and `holdings`. Pure are all but the last three:
+hub          records in, messages out: all that is known, and who listens
+market       a shard as the public sees it                         holdings    what every account of a shard has
+books        depth of every contract, from events alone            tape        trades, statistics of the last 24 hours
+blocks       the public block book                                 clouds      what clouds ask for a class
+references   what collars should be based on
+public       what has changed → messages for everybody             private     orders, fills, positions, balances of an account
 channels     one stream of numbered messages, with its ring        sessions    one reader: what he asked for, what he is sent
-Pure are all of these. `shell` reads the logs, `server` holds the WebSockets, `app` answers over HTTP.
+answers      the same over HTTP                                    lines       numbers inside, decimal strings at the edge
+asyncapi     the feed as a document
+shell        reads the logs, writes `references`                   server      holds the WebSockets
+app          answers over HTTP inside the cluster; `__main__` wires
+
+Readers call it on its WebSocket port, the gateway over HTTP. It writes the topic `references` and nothing else, has no database,
+and imports `schemas` and `services.runtime`.
 """

@@ -1,4 +1,4 @@
-"""The desk: asks for what clouds offer, plus a margin, as a member of the exchange.
+"""The desk's process: quotes both sides around what clouds ask, as a member of the exchange.
 
     HOURBOOK_KAFKA=127.0.0.1:9092 HOURBOOK_GATEWAY=http://127.0.0.1:8080 HOURBOOK_KEY=var/desk.key python -m services.market_maker
 

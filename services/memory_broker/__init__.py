@@ -5,6 +5,8 @@ consumer groups, transactions, logins, access lists, TLS, and Kafka's own time s
 sandbox. Why it exists: docs/decisions/007-memory-broker.md.
 
 logs      topics and partitions: batches as they came, their offsets, and which of a producer's repeats are known already
-answers   one answer for each kind of request
+answers   one answer for each kind of request: begin here
 server    connections
+
+Kafka clients call it: the services of a sandbox. It imports the client library's structures and no room.
 """

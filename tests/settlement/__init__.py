@@ -1,0 +1,1 @@
+"""The ledger in memory (`people`, `told`, `dict_store`): entries line by line, contradictions, crashes between any two steps."""

@@ -1,7 +1,8 @@
 """What members and the public read: settlement's projections in Postgres, turned into the answers of `schemas.http`.
 
 Read-only; amounts leave as decimal strings. A caller's reads wait until settlement has passed what concerns him
-(`progress.Progress.wait_for`). A file a theme; whoever reads gets all of them in one.
+(`progress.Progress.wait_for`). A file a theme: `orders`, `blocks`, `hours` (positions, capacity, what is owed), `money`, `market`
+(what is public); over what all of them need (`projection`) and small words (`naming`). Whoever reads gets all of them in one.
 """
 
 from __future__ import annotations

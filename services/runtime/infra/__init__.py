@@ -6,6 +6,10 @@ on 127.0.0.1 only, and nothing that is started here outlives the process that st
     with ApacheKafka(home / "kafka") as kafka, LocalPostgres(home / "postgres") as postgres:
         ...  # kafka.bootstrap, postgres.dsn
 
+kafka, memory_broker, postgres   servers; what they have in common: server     kafka_probe   whether a broker answers
+processes                        a child that never outlives us; guard ends those of a program that could not do so itself
+supervisor                       keeps a set of programs running                folders, ports   for all of them
+
 Impure throughout: clock, files, sockets, processes. Blocks while a server starts or stops; call it before the event
 loop begins, or in a thread.
 """

@@ -1,0 +1,1 @@
+"""Logs, leases, servers and processes, on Apache Kafka and on the sandbox's broker alike."""

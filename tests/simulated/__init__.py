@@ -1,0 +1,1 @@
+"""The simulated cloud and the demo members: what they buy, what they want, and that each says what it is."""

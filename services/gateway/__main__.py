@@ -16,9 +16,6 @@ from typing import Any, Final
 
 import asyncpg
 import httpx
-from granian.constants import Interfaces
-from granian.log import LogLevels
-from granian.server.embed import Server
 
 from schemas.codec import WRITER_GATEWAY_MIN
 from services.gateway.app import build
@@ -48,6 +45,7 @@ from services.gateway.times import MarketClock
 from services.gateway.volume import Volume
 from services.gateway.wiring import Gateway
 from services.runtime.errors import Halt
+from services.runtime.http import http_server
 from services.runtime.kafka import Cluster
 from services.runtime.postgres import open_pool
 from services.runtime.supervise import Service, run
@@ -68,16 +66,7 @@ async def serve(service: Service) -> None:
         await service.wait_for("kafka", cluster.ping)
         await check_topics(cluster, settings.shards, TOPICS)
         gateway, tasks = await _wire(service, cluster)
-        server = Server(
-            build(gateway),
-            address=settings.listen,
-            port=settings.http_port,
-            interface=Interfaces.ASGI,
-            websockets=False,
-            log_enabled=False,
-            log_level=LogLevels.error,
-            backpressure=1_000,
-        )
+        server = http_server(build(gateway), settings.listen, settings.http_port)
         async with asyncio.TaskGroup() as group:
             for task in tasks:
                 group.create_task(task())

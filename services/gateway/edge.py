@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import secrets
 from collections.abc import Awaitable, Callable
@@ -21,6 +22,8 @@ from services.gateway.errors import ApiError
 from services.gateway.limits import Limits
 
 BODY_MAX: Final = 64 * 1024
+BODY_S: Final = 10
+"""From the request's head to the end of its body: whoever sends it byte by byte holds a connection that others want."""
 _JSON: Final = "application/json"
 _UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """msgspec leaves the last two to Python: text that is not UTF-8, and arrays nested by the thousand."""
@@ -37,6 +40,16 @@ class JsonRequest(Request[Any, Any, AppState]):
         raw: bytes = self.scope["raw_path"]
         query = self.scope["query_string"]
         return (raw + b"?" + query if query else raw).decode("latin-1")
+
+    async def body(self) -> bytes:
+        """All of it, in time. Raises ApiError too_slow."""
+        if "content-length" not in self.headers and "transfer-encoding" not in self.headers:
+            return await super().body()  # there is none
+        try:
+            async with asyncio.timeout(BODY_S):
+                return await super().body()
+        except TimeoutError:
+            raise ApiError("too_slow") from None
 
     async def json(self) -> Any:  # noqa: ANN401 # the struct that the handler declares
         """The body. Raises ApiError wrong_content_type, malformed."""

@@ -205,6 +205,7 @@ CODES: Final[dict[str, Row]] = {
     "not_found": Row(404, "There is nothing at this address", "docs/api.md lists the addresses"),
     "unknown_request": Row(404, "There is no such request", "it may not have been settled yet", retryable=True),
     "method_not_allowed": Row(405, "This address does not take this method", "docs/api.md lists the methods"),
+    "too_slow": Row(408, "The body did not come in time", "send it within 10 s", retryable=True),
     "too_large": Row(413, "The body is too large", "send at most 64 KiB"),
     "wrong_content_type": Row(415, "The body is not JSON", "send Content-Type: application/json"),
     "rate_limited": Row(429, "Too many requests", "wait as Retry-After says", retryable=True),

@@ -124,7 +124,7 @@ def _refusals(method: str, *, is_private: bool, has_body: bool, takes_text: bool
     """What may come instead of an answer."""
     found = {400, 404, 500, 503}
     if is_private:
-        found |= {401, 403, 413, 429}
+        found |= {401, 403, 408, 413, 429}
     if has_body:
         found |= {415}
     if takes_text:

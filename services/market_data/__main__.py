@@ -14,10 +14,6 @@ import sys
 from functools import partial
 from typing import Final
 
-from granian.constants import Interfaces
-from granian.log import LogLevels
-from granian.server.embed import Server
-
 from services.market_data.answers import Answers
 from services.market_data.app import Room, build
 from services.market_data.hub import Hub
@@ -27,6 +23,7 @@ from services.runtime.archive import Archive, ArchivedLog
 from services.runtime.collector import Collector
 from services.runtime.config import Settings
 from services.runtime.errors import Halt
+from services.runtime.http import http_server
 from services.runtime.kafka import Cluster
 from services.runtime.log import Log
 from services.runtime.supervise import Service, run
@@ -63,15 +60,8 @@ async def serve(service: Service) -> None:
 
         feed_url = settings.feed_url or f"ws://{settings.listen}:{settings.feed_port}{PATH}"
         answers = Answers(hub, data.references, data.read_ms, feed_url)
-        server = Server(
-            build(Room(answers, service.clock, is_ready, feed_url)),
-            address=settings.listen,
-            port=settings.http_port,
-            interface=Interfaces.ASGI,
-            websockets=False,
-            log_enabled=False,
-            log_level=LogLevels.error,
-            backpressure=1_000,
+        server = http_server(
+            build(Room(answers, service.clock, is_ready, feed_url)), settings.listen, settings.http_port
         )
         feed = FeedServer(hub, service.clock, is_ready)
         try:

@@ -73,11 +73,16 @@ class Connection(WSListener):
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         """A message, a part of one, or a control frame."""
+        assert self._session is not None
         kind = frame.msg_type
         if kind is WSMsgType.CLOSE:
             code = frame.get_close_code()
             transport.send_close(WSCloseCode.OK if code == WSCloseCode.NO_INFO else code)
             transport.disconnect()
+        elif not self._session.admit(self._feed.clock.now_ms()):
+            return
+        elif kind is WSMsgType.PING:
+            transport.send_pong(frame.get_payload_as_bytes())
         elif kind in (WSMsgType.TEXT, WSMsgType.CONTINUATION):
             self._text(frame)
         elif kind is WSMsgType.BINARY:
@@ -138,6 +143,8 @@ class FeedServer:
             host,
             port,
             max_frame_size=MESSAGE_MAX,
+            # By itself the library answers every ping, and keeps the answers of one who does not read without a bound.
+            enable_auto_pong=False,
             enable_auto_ping=True,
             auto_ping_idle_timeout=_SILENT_S,
             auto_ping_reply_timeout=_SILENT_S,

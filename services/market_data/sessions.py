@@ -29,6 +29,8 @@ MESSAGE_MAX: Final = 64 * 1024
 """Bytes of a reader's message: enough to resume all of his channels."""
 OPS_MAX: Final = 100
 """Of a reader, within `OPS_MS`."""
+FRAMES_MAX: Final = 1_000
+"""Of a reader, of any kind, within `OPS_MS`: pings and pieces of messages cost work, too, and each ping an answer."""
 ASKED_MAX: Final = 2 * CHANNELS_MAX
 """Channels that he names in them: each may cost a snapshot."""
 OPS_MS: Final = 10_000
@@ -92,6 +94,7 @@ class Session:
         self._wanted: deque[_Wanted] = deque()
         self._ops = 0
         self._asked = 0
+        self._frames = 0
         self._ops_since_ms = now_ms
         self._send(feeds.Hello(channels_max=CHANNELS_MAX, heartbeat_ms=HEARTBEAT_MS))
 
@@ -195,12 +198,21 @@ class Session:
 
     # --- What he asks ------------------------------------------------------------------------------------------
 
+    def admit(self, now_ms: Millis) -> bool:
+        """One frame of his, whatever it holds. False: he is cut off, nothing more of his is looked at."""
+        if self.closed:
+            return False
+        self._forget(now_ms)
+        self._frames += 1
+        if self._frames > FRAMES_MAX:
+            self.close(POLICY, f"rate_limited: more than {FRAMES_MAX} frames in {OPS_MS // 1000} s")
+        return not self.closed
+
     def receive(self, data: bytes, now_ms: Millis) -> None:
-        """One message of his."""
+        """The message that his frames made up."""
         if self.closed:
             return
-        if now_ms - self._ops_since_ms >= OPS_MS:
-            self._ops, self._asked, self._ops_since_ms = 0, 0, now_ms
+        self._forget(now_ms)
         self._ops += 1
         if self._ops > OPS_MAX:
             self.close(POLICY, f"rate_limited: more than {OPS_MAX} messages in {OPS_MS // 1000} s")
@@ -229,6 +241,11 @@ class Session:
             case _:
                 assert_never(op)
         self.pump()
+
+    def _forget(self, now_ms: Millis) -> None:
+        """What he did longer ago than `OPS_MS`."""
+        if now_ms - self._ops_since_ms >= OPS_MS:
+            self._ops, self._asked, self._frames, self._ops_since_ms = 0, 0, 0, now_ms
 
     def _subscribe(self, asked: Iterable[_Wanted], answer_to: feeds.Id) -> None:
         """What can be had is queued, what cannot is said."""

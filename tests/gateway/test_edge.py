@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import logging
 import re
+from collections.abc import AsyncIterator
 from typing import Any, cast
 
 import httpx
@@ -135,6 +137,20 @@ async def test_a_path_with_an_empty_part_leads_nowhere(door: Door, method: str, 
         answer = await door.http.request(method, path, headers={"Authorization": f"Bearer {_token('ana')}"})
         assert answer.status_code in {404, 405}, (path, answer.text)
         assert answer.json()["outcome"] == "rejected"
+
+
+async def test_a_body_that_comes_byte_by_byte_is_not_waited_for(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever he is: it is read before it is known who asks, and a thousand such bodies were all that the door could hold."""
+    monkeypatch.setattr("services.gateway.edge.BODY_S", 0.05)
+    forever = asyncio.Event()
+
+    async def body() -> AsyncIterator[bytes]:
+        yield b'{"scopes":'
+        await forever.wait()
+
+    answer = await door.http.post("/v1/keys", content=body(), headers={"Content-Type": "application/json"})
+    assert (answer.status_code, answer.json()["code"], answer.json()["outcome"]) == (408, "too_slow", "rejected")
+    assert answer.json()["retryable"] is True
 
 
 async def test_a_fault_of_ours_is_told_without_its_insides_and_logged_under_its_number(

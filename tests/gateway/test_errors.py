@@ -96,7 +96,22 @@ def test_the_documentation_lists_every_code_once_with_its_status() -> None:
 
 def test_every_answer_says_what_happened_and_what_to_do() -> None:
     """Statuses that clients know, no two with one title, and advice in each."""
-    assert {row.status for row in CODES.values()} == {400, 401, 403, 404, 405, 409, 413, 415, 422, 429, 500, 503, 504}
+    assert {row.status for row in CODES.values()} == {
+        400,
+        401,
+        403,
+        404,
+        405,
+        408,
+        409,
+        413,
+        415,
+        422,
+        429,
+        500,
+        503,
+        504,
+    }
     titles = Counter(row.title for row in CODES.values())
     assert [title for title, count in titles.items() if count > 1] == []
     assert [code for code, row in CODES.items() if not row.title or not row.advice] == []
@@ -108,8 +123,8 @@ def test_only_what_may_have_happened_is_unknown_and_only_what_may_succeed_is_ret
     retryable = [code for code, row in CODES.items() if row.retryable]
     assert sorted(unknown) == ["internal", "outcome_unknown"]
     assert sorted(retryable) == [
-        "halted", "not_ready", "not_settled_yet", "outcome_unknown", "overloaded", "rate_limited", "too_late", "too_soon",
-        "unknown_request",
+        "halted", "not_ready", "not_settled_yet", "outcome_unknown", "overloaded", "rate_limited", "too_late", "too_slow",
+        "too_soon", "unknown_request",
     ]  # fmt: skip
 
 

@@ -13,10 +13,10 @@ import pytest
 
 from services.market_data.hub import Hub
 from services.market_data.server import FeedServer
-from services.market_data.sessions import CHANNELS_MAX, MESSAGE_MAX, OPS_MAX, PACED, WAITING_MAX
+from services.market_data.sessions import CHANNELS_MAX, FRAMES_MAX, MESSAGE_MAX, OPS_MAX, PACED, WAITING_MAX
 from tests.market_data.client import Client
 from tests.market_data.flow import CLASSES, Flow
-from tests.market_data.wire import BINARY, CLOSE, PING, TEXT, Closed, Refused, Wire
+from tests.market_data.wire import BINARY, CLOSE, PING, PONG, TEXT, Closed, Refused, Wire
 
 CLASS = CLASSES[1].class_id
 CONTINUED = 0
@@ -337,6 +337,37 @@ async def test_a_reader_who_never_reads_costs_nothing_after_two_heartbeats(port:
         await asyncio.sleep(0.05)
         assert not port.hub.sessions
         assert not port.server.connections
+
+
+async def test_a_reader_who_pings_and_never_reads_is_cut_off(port: Port) -> None:
+    """An answer waits in memory for each of his pings: there is a bound to them. Who pings now and then is answered."""
+    async with Wire.open(port.number, receive_bytes=4_096) as wire:
+        await wire.until("hello")
+        await wire.send(PING, b"now and then")
+        assert await wire._frame() == (PONG, b"now and then")
+        frame = bytes([0x80 | PING, 0x80 | 125]) + bytes(4) + b"x" * 125
+        for _ in range(200):
+            wire.writer.write(frame * 100)
+            await asyncio.sleep(0)
+            waits = [connection.waiting() for connection in port.server.connections]
+            assert sum(waits) <= FRAMES_MAX * len(frame)
+        await asyncio.sleep(0.1)
+        assert [session.closed for session in port.hub.sessions] == [
+            f"rate_limited: more than {FRAMES_MAX} frames in 10 s"
+        ]
+        port.server.sweep()
+        port.server.sweep()
+        await _forgotten(port)
+
+
+async def test_pieces_that_never_come_to_an_end_are_cut_off(port: Port) -> None:
+    """Empty ones, which no bound on the size of a message would ever stop."""
+    async with Wire.open(port.number) as wire:
+        await wire.until("hello")
+        await wire.send(TEXT, b"", last=False)
+        for _ in range(FRAMES_MAX):
+            await wire.send(CONTINUED, b"", last=False)
+        assert await wire.end() == Closed(1008, f"rate_limited: more than {FRAMES_MAX} frames in 10 s")
 
 
 async def test_many_snapshots_are_sent_as_they_are_taken(port: Port) -> None:

@@ -19,7 +19,7 @@ from tests.chaos.show import Show, report
 from tests.chaos.storm import Storm
 from tests.conftest import Skip
 
-pytestmark = [pytest.mark.kafka, pytest.mark.postgres]
+pytestmark = [pytest.mark.kafka, pytest.mark.postgres, pytest.mark.slow]
 MOMENTS_MISSED_MAX = 1
 """A moment that is waited for does not always come: a snapshot was whole, a message was sent, before the signal came."""
 

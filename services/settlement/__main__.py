@@ -68,38 +68,40 @@ async def _live(
     """One life, from load to the exception that ends it."""
     settings = service.settings
     async with Cluster(settings.kafka, prefix=settings.topic_prefix, login=settings.login) as cluster:
-        await service.wait_for("kafka", cluster.ping)
-        found = await check_topics(cluster, settings.shards, TOPICS)
-        logs = Logs(
-            [cluster.log("events", shard) for shard in range(settings.shards)],
-            cluster.log("requests"),
-            cluster.log("delivery"),
-            lambda shard: cluster.log("commands", shard),
-            lambda: cluster.log("requests"),
-        )
         store = PostgresStore(settings.postgres)
-        with contextlib.closing(store):
-            settlement = Settlement(
-                settings.shards,
-                store,
-                logs,
-                service.clock,
-                service.status,
-                between=lambda busy: collector.turn(busy=busy),
-            )
-            await settlement.start()
-            collector.freeze()
-            service.log.info("settles", extra={"fields": {"epoch": epoch, "commits": settlement.state.commits}})
-            try:
+        try:
+            with contextlib.closing(store):
                 async with asyncio.TaskGroup() as tasks:
+                    # Before anything else: what is loaded may take longer than a lease lasts. A second settlement would get it
+                    # meanwhile, lose it in the same way, and so on for ever.
                     tasks.create_task(keep_lease(lease, holder, epoch, service.clock, lease_name))
+                    await service.wait_for("kafka", cluster.ping)
+                    found = await check_topics(cluster, settings.shards, TOPICS)
+                    settlement = _settlement(service, cluster, store, collector)
+                    await settlement.start()
+                    collector.freeze()
+                    service.log.info("settles", extra={"fields": {"epoch": epoch, "commits": settlement.state.commits}})
                     tasks.create_task(settlement.settle())
                     for shard in range(settings.shards):
                         tasks.create_task(settlement.send(shard))
                     if found.sandbox:
                         tasks.create_task(settlement.pay(SimulatedPayments()))
-            except BaseExceptionGroup as group:
-                raise cause_of(group) from group
+        except BaseExceptionGroup as group:
+            raise cause_of(group) from group
+
+
+def _settlement(service: Service, cluster: Cluster, store: PostgresStore, collector: Collector) -> Settlement:
+    shards = service.settings.shards
+    logs = Logs(
+        [cluster.log("events", shard) for shard in range(shards)],
+        cluster.log("requests"),
+        cluster.log("delivery"),
+        lambda shard: cluster.log("commands", shard),
+        lambda: cluster.log("requests"),
+    )
+    return Settlement(
+        shards, store, logs, service.clock, service.status, between=lambda busy: collector.turn(busy=busy)
+    )
 
 
 def main() -> int:

@@ -35,6 +35,7 @@ from services.runtime.infra.processes import OwnedProcess
 from services.runtime.kafka import Cluster
 from services.runtime.log import Outgoing
 from services.runtime.topics import create_topics, wanted_settings
+from services.settlement.shell import LEASE_MS
 from tests.integration.hall import CLASSES, Hall, open_hall, status_of
 from tests.integration.test_matching import BERT, Shards, opened, order
 
@@ -296,6 +297,29 @@ async def test_settlement_refuses_a_log_that_is_not_the_one_it_has_read(shards: 
     assert re.search(
         r"requests/0 holds \d+\.\.-?\d+, and record 1 has been read from it: it was cut or replaced", said
     ), said
+
+
+async def test_a_settlement_that_loads_for_longer_than_a_lease_keeps_it(shards: Shards) -> None:
+    """Else the second one would get it, lose it in the same way to the first, and nobody would ever settle."""
+    requests = shards.cluster.log("requests")
+    await requests.append([Outgoing(msgspec.msgpack.encode(OpenAccount("one", 0, "one", Role.MEMBER)))])
+    first = run_room(shards, "settlement")
+    await settled(shards, "requests", 1)
+    first.stop()
+    connection = await asyncpg.connect(shards.environment["HOURBOOK_POSTGRES"])
+    try:
+        before = await connection.fetchval("SELECT epoch FROM runtime.leases")
+        async with connection.transaction():
+            await connection.execute("LOCK TABLE settlement.commits IN ACCESS EXCLUSIVE MODE")
+            both = [run_room(shards, "settlement") for _ in range(2)]
+            await asyncio.sleep(LEASE_MS / 1000 + 6)
+            assert await connection.fetchval("SELECT epoch FROM runtime.leases") == before + 1
+        await requests.append([Outgoing(msgspec.msgpack.encode(OpenAccount("two", 0, "two", Role.MEMBER)))])
+        await settled(shards, "requests", 2)
+        assert await connection.fetchval("SELECT epoch FROM runtime.leases") == before + 1
+        assert [process.exit_code() for process in both] == [None, None]
+    finally:
+        await connection.close()
 
 
 async def settled(shards: Shards, topic: str, next_offset: int) -> None:

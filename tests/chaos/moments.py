@@ -1,0 +1,327 @@
+"""Kills at an instant that is waited for, from outside: in topic, table and folder, not in the process.
+
+Each says whether it has hit: by what was left behind, not by when the signal was sent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import os
+import random
+import re
+import select
+import signal
+import struct
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any, Final, Self
+
+import asyncpg
+
+from schemas.codec import WRITER_OPERATOR, WRITER_SETTLEMENT, BrokenFrame, decode_frame, decode_record, encode_frame
+from schemas.commands import PutQuotes, QuoteHour
+from services.runtime.log import Outgoing
+from tests.chaos.exchange import MATCHING, SETTLEMENTS, SHARDS, Exchange
+from tests.chaos.faults import Kind, Misbehaved, NotHit
+
+PATIENCE_S: Final = 15.0
+SLOW_S: Final = 0.3
+"""How much a lane is slowed so that an instant lasts."""
+BIG_FRAME: Final = 100
+"""Quotes commands of a hundred and more hours in one frame: an output of several records."""
+
+
+def pids_of(exchange: Exchange, names: tuple[str, ...]) -> dict[int, str]:
+    return {pid: name for name in names if (pid := exchange.pid(name))}
+
+
+def lease(exchange: Exchange, name: str) -> tuple[int, int]:
+    """(epoch, process id of the holder) as the database has it."""
+    ((epoch, holder),) = exchange.rows("SELECT epoch, holder FROM runtime.leases WHERE name = $1", name)
+    return epoch, int(holder.split(":")[1])
+
+
+def writer_of(exchange: Exchange, shard: int) -> str:
+    """The shard's active matching. Raises NotHit while there is none."""
+    _, pid = lease(exchange, f"matching-{shard}")
+    name = pids_of(exchange, MATCHING).get(pid)
+    if name is None:
+        raise NotHit(f"nobody writes shard {shard} just now")
+    return name
+
+
+def keep_running(exchange: Exchange, until: Callable[[], bool], what: str, seconds: float) -> None:
+    """Poll the keeper until it is so. Raises Misbehaved."""
+    deadline = time.monotonic() + seconds
+    while not until():
+        if time.monotonic() > deadline:
+            raise Misbehaved(f"not within {seconds:.0f} s: {what}")
+        exchange.poll()
+        time.sleep(0.05)
+
+
+async def _watch(exchange: Exchange, query: str, *values: object, found: Callable[[Any], Awaitable[bool]]) -> bool:
+    """Ask the database every millisecond, until `found` is content with a row. False: it was not."""
+    connection = await asyncpg.connect(exchange.stack.dsn, timeout=5)
+    deadline = time.monotonic() + PATIENCE_S
+    try:
+        while time.monotonic() < deadline:
+            row = await connection.fetchrow(query, *values)
+            if row is not None and await found(row):
+                return True
+            await asyncio.sleep(0.001)
+    finally:
+        await connection.close(timeout=1)
+    return False
+
+
+# --- Take-over ----------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def taking_over(exchange: Exchange, target: str, chance: random.Random) -> Iterator[str]:
+    """The writer is killed; whoever gets the lease after it is killed with it in its hands."""
+    del chance
+    shard = int(target.removeprefix("shard "))
+    epoch, first = lease(exchange, f"matching-{shard}")
+    name = writer_of(exchange, shard)
+    exchange.signal(name, signal.SIGKILL)
+
+    async def kill(row: Any) -> bool:
+        os.kill(int(row["holder"].split(":")[1]), signal.SIGKILL)
+        return True
+
+    query = "SELECT holder FROM runtime.leases WHERE name = $1 AND epoch > $2"
+    hit = exchange.background.do(_watch(exchange, query, f"matching-{shard}", epoch, found=kill))
+    if not hit:
+        raise Misbehaved(f"nobody took over shard {shard} within {PATIENCE_S:.0f} s after process {first} was killed")
+    yield f"kill -9 of who takes over {target}, while it does"
+
+
+# --- Two writers --------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def two_writers(exchange: Exchange, target: str, chance: random.Random) -> Iterator[str]:
+    """The writer sleeps until another one writes, and wakes up believing that it still is the one."""
+    del chance
+    shard = int(target.removeprefix("shard "))
+    epoch, pid = lease(exchange, f"matching-{shard}")
+    name = writer_of(exchange, shard)
+    exchange.signal(name, signal.SIGSTOP)
+    try:
+        keep_running(
+            exchange, lambda: lease(exchange, f"matching-{shard}")[0] > epoch, f"the standby of {target} takes over", 20
+        )
+        keep_running(exchange, lambda: _writes(exchange, shard, epoch), f"the new writer of {target} writes", 20)
+    finally:
+        exchange.signal(name, signal.SIGCONT)
+    # Fenced: it ends, and begins again as a follower.
+    keep_running(exchange, lambda: exchange.pid(name) not in (pid, 0), f"the former writer {name} ends", 20)
+    code = exchange.exit_codes()[name]
+    if code not in (os.EX_TEMPFAIL, 1):
+        raise Misbehaved(f"the former writer {name} ended with {code}: {exchange.last_words(name)}")
+    yield f"two writers of {target}: {name} was fenced, exit code {code}"
+
+
+def _writes(exchange: Exchange, shard: int, epoch: int) -> bool:
+    found = [said for name, said in exchange.statuses().items() if name.startswith(f"matching-{shard}")]
+    return any(said.get("role") == "active" and said.get("epoch", 0) > epoch for said in found)
+
+
+# --- A snapshot half written ----------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def writing_a_snapshot(exchange: Exchange, target: str, chance: random.Random) -> Iterator[str]:
+    """The follower is killed as soon as its temporary file is there."""
+    del target, chance
+    folder = exchange.home / "data" / "snapshots"
+    folder.mkdir(parents=True, exist_ok=True)
+    left: list[str] = []
+    with _Created(folder) as created:
+        deadline = time.monotonic() + PATIENCE_S
+        while not left and time.monotonic() < deadline:
+            for name in created.within(0.1):
+                if found := re.fullmatch(r".*\.(\d+)\.tmp", name):
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(int(found[1]), signal.SIGKILL)
+                    time.sleep(0.05)
+                    left = [name for _ in range(1) if (folder / name).exists()]
+            exchange.poll()
+    if not left:
+        raise NotHit("every snapshot was whole before its writer was dead")
+    yield f"kill -9 in the middle of a snapshot: {left[0]} was left"
+
+
+class _Created:
+    """Names of files as they are created in a folder, told by the kernel."""
+
+    _CREATE: Final = 0x100
+    _HEAD: Final = struct.Struct("iIII")
+
+    def __init__(self, folder: Path) -> None:
+        self._libc = ctypes.CDLL(None, use_errno=True)
+        self._fd = self._libc.inotify_init1(os.O_NONBLOCK)
+        if self._libc.inotify_add_watch(self._fd, os.fsencode(folder), self._CREATE) < 0:
+            raise OSError(ctypes.get_errno(), "inotify_add_watch", str(folder))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._fd)
+
+    def within(self, seconds: float) -> list[str]:
+        if not select.select([self._fd], [], [], seconds)[0]:
+            return []
+        data, names = os.read(self._fd, 65_536), []
+        while data:
+            *_, length = self._HEAD.unpack_from(data)
+            end = self._HEAD.size + length
+            names.append(data[self._HEAD.size : end].rstrip(b"\0").decode())
+            data = data[end:]
+        return names
+
+
+# --- Between commit and outbox --------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def between_commit_and_outbox(exchange: Exchange, target: str, chance: random.Random) -> Iterator[str]:
+    """Settlement has committed a message to a shard, and dies before the shard's log has it."""
+    del target, chance
+    _, pid = lease(exchange, "settlement")
+    name = pids_of(exchange, SETTLEMENTS).get(pid)
+    if name is None:
+        raise NotHit("nobody settles just now")
+    lane = exchange.stack.kafka_lanes[name]
+    messages: list[tuple[int, int]] = []
+
+    async def kill(row: Any) -> bool:
+        os.kill(pid, signal.SIGKILL)
+        messages.append((row["shard"], row["outbox"]))
+        return True
+
+    lane.slow(SLOW_S)
+    # Older ones may be on their way already.
+    before = [row["last"] for row in exchange.rows("SELECT last FROM settlement.outbox_counters ORDER BY shard")]
+    query = (
+        "SELECT shard, outbox FROM settlement.outbox WHERE NOT confirmed AND outbox > ($1::bigint[])[shard + 1]"
+        " ORDER BY outbox LIMIT 1"
+    )
+    try:
+        hit = exchange.background.do(_watch(exchange, query, before, found=kill))
+        # What it had sent on its way is lost with it.
+        lane.reset()
+    finally:
+        lane.restore()
+    if not hit or exchange.background.do(_is_sent(exchange, *messages[0])):
+        raise NotHit("the message was in the shard's log already")
+    shard, outbox = messages[0]
+    yield f"kill -9 of {name} between commit and sending: message {outbox} to shard {shard}"
+
+
+async def _is_sent(exchange: Exchange, shard: int, outbox: int) -> bool:
+    async with exchange.log("commands", shard) as log:
+        first, end = await log.bounds()
+        position = max(first, end - 200)
+        while position < end:
+            for record in await log.read(position, wait_ms=2_000):
+                position = record.offset + 1
+                try:
+                    frame = decode_frame(record.value)
+                except BrokenFrame:
+                    continue  # somebody else's fault
+                if frame.writer == WRITER_SETTLEMENT and any(
+                    getattr(command, "outbox", 0) == outbox for command in frame.commands
+                ):
+                    return True
+    return False
+
+
+# --- Between two parts of an output -----------------------------------------------------------------------------------
+
+
+def big_frame(exchange: Exchange, shard: int) -> bytes:
+    """A market maker's quotes for all hours of a class, a hundred times: written past the gateway, which would take fewer."""
+    maker = exchange.wholesaler
+    assert maker is not None, "the load has opened its account"
+    of_class = exchange.rows(
+        "SELECT class_no, tick, list_price FROM settlement.classes WHERE shard = $1 AND lot = 1 ORDER BY class_no",
+        shard,
+    )[0]
+    query = "SELECT hour FROM settlement.contracts WHERE class_no = $1 AND phase = 'forward' ORDER BY hour"
+    hours = [row["hour"] for row in exchange.rows(query, of_class["class_no"])][2:]
+    said = [
+        said.get("time_ms", 0) for name, said in exchange.statuses().items() if name.startswith(f"matching-{shard}")
+    ]
+    commands = []
+    for number in range(BIG_FRAME):
+        price = (of_class["list_price"] * 6 // 10 // of_class["tick"] + number % 2) * of_class["tick"]
+        commands.append(
+            PutQuotes(
+                account=maker.account,
+                class_no=of_class["class_no"],
+                number=time.time_ns() // 1_000 + number,
+                quotes=tuple(QuoteHour(hour, price, 1, 0, 0) for hour in hours),
+                valid_until_ms=max(said, default=0) + 300_000,
+            )
+        )
+    return encode_frame(WRITER_OPERATOR, time.time_ns(), commands)
+
+
+@contextlib.contextmanager
+def between_two_parts(exchange: Exchange, target: str, chance: random.Random) -> Iterator[str]:
+    """The writer has written the first record of an output of several, and dies."""
+    del chance
+    shard = int(target.removeprefix("shard "))
+    frame = big_frame(exchange, shard)
+    name = writer_of(exchange, shard)
+    pid = exchange.pid(name)
+    lane = exchange.stack.kafka_lanes[name]
+    lane.slow(SLOW_S)
+    try:
+        left = exchange.background.do(_kill_after_first_part(exchange, shard, frame, pid))
+        lane.reset()
+    finally:
+        lane.restore()
+    yield f"kill -9 of {name} between two parts of an output: part {left} was the last there"
+
+
+async def _kill_after_first_part(exchange: Exchange, shard: int, frame: bytes, pid: int) -> int:
+    """The number of the last part that is there. Raises NotHit when it is the last of all."""
+    async with exchange.log("events", shard) as events, exchange.log("commands", shard) as commands:
+        _, position = await events.bounds()
+        _, cause = await commands.bounds()
+        await commands.append([Outgoing(frame)])
+        there: dict[int, bool] = {}
+        deadline = time.monotonic() + PATIENCE_S
+        while time.monotonic() < deadline:
+            records = await events.read(position, wait_ms=20)
+            for record in records:
+                position = record.offset + 1
+                said = decode_record(record.value)
+                if said.offset >= cause and (said.part > 0 or not said.last):
+                    there[said.part] = said.last
+            if there:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+                if any(there.values()):
+                    raise NotHit(f"all {len(there)} parts were there at once")
+                if not records:
+                    return max(there)
+        raise Misbehaved(f"no output in parts came from shard {shard} within {PATIENCE_S:.0f} s")
+
+
+BY_SHARD: Final = tuple(f"shard {shard}" for shard in range(SHARDS))
+MOMENTS: Final = (
+    Kind("kill during a take-over", BY_SHARD, taking_over, alone=True),
+    Kind("two writers of a shard", BY_SHARD, two_writers, alone=True),
+    Kind("kill during a snapshot", ("snapshots",), writing_a_snapshot, alone=True),
+    Kind("kill between commit and outbox", ("settlement",), between_commit_and_outbox, alone=True),
+    Kind("kill between two parts of an output", BY_SHARD, between_two_parts, alone=True),
+)

@@ -1,0 +1,251 @@
+"""Which fault when, from the seed; and the calm after each wave: all is left, members wait, and lag must return to zero."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from typing import Any, Final, NamedTuple
+
+import asyncpg
+import httpx
+
+from services.runtime.infra import ServerFailed
+from services.runtime.kafka import Cluster
+from services.runtime.log import LogError
+from services.runtime.walls import ADMINISTRATOR
+from tests.chaos.exchange import GATEWAYS, MATCHING, SERVERS, SERVICES, SETTLEMENTS, SHARDS, Exchange
+from tests.chaos.faults import LASTING, Kind, Misbehaved, NotHit
+from tests.chaos.load import Load
+from tests.chaos.moments import MOMENTS
+from tests.chaos.records import RECORDS
+
+KINDS: Final = (*LASTING, *MOMENTS, *RECORDS)
+AT_ONCE_MAX: Final = 3
+CALM_S_MAX: Final = 90.0
+"""Within so long after the last fault all lag is gone. Slowest: a start of Kafka after a crash, pauses that have doubled."""
+_FRESH_S: Final = 3.0
+"""Whoever has not read within so long what a log had is behind. Processes tell where they are once a second."""
+_NOBODY = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, LogError, httpx.HTTPError, IndexError)
+"""A server does not answer just now: not a fault's own fault."""
+
+Say = Callable[[str], None]
+
+
+class Active(NamedTuple):
+    """A fault that lasts."""
+
+    kind: Kind
+    target: str
+    until_s: float
+    leave: contextlib.ExitStack
+
+
+class Storm:
+    """Waves of faults over one exchange and its load."""
+
+    def __init__(self, exchange: Exchange, load: Load, seed: str, say: Say, *, pace: float = 1.0) -> None:
+        """`pace`: lasting faults last so much of their usual time."""
+        self.exchange = exchange
+        self.load = load
+        self.injected: Counter[str] = Counter()
+        self.healed: Counter[str] = Counter()
+        self.missed: Counter[str] = Counter()
+        """Moments that were waited for in vain."""
+        self.misbehaved: list[str] = []
+        self.calm_s: list[float] = []
+        """How long each return to zero lag took."""
+        self._chance = random.Random(f"{seed}/faults")
+        self._say = say
+        self._pace = pace
+        self._active: list[Active] = []
+        self._unhealed: Counter[str] = Counter()
+        self._bag: deque[Kind] = deque()
+
+    @property
+    def possible(self) -> list[Kind]:
+        """Those that this machine lets us do."""
+        return [kind for kind in KINDS if not kind.needs_disk or kind.needs_disk in self.exchange.disks]
+
+    def wave(self, seconds: float) -> None:
+        """Faults for so long, several at once. Every kind comes before one comes again."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            if not self._bag:
+                self._bag.extend(self._chance.sample(self.possible, len(self.possible)))
+            self.hurt(self._bag.popleft())
+            self.live(self._chance.uniform(0.3, 2.5))
+
+    def hurt(self, kind: Kind) -> None:
+        """One fault of a kind, at a target that nothing else hurts."""
+        while len(self._active) >= (1 if kind.alone else AT_ONCE_MAX):
+            self.live(0.1, leave_all=kind.alone)
+        if kind.alone:
+            self.calm(hold=False)
+        busy = {target for active in self._active for target in active.target.split(" → ")}
+        targets = [target for target in kind.targets if not busy & set(target.split(" → "))]
+        if not targets:
+            return
+        target = self._chance.choice(targets)
+        leave = contextlib.ExitStack()
+        try:
+            sentence = leave.enter_context(kind.begin(self.exchange, target, self._chance))
+        except NotHit as error:
+            self.missed[kind.name] += 1
+            self._say(f"missed: {kind.name}: {error}")
+            return
+        except Misbehaved as error:
+            self.misbehaved.append(f"{kind.name}: {error}")
+            sentence = f"MISBEHAVED: {error}"
+        except _NOBODY as error:
+            self.missed[kind.name] += 1
+            self._say(f"missed: {kind.name}: {error!r}")
+            return
+        self.injected[kind.name] += 1
+        self._unhealed[kind.name] += 1
+        self._say(sentence)
+        lasts_s = self._chance.uniform(*kind.lasts_s) * self._pace
+        self._active.append(Active(kind, target, time.monotonic() + lasts_s, leave))
+
+    def live(self, seconds: float, *, leave_all: bool = False) -> None:
+        """The keeper works, and faults whose time is over are left."""
+        deadline = time.monotonic() + seconds
+        while True:
+            now_s = time.monotonic()
+            for active in [each for each in self._active if leave_all or each.until_s <= now_s]:
+                active.leave.close()
+                self._active.remove(active)
+            self.poll()
+            if now_s >= deadline:
+                return
+            time.sleep(0.03)
+
+    def poll(self) -> None:
+        """Whatever has ended is started again, as `make up` does."""
+        try:
+            self.exchange.poll()
+        except (ServerFailed, OSError) as error:
+            self._say(f"a server does not start: {error}")
+
+    # --- Calm ---------------------------------------------------------------------------------------------------
+
+    def calm(self, *, hold: bool = True) -> float:
+        """Leave everything; how long it then took until all is well. With `hold` members wait meanwhile. Raises Misbehaved."""
+        self.live(0, leave_all=True)
+        if hold:
+            self.load.hold()
+        began_s = time.monotonic()
+        mark: Mark | None = None
+        while reasons := self._reasons(mark, hold=hold):
+            if mark is None or time.monotonic() - mark.taken_s > _FRESH_S:
+                mark = self._mark()
+            if time.monotonic() - began_s > CALM_S_MAX:
+                raise Misbehaved(f"not well {CALM_S_MAX:.0f} s after the last fault: {'; '.join(reasons)}")
+            self.live(0.2)
+        took_s = time.monotonic() - began_s
+        self.healed.update(self._unhealed)
+        self._unhealed.clear()
+        if hold:
+            self.calm_s.append(took_s)
+            self._say(f"calm: all is well, and every reader at its log's end, after {took_s:.1f} s")
+        return took_s
+
+    def go_on(self) -> None:
+        """Members ask again."""
+        self.load.go_on()
+
+    def _mark(self) -> Mark | None:
+        """Where the logs end now; None: nobody tells."""
+        try:
+            return self.exchange.background.do(_ends(self.exchange), 30)
+        except _NOBODY:
+            return None
+
+    def _reasons(self, mark: Mark | None, *, hold: bool) -> list[str]:
+        """Why not all is well."""
+        down = [name for name in (*SERVERS, *SERVICES) if not self.exchange.pid(name)]
+        if down:
+            return [f"down: {', '.join(down)}"]
+        told = self.exchange.statuses()
+        if silent := [name for name in SERVICES if name not in told]:
+            return [f"no answer: {', '.join(silent)}"]
+        reasons = [f"{name} waits for {said['waiting_for']}" for name, said in told.items() if _waits(said)]
+        for shard in range(SHARDS):
+            roles = sorted(str(told[name].get("role")) for name in MATCHING if name.startswith(f"matching-{shard}"))
+            if roles != ["active", "follower"]:
+                reasons.append(f"shard {shard}: {roles}")
+        if sum(told[name].get("role") == "active" for name in SETTLEMENTS) != 1:
+            reasons.append("not exactly one settlement settles")
+        if hold and self.load.under_way:
+            reasons.append(f"{self.load.under_way} members are not answered")
+        if reasons or mark is None:
+            return reasons or ["the logs' ends are not known yet"]
+        return self._behind(mark, told)
+
+    def _behind(self, mark: Mark, told: dict[str, dict[str, Any]]) -> list[str]:
+        """Who has not read what the logs had a moment ago."""
+        try:
+            cursors = self.exchange.rows("SELECT topic, partition, next_offset, seq FROM settlement.cursors")
+            ((unconfirmed,),) = self.exchange.rows("SELECT count(*) FROM settlement.outbox WHERE NOT confirmed")
+            doors = [self._door(name) for name in GATEWAYS]
+        except _NOBODY as error:
+            return [repr(error)]
+        read = {(row["topic"], row["partition"]): row["next_offset"] for row in cursors}
+        behind = [f"settlement at {where}" for where, end in mark.settled.items() if read.get(where, 0) < end]
+        for shard in range(SHARDS):
+            seq = mark.seqs[shard]
+            behind += [
+                name
+                for name in MATCHING
+                if name.startswith(f"matching-{shard}")
+                and (told[name].get("offset", 0) < mark.commands[shard] or told[name].get("seq", 0) < seq)
+            ]
+            if told["market_data"].get(f"seq_{shard}", 0) < seq:
+                behind.append("market_data")
+            for name, door in zip(GATEWAYS, doors, strict=True):
+                of_shard = door["shards"][shard]
+                if not door["accepting_orders"] or min(of_shard["seq"], of_shard["settled_seq"]) < seq:
+                    behind.append(name)
+        if unconfirmed > 100:
+            behind.append(f"{unconfirmed} messages to shards are not confirmed")
+        return [f"behind: {', '.join(behind)}"] if behind else []
+
+    def _door(self, name: str) -> dict[str, Any]:
+        port = self.exchange.doors[name].port
+        answer = httpx.get(f"http://127.0.0.1:{port}/v1/status", timeout=3, trust_env=False)
+        said: dict[str, Any] = answer.raise_for_status().json()
+        return said
+
+
+class Mark(NamedTuple):
+    """Where the logs ended at a moment."""
+
+    taken_s: float
+    commands: Sequence[int]
+    seqs: Sequence[int]
+    settled: dict[tuple[str, int], int]
+
+
+async def _ends(exchange: Exchange) -> Mark:
+    async with Cluster(exchange.stack.bootstrap, login=exchange.stack.login(ADMINISTRATOR)) as cluster:
+        ends = {
+            (topic, partition): (await cluster.log(topic, partition).bounds())[1]
+            for topic, partitions in (("commands", SHARDS), ("events", SHARDS), ("requests", 1), ("delivery", 1))
+            for partition in range(partitions)
+        }
+    taken_s = time.monotonic()
+    connection = await asyncpg.connect(exchange.stack.dsn, timeout=5)
+    try:
+        query = "SELECT partition, seq FROM settlement.cursors WHERE topic = 'events' ORDER BY partition"
+        seqs = [row["seq"] for row in await connection.fetch(query)]
+    finally:
+        await connection.close(timeout=1)
+    settled = {where: end for where, end in ends.items() if where[0] != "commands"}
+    return Mark(taken_s, [ends["commands", shard] for shard in range(SHARDS)], seqs, settled)
+
+
+def _waits(said: dict[str, Any]) -> bool:
+    """A second settlement waits for its lease, and should."""
+    return bool(said["waiting_for"]) and not (said["name"] in SETTLEMENTS and said["waiting_for"] == "lease")

@@ -117,6 +117,12 @@ class OrderRequest(_Request, frozen=True):
     """How long the order may be on its way before it is refused; at most 600000."""
 
 
+class BatchRequest(_Request, frozen=True):
+    """POST /v1/orders/batch: orders of any hours and classes, each judged by itself, in the order given."""
+
+    orders: Annotated[tuple[OrderRequest, ...], Meta(min_length=1, max_length=64)]
+
+
 class FillAnswer(_Answer, frozen=True, kw_only=True):
     """One trade, from the account's side."""
 
@@ -203,6 +209,20 @@ class MassCancelAnswer(_Answer, frozen=True):
 
     cancelled: int
     """Orders and blocks."""
+
+
+class BatchOutcome(_Answer, frozen=True):
+    """What became of one order: one of the two is there."""
+
+    order: OrderAnswer | None = None
+    problem: Problem | None = None
+    """As it would have been answered alone."""
+
+
+class BatchAnswer(_Answer, frozen=True):
+    """In the order of the request."""
+
+    outcomes: tuple[BatchOutcome, ...]
 
 
 class CancelAllAfterRequest(_Request, frozen=True):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import Final
 from weakref import WeakValueDictionary
 
@@ -25,6 +25,10 @@ from services.gateway.requests import WAIT_S, Requests, refuse
 
 FUNDINGS_MAX: Final = 4
 """Transfers for one bid: more than one is needed only when another gateway's bids take the money on its way."""
+
+
+Outcome = Answer | ApiError
+"""Of one of many commands; an error that says that it is unknown is an outcome as well."""
 
 
 class Funding:
@@ -44,6 +48,37 @@ class Funding:
             return await self._fund_and_submit(
                 caller, door, command, await door.submit(command()) if others else answer
             )
+
+    async def submit_many(self, caller: Caller, door: Door, commands: Sequence[Callable[[], Command]]) -> list[Outcome]:
+        """Submit all; what their bids lack together is moved at once, or all that the wallet has, and these are sent again."""
+        outcomes = await _each(door, commands)
+        short = {place: _rejected(outcome) for place, outcome in enumerate(outcomes) if _is_short(outcome)}
+        if not short:
+            return outcomes
+        need, have = sum(refusal.need for refusal in short.values()), list(short.values())[-1].have
+        try:
+            async with self.purse(caller, door.shard):
+                moved = await self._fetch_what_there_is(caller, door.shard, need, have)
+                if not moved:
+                    return outcomes
+                outcomes_again = await _each(door, [commands[place] for place in short])
+                again = dict(zip(short, outcomes_again, strict=True))
+                used = sum(refusal.need for place, refusal in short.items() if not _is_rejected(again[place]))
+                if used < have + moved:
+                    await self.give_back(caller, door.shard, min(moved, have + moved - used))
+        except ApiError as error:
+            again = dict.fromkeys(short, error)
+        return [again.get(place, outcome) for place, outcome in enumerate(outcomes)]
+
+    async def _fetch_what_there_is(self, caller: Caller, shard: int, need: Micros, have: Micros) -> Micros:
+        """How much of what is missing was moved. Raises ApiError not_ready."""
+        try:
+            return await self.fetch(caller, shard, need, have)
+        except ApiError as error:
+            if error.code != "insufficient_funds":
+                raise
+            # Of the sentence's two numbers the second is what balance and wallet have together.
+            return await self.fetch(caller, shard, error.have, have) if error.have > have else 0
 
     @contextlib.asynccontextmanager
     async def purse(self, caller: Caller, shard: int) -> AsyncIterator[bool]:
@@ -71,8 +106,8 @@ class Funding:
             for _ in range(FUNDINGS_MAX):
                 if not _is_short(answer):
                     break
-                assert isinstance(answer.outcome, Rejected), "only a refusal is short"
-                moved += await self.fetch(caller, door.shard, answer.outcome.need, answer.outcome.have)
+                refusal = _rejected(answer)
+                moved += await self.fetch(caller, door.shard, refusal.need, refusal.have)
                 answer = await door.submit(command())
             refused = isinstance(answer.outcome, Rejected)
         except ApiError as error:
@@ -109,9 +144,36 @@ class Funding:
             await self._requests.ask(FromTrading(_own_request(caller), caller.account, shard, amount))
 
 
-def _is_short(answer: Answer) -> bool:
+async def _each(door: Door, commands: Iterable[Callable[[], Command]]) -> list[Outcome]:
+    async def one(command: Callable[[], Command]) -> Outcome:
+        try:
+            return await door.submit(command())
+        except ApiError as error:
+            return error
+
+    return await asyncio.gather(*map(one, commands))
+
+
+def _is_short(outcome: Outcome) -> bool:
     """Whether it was refused for want of money."""
-    return isinstance(answer.outcome, Rejected) and answer.outcome.code == Code.INSUFFICIENT_FUNDS
+    return (
+        not isinstance(outcome, ApiError)
+        and isinstance(outcome.outcome, Rejected)
+        and outcome.outcome.code == Code.INSUFFICIENT_FUNDS
+    )
+
+
+def _is_rejected(outcome: Outcome) -> bool:
+    """Whether it certainly had no effect."""
+    if isinstance(outcome, ApiError):
+        return outcome.outcome == "rejected"
+    return isinstance(outcome.outcome, Rejected)
+
+
+def _rejected(outcome: Outcome) -> Rejected:
+    assert not isinstance(outcome, ApiError), "only a refusal of the engine is short"
+    assert isinstance(outcome.outcome, Rejected), "only a refusal of the engine is short"
+    return outcome.outcome
 
 
 def _own_request(caller: Caller) -> str:

@@ -28,18 +28,18 @@ class Limits:
         self._buckets: dict[str, tuple[int, int]] = {}
         """key -> (thousandths of a token, when)."""
 
-    def take(self, key: str, now_ms: int) -> Verdict:
-        """One request of `key`."""
+    def take(self, key: str, now_ms: int, cost: int = 1) -> Verdict:
+        """One request of `key`, which counts as `cost`."""
         tokens, then_ms = self._buckets.pop(key, (self.burst * 1000, now_ms))
         tokens = min(self.burst * 1000, tokens + max(0, now_ms - then_ms) * self.rate_per_s)
-        allowed = tokens >= 1000
-        tokens -= 1000 if allowed else 0
+        allowed = tokens >= 1000 * cost
+        tokens -= 1000 * cost if allowed else 0
         self._buckets[key] = (tokens, now_ms)
         if len(self._buckets) > KEYS_MAX:
             del self._buckets[next(iter(self._buckets))]
         return Verdict(
             remaining=tokens // 1000,
-            wait_ms=0 if allowed else -(-(1000 - tokens) // self.rate_per_s),
+            wait_ms=0 if allowed else -(-(1000 * cost - tokens) // self.rate_per_s),
             full_ms=-(-(self.burst * 1000 - tokens) // self.rate_per_s),
         )
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import secrets
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import msgspec
@@ -32,6 +34,7 @@ from services.gateway.database import Row
 from services.gateway.door import Answer
 from services.gateway.errors import ApiError
 from services.gateway.placing import Placing
+from services.gateway.reads import Known
 from services.gateway.telling import NOTHING, after_the_fact, fates, refusal_of
 from services.gateway.times import iso_or_none
 from services.gateway.values import QTY_MAX, check_terms, decimal, flags_of, side_of, tif_of
@@ -53,16 +56,54 @@ class Orders(Placing):
     async def place(self, caller: Caller, body: http.OrderRequest) -> http.OrderAnswer:
         """Raises ApiError."""
         of_class, command = await self.read(caller, body)
-
-        def stamped() -> PlaceOrder:
-            return msgspec.structs.replace(command, valid_until_ms=self._shards.valid_until(body.valid_for_ms))
-
         known = await self._reads.known(caller.account, body.client_order_id)
         if known is not None:
-            same = await self._repeat_settled(caller, known, command, _TERMS)
-            return await self._reads.order_answer(same, repeated=True)
+            return await self._repeat(caller, known, command)
+        stamped = self._stamped(command, body.valid_for_ms)
         answer = await self._funding.submit(caller, self._shards.open_door(of_class["shard"]), stamped)
         return await self._placed(caller, answer)
+
+    async def place_many(self, caller: Caller, bodies: Sequence[http.OrderRequest]) -> http.BatchAnswer:
+        """Each as if it came alone; of one shard in their order, bids for which money is moved last. Raises ApiError: none is."""
+        ids = {body.client_order_id for body in bodies} - {""}
+        known = await self._reads.known_of(caller.account, ids) if ids else {}
+        told: list[http.OrderAnswer | ApiError | None] = [None] * len(bodies)
+        new: dict[int, list[tuple[int, Callable[[], PlaceOrder]]]] = {}
+        for place, body in enumerate(bodies):
+            try:
+                of_class, command = await self.read(caller, body)
+                if body.client_order_id in known:
+                    told[place] = await self._repeat(caller, known[body.client_order_id], command)
+                else:
+                    door = self._shards.open_door(of_class["shard"])
+                    new.setdefault(door.shard, []).append((place, self._stamped(command, body.valid_for_ms)))
+            except ApiError as error:
+                told[place] = error
+        for places in await asyncio.gather(*(self._submit_many(caller, shard, each) for shard, each in new.items())):
+            for place, outcome in places:
+                told[place] = outcome
+        return http.BatchAnswer(tuple(map(_outcome, told)))
+
+    async def _submit_many(
+        self, caller: Caller, shard: int, commands: Sequence[tuple[int, Callable[[], PlaceOrder]]]
+    ) -> list[tuple[int, http.OrderAnswer | ApiError]]:
+        door = self._shards.door(shard)
+        outcomes = await self._funding.submit_many(caller, door, [stamped for _, stamped in commands])
+        told: list[tuple[int, http.OrderAnswer | ApiError]] = []
+        for (place, _), outcome in zip(commands, outcomes, strict=True):
+            try:
+                told.append((place, outcome if isinstance(outcome, ApiError) else await self._placed(caller, outcome)))
+            except ApiError as error:
+                told.append((place, error))
+        return told
+
+    def _stamped(self, command: PlaceOrder, valid_for_ms: int) -> Callable[[], PlaceOrder]:
+        """The command, valid from the moment when it is sent."""
+        return lambda: msgspec.structs.replace(command, valid_until_ms=self._shards.valid_until(valid_for_ms))
+
+    async def _repeat(self, caller: Caller, known: Known, command: PlaceOrder) -> http.OrderAnswer:
+        same = await self._repeat_settled(caller, known, command, _TERMS)
+        return await self._reads.order_answer(same, repeated=True)
 
     async def read(self, caller: Caller, body: http.OrderRequest) -> tuple[Row, PlaceOrder]:
         """The class, and the command but for how long it is valid. Raises ApiError."""
@@ -260,3 +301,10 @@ class Orders(Placing):
         if not isinstance(answer.outcome, StateSet):
             raise refusal_of(answer.outcome)
         return answer.outcome
+
+
+def _outcome(told: http.OrderAnswer | ApiError | None) -> http.BatchOutcome:
+    assert told is not None, "an order of a batch without an outcome"
+    if isinstance(told, ApiError):
+        return http.BatchOutcome(problem=told.problem(secrets.token_hex(8)))
+    return http.BatchOutcome(order=told)

@@ -101,12 +101,15 @@ class Gateway:
     async def _caller(self, request: JsonRequest) -> Caller:
         address = request.client.host if request.client else ""
         judged = Judged(request.method, request.target, await request.body(), request.headers, address)
-        now_ms = self.clock.now_ms()
-        caller = authenticate(self.keyring.keys, judged, now_ms)
-        verdict = request.state.verdict = self.limits.take(caller.key_id, now_ms)
+        caller = authenticate(self.keyring.keys, judged, self.clock.now_ms())
+        self.charge(request, caller, 1)
+        return caller
+
+    def charge(self, request: JsonRequest, caller: Caller, cost: int) -> None:
+        """So much of what the key may ask is used. Raises ApiError rate_limited: nothing is."""
+        verdict = request.state.verdict = self.limits.take(caller.key_id, self.clock.now_ms(), cost)
         if verdict.wait_ms:
             raise ApiError("rate_limited", f"wait {verdict.wait_ms} ms")
-        return caller
 
     async def settle(self, request: SettlementRequest) -> Response[http.RequestAnswer]:
         """A request that is not an order: 200 when its outcome is known, 202 before. Raises ApiError."""

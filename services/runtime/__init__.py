@@ -13,6 +13,7 @@ config     settings from the environment
 errors     how a service ends, by what whoever starts it should do next
 supervise  `run`: event loop, signals, exit codes
 status     `/status`, `/metrics` and `<name>.json` of a process     logging   one JSON object a line
+http       the HTTP server of a room, and how much of it a stranger may take
 collector  garbage is collected between two batches
 backoff    wait for a database or broker that is away, and say so
 infra      servers and processes on this machine: for tests, the sandbox, `make up`

@@ -24,6 +24,14 @@ def test_a_burst_empties_the_bucket_and_time_fills_it() -> None:
     assert limits.take("ana", 60_000) == Verdict(remaining=3, wait_ms=0, full_ms=500)
 
 
+def test_what_counts_as_many_is_taken_whole_or_not_at_all() -> None:
+    limits = Limits(rate_per_s=2, burst=4)
+
+    assert limits.take("ana", 0, 3) == Verdict(remaining=1, wait_ms=0, full_ms=1_500)
+    assert limits.take("ana", 0, 3) == Verdict(remaining=1, wait_ms=1_000, full_ms=1_500)
+    assert limits.take("ana", 0) == Verdict(remaining=0, wait_ms=0, full_ms=2_000)
+
+
 def test_keys_do_not_share_a_bucket() -> None:
     limits = Limits(rate_per_s=1, burst=1)
     assert limits.take("ana", 0).wait_ms == 0

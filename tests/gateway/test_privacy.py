@@ -177,6 +177,7 @@ def one_scope(neighbours: Neighbours) -> dict[str, Member]:
 
 BODIES: dict[tuple[str, str], object] = {
     ("POST", "/v1/orders"): {"contract": "none", "side": "buy", "qty": 1, "price": "1"},
+    ("POST", "/v1/orders/batch"): {"orders": [{"contract": "none", "side": "buy", "qty": 1, "price": "1"}]},
     ("PATCH", "/v1/orders/{id}"): {"qty": 1, "price": "none"},
     ("PATCH", "/v1/orders/client/{client_id}"): {"qty": 1, "price": "none"},
     ("PUT", "/v1/cancel-all-after"): {"after_seconds": -1},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Final, NamedTuple
 
 from schemas import http
@@ -21,6 +21,10 @@ _KNOWN_SQL: Final = (
     "SELECT order_id, accepted_ms, false AS is_block FROM settlement.orders WHERE account = $1 AND client_id = $2"
     " UNION ALL SELECT order_id, accepted_ms, true FROM settlement.blocks WHERE account = $1 AND client_id = $2"
     ") known ORDER BY accepted_ms DESC, order_id LIMIT 1"
+)
+_WHICH_KNOWN_SQL: Final = (
+    "SELECT client_id FROM settlement.orders WHERE account = $1 AND client_id = ANY($2::text[])"
+    " UNION SELECT client_id FROM settlement.blocks WHERE account = $1 AND client_id = ANY($2::text[])"
 )
 _FILLS_SQL: Final = (
     "SELECT f.*, b.desk AS buyer_desk, s.desk AS seller_desk, t.order_id AS taker_block, m.order_id AS maker_block"
@@ -70,6 +74,12 @@ class Orders(Blocks):
         row = await (self.block if is_block else self.order)(account, found["order_id"])
         assert row is not None, f"{found['order_id']} is there and cannot be read"
         return Known(row, is_block)
+
+    async def known_of(self, account: int, client_ids: Collection[str]) -> dict[str, Known]:
+        """The same of many client ids; those that are new are not there."""
+        rows = await self._database.fetch(_WHICH_KNOWN_SQL, account, list(client_ids))
+        found = {row["client_id"]: await self.known(account, row["client_id"]) for row in rows}
+        return {client_id: known for client_id, known in found.items() if known is not None}
 
     async def legs(self, account: int, client_id: str) -> list[Row]:
         """All orders of one client id: of a range one per accepted hour."""

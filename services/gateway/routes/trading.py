@@ -26,12 +26,26 @@ from services.gateway.wiring import (
     member,
 )
 
+ORDERS_PER_TOKEN: Final = 8
+"""Of a batch, beyond its first: what they cost the door together is about what one request alone does."""
+
 
 @post("/v1/orders")
 async def post_order(gateway: Wired, caller: Known, data: JSONBody[http.OrderRequest]) -> http.OrderAnswer:
     """Place an order; answered when its event is in the log."""
     member(caller, "trade")
     return await gateway.orders.place(caller, data)
+
+
+@post("/v1/orders/batch", status_code=200)
+async def post_orders(
+    gateway: Wired, caller: Known, request: JsonRequest, data: JSONBody[http.BatchRequest]
+) -> http.BatchAnswer:
+    """Place up to 64 orders, each judged by itself; answered when the last of them is."""
+    member(caller, "trade")
+    # The first is in the request's own price.
+    gateway.charge(request, caller, (len(data.orders) - 1) // ORDERS_PER_TOKEN)
+    return await gateway.orders.place_many(caller, data.orders)
 
 
 @get("/v1/orders")
@@ -265,6 +279,7 @@ async def get_quotes(gateway: Wired, caller: Known) -> list[http.QuotedAnswer]:
 
 ROUTES: Final = [
     post_order,
+    post_orders,
     get_orders,
     get_order,
     get_order_by_client_id,

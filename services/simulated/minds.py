@@ -24,6 +24,8 @@ OPEN_MAX: Final = 60
 DECLARED_LOTS: Final = (8, 24)
 BLOCK_HOURS: Final = (4, 24)
 RANGE_HOURS: Final = (3, 10)
+WAITING_HOURS: Final = 6
+"""A block waits only where it begins soon, and is over soon."""
 
 WEIGHTS: Final[Mapping[Kind, Mapping[str, int]]] = {
     "provider": {"declare": 4, "ask": 50, "amend": 28, "cancel": 18},
@@ -127,6 +129,8 @@ class Block(Struct, frozen=True):
     hours: int
     qty: Gpus
     price: Price
+    waits: bool = False
+    """In the block book, until its first hour closes; else at once or not at all."""
 
 
 class Amend(Struct, frozen=True):
@@ -254,14 +258,15 @@ def _range(dice: Dice, seen: Seen) -> Wish | None:
 
 
 def _block(dice: Dice, seen: Seen) -> Wish | None:
-    """One machine for hours on end, at what the asks cost on average."""
-    lot = seen.terms.lot
+    """One machine for hours on end, at what the asks cost on average; or a little below, soon, and it waits for a seller."""
+    lot, tick = seen.terms.lot, seen.terms.tick
     run = _run(dice, seen, *BLOCK_HOURS, lambda row: row.forward and row.takes and row.ask_qty >= lot)
     if run is None:
         return None
+    waits = run[0].hour <= seen.rows[0].hour + WAITING_HOURS and dice.below(2) == 0
     average = -(-sum(row.ask for row in run) // len(run))
-    price = _bounded(seen.terms, average + seen.terms.tick, above=0, below=0)
-    return Block(seen.terms.class_id, run[0].hour, len(run), lot, price) if price else None
+    price = _bounded(seen.terms, average - tick * dice.between(2, 8) if waits else average + tick, above=0, below=0)
+    return Block(seen.terms.class_id, run[0].hour, len(run), lot, price, waits) if price else None
 
 
 def _amend(dice: Dice, seen: Seen) -> Wish | None:

@@ -45,7 +45,7 @@ def request_for(wish: Wish, name: str, version: int) -> Request:
         case Block():
             block = http.BlockRequest(
                 class_id=wish.class_id, from_hour=iso_hour(wish.first_hour), hours=wish.hours, side="buy", qty=wish.qty,
-                price=format_usd(wish.price), tif="fok", client_order_id=name, valid_for_ms=VALID_MS,
+                price=format_usd(wish.price), tif="gtc" if wish.waits else "fok", client_order_id=name, valid_for_ms=VALID_MS,
             )  # fmt: skip
             return Request("POST", "/v1/blocks", block, http.BlockAnswer)
         case Amend():

@@ -11,6 +11,7 @@ from services.simulated.chance import Dice
 from services.simulated.members import wish_name
 from services.simulated.minds import (
     OPEN_MAX,
+    WAITING_HOURS,
     WEIGHTS,
     Amend,
     Block,
@@ -104,7 +105,18 @@ def test_a_block_pays_the_average_of_the_asks_and_a_tick() -> None:
     """)
     wishes = {decide("buyer", Dice(f"{number}"), Seen(terms=TERMS, rows=rows, purse=RICH)) for number in range(400)}
 
-    assert {wish for wish in wishes if isinstance(wish, Block)} == {Block(CLASS, FIRST, 4, 1, 3_415_000)}
+    blocks = {wish for wish in wishes if isinstance(wish, Block)}
+    assert {wish for wish in blocks if not wish.waits} == {Block(CLASS, FIRST, 4, 1, 3_415_000)}
+    assert {wish.price for wish in blocks if wish.waits} == {3_410_000 - 5_000 * ticks for ticks in range(2, 9)}
+
+
+def test_a_block_that_waits_begins_soon() -> None:
+    """It is over when its first hour closes; one for days would fill the block book."""
+    rows = market("forward | - | 3.40 x 9\n" * 60)
+    wishes = [decide("buyer", Dice(f"{number}"), Seen(terms=TERMS, rows=rows, purse=RICH)) for number in range(2_000)]
+    waiting = [wish.first_hour for wish in wishes if isinstance(wish, Block) and wish.waits]
+    assert max(waiting) <= FIRST + WAITING_HOURS
+    assert len(waiting) > 5
 
 
 def test_nobody_is_there_nothing_is_wanted() -> None:

@@ -16,6 +16,7 @@ import msgspec
 
 from schemas import http
 from schemas.commands import AmendOrder, CancelAllAfter, CancelOrder, Command, MassCancel, PlaceOrder, SetState
+from schemas.edge import iso_or_none
 from schemas.events import (
     CancelAccepted,
     CancelAllAfterSet,
@@ -36,7 +37,6 @@ from services.gateway.errors import ApiError
 from services.gateway.placing import Placing
 from services.gateway.reads import Known
 from services.gateway.telling import NOTHING, after_the_fact, fates, refusal_of
-from services.gateway.times import iso_or_none
 from services.gateway.values import QTY_MAX, check_terms, decimal, flags_of, side_of, tif_of
 
 SWITCH_S_MAX: Final = 86_400

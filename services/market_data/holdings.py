@@ -15,11 +15,10 @@ from msgspec import Struct
 
 from schemas import events as ev
 from schemas.codec import EventsRecord
-from schemas.commands import Fees, Ground, Side
+from schemas.commands import Fees, Flag, Ground, Side, Tif
 from schemas.events import CancelAccepted, Event, Filled, OrderAccepted, OrderCancelled, Rejected
 from schemas.ids import class_no_of, contract_of, hour_of
 from schemas.units import (
-    BP,
     MS_PER_HOUR,
     BasisPoints,
     Gpus,
@@ -338,8 +337,8 @@ class Holdings:
                             contract=contract,
                             side=side,
                             price=price,
-                            tif=1,
-                            flags=1,
+                            tif=Tif.GTC,
+                            flags=Flag.POST_ONLY,
                             client_id="",
                             leaves=qty,
                         )
@@ -368,10 +367,7 @@ class Holdings:
         if order.leaves == 0:
             return 0
         terms = self._terms[class_no_of(order.contract)]
-        if not order.hours:
-            return bid_hold(order.price, order.leaves, terms.lot, terms.bid_bp)
-        cash = order.price * order.leaves * order.hours
-        return cash + cash * terms.bid_bp // BP + order.hours * order.leaves // terms.lot
+        return bid_hold(order.price, order.leaves * (order.hours or 1), terms.lot, terms.bid_bp)
 
     def _cancelled(self, event: OrderCancelled) -> None:
         order = self._orders[event.order]

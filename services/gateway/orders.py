@@ -224,9 +224,8 @@ class Orders(Placing):
         gone = list[http.CancelAnswer]()
         for row in await self._reads.legs(caller.account, client_id):
             if row["state"] == "open":
-                with contextlib.suppress(
-                    ApiError
-                ):  # it has ended by itself meanwhile, or is cancelled when this is sent again
+                # One that is refused has ended by itself meanwhile, or is cancelled when this is sent again.
+                with contextlib.suppress(ApiError):
                     gone.append(await self.cancel(caller, row["order_id"]))
         if not gone:
             raise ApiError("unknown_order")

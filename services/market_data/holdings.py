@@ -174,9 +174,8 @@ class Holdings:
                     self._filled(event)  # type: ignore[arg-type]  # as `kind` says
                 elif kind is OrderCancelled:
                     self._cancelled(event)  # type: ignore[arg-type]  # as `kind` says
-                elif (
-                    kind is not Rejected and kind is not CancelAccepted
-                ):  # they change nothing, and are every fourth event
+                elif kind is not Rejected and kind is not CancelAccepted:
+                    # Those two change nothing, and are every fourth event.
                     self._other(event)
         except KeyError as error:
             raise Contradiction(f"seq {record.seq} speaks of {error}, which was never told of") from error

@@ -11,11 +11,11 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from schemas.edge import MarketState, SideName, TifName
+
 Pair = tuple[str, int]
 """[price, quantity]; in a change, quantity 0: nothing stands there any more."""
 Phase = Literal["forward", "running", "closed", "ended"]
-MarketState = Literal["open", "post_only", "cancel_only", "halted"]
-SideName = Literal["buy", "sell"]
 Id = Annotated[str, Meta(max_length=64)] | int | None
 """The reader's own, repeated in the answer."""
 
@@ -324,7 +324,7 @@ class OrderLine(Struct, frozen=True, kw_only=True):
     """Of a block: its first hour."""
     side: SideName
     price: str
-    tif: Literal["gtc", "gtd", "ioc", "fok"]
+    tif: TifName
     state: Literal["open", "filled", "cancelled"]
     reason: str = ""
     """Why it was cancelled."""

@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from schemas.edge import AccountRole, GroundName, MarketState, SideName, TifName
 from schemas.ids import LEGS_MAX, SHARDS_MAX
 from schemas.units import QTY_MAX
 
@@ -59,12 +60,8 @@ ClientId = Annotated[str, _text("^[!-~]{0,36}$")]
 LIFE_S_MAX = 100 * 366 * 86_400
 """Of a key that expires."""
 
-AccountRole = Literal["member", "provider", "market_maker"]
-SideName = Literal["buy", "sell"]
-TifName = Literal["gtc", "gtd", "ioc", "fok"]
 SelfTrade = Literal["cancel_newest", "cancel_oldest"]
 OrderState = Literal["open", "filled", "cancelled"]
-MarketState = Literal["open", "post_only", "cancel_only", "halted"]
 PayoutReport = Literal["sent", "paid", "returned"]
 
 
@@ -769,7 +766,7 @@ class CapacityRequest(_Request, frozen=True):
     class_id: ClassId = msgspec.field(name="class")
     from_hour: HourText = msgspec.field(name="from")
     hours: Annotated[int, _number(1, LEGS_MAX)]
-    ground: Literal["declared", "promised", "ready"]
+    ground: GroundName
     qty: Size
     version: Whole
     collateral_price: Usd = "0"
@@ -780,7 +777,7 @@ class CapacityAnswer(_Answer, frozen=True):
     """Backing in one contract on one ground."""
 
     contract: str
-    ground: Literal["declared", "promised", "ready"]
+    ground: GroundName
     qty: int
     owed: int
     collateral_price: str

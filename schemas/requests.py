@@ -42,6 +42,7 @@ class ListClass(_Request, frozen=True, tag=2):
     class_id: str
     specification: bytes
     """The published contract specification, as it is in its data file (TOML)."""
+    # From here on as in `commands.SetClass`, which tells the shard.
     lot: Gpus
     tick: Price
     list_price: Price

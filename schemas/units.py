@@ -54,7 +54,8 @@ def fee(amount: Micros, rate: BasisPoints) -> Micros:
 def bid_hold(price: Price, leaves: Gpus, lot: Gpus, rate_max: BasisPoints) -> Micros:
     """Cash held for the open part of a bid: notional + floor(notional × rate) + 1 µUSD per lot.
 
-    Every fill is a whole number of lots, so the lots' µUSD cover each fill's rounding up.
+    Of a block `leaves` is that of all its hours together. Every fill is a whole number of lots, so the lots' µUSD cover each
+    fill's rounding up.
     """
     cash = price * leaves
     return cash + cash * rate_max // BP + leaves // lot

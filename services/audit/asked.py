@@ -33,7 +33,7 @@ async def procured(db: Connection, shard: int, values: Sequence[tuple[int, bytes
         try:
             request = _request.decode(value)
         except UNREADABLE:
-            continue
+            continue  # settlement refuses it; nothing is bought by it
         if isinstance(request, rq.Procure):
             asked.setdefault(request.request_id, request)
     names = {row["name"]: row["provider"] for row in await db.fetch("SELECT name, provider FROM settlement.providers")}

@@ -15,6 +15,7 @@ import click
 import msgspec
 
 from schemas import http
+from schemas.edge import AccountRole, MarketState, iso_hour
 from schemas.ids import format_symbol, parse_symbol
 from schemas.specifications import published
 from services.cli import output, profile, times
@@ -48,7 +49,7 @@ def _settle(context: Context, method: str, path: str, body: object, sentence: st
 @click.option("--owner", default=0, help="The owner's number; default: a new owner.")
 @click.option("--desk", is_flag=True, help="The aggregator's own: its fills say so.")
 @pass_context
-def account(context: Context, name: str, role: http.AccountRole, owner: int, desk: bool) -> None:
+def account(context: Context, name: str, role: AccountRole, owner: int, desk: bool) -> None:
     """Open an account (a new owner, or one more of an --owner)."""
     body = http.AccountRequest(name=name, owner=owner, role=role, desk=desk)
     sentence = "account {account} of owner {owner} is open"
@@ -59,7 +60,7 @@ def account(context: Context, name: str, role: http.AccountRole, owner: int, des
 @click.argument("account", type=int)
 @click.argument("role", type=click.Choice(["member", "provider", "market_maker"]))
 @pass_context
-def role(context: Context, account: int, role: http.AccountRole) -> None:
+def role(context: Context, account: int, role: AccountRole) -> None:
     """Change an account's role."""
     body = http.RoleRequest(role=role)
     sentence = f"account {account} is a {role.replace('_', ' ')}"
@@ -155,14 +156,14 @@ def deposit(context: Context, account: int, amount: str, provider: str, referenc
     _settle(context, "POST", "/v1/admin/deposits", body, sentence, usd=amount, account=account, provider=provider)
 
 
-def _state(name: str, state: http.MarketState, sentence: str) -> click.Command:
+def _state(name: str, state: MarketState, sentence: str) -> click.Command:
     @admin.command(name, help=sentence)
     @click.argument("class_id", metavar="CLASS", type=CLASS)
     @click.option("--hour", help="One hour of it only; it may run: 'now', '14:00', 'tomorrow 14:00'.")
     @click.option("--reason", required=True, help="Kept in the log.")
     @pass_context
     def command(context: Context, class_id: str, hour: str | None, reason: str) -> None:
-        begins = times.iso(times.parse_any_hour(hour, datetime.now().astimezone())) if hour else ""
+        begins = iso_hour(times.parse_any_hour(hour, datetime.now().astimezone())) if hour else ""
         body = http.StateRequest(class_id=class_id, state=state, reason=reason, hour=begins)
         done = context.client("operator").write("POST", "/v1/admin/states", body, http.StateAnswer)
         what = f"{done.class_id}, {times.shown_iso(done.hour)}," if done.hour else done.class_id
@@ -207,7 +208,7 @@ def procure(
         assert span is not None
         named["hours"] = span.count
         body = http.ProcureRequest(
-            account=account, class_id=class_id, from_hour=times.iso(span.first), hours=span.count, qty=qty, cost=cost
+            account=account, class_id=class_id, from_hour=iso_hour(span.first), hours=span.count, qty=qty, cost=cost
         )
         sentence = "simulated: account {account} has {declared} machines of {class_id} in each of {hours} hours; paid {cost} USD"
     _settle(context, "POST", "/v1/admin/procure", body, sentence, **named)

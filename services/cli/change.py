@@ -7,6 +7,7 @@ from datetime import datetime
 import click
 
 from schemas import http
+from schemas.edge import iso_hour
 from schemas.ids import parse_symbol
 from services.cli import output, times
 from services.cli.context import Context, pass_context
@@ -82,9 +83,9 @@ def _cancel_all(context: Context, class_id: str, hour: str | None, side: Side | 
         if hour is not None:
             raise Unusable(f"{class_id} names its hour already: leave --hour out, or name the class only")
         parsed["class"], begins = parse_symbol(class_id)
-        parsed["hour"] = times.iso(begins)
+        parsed["hour"] = iso_hour(begins)
     elif hour is not None:
-        parsed["hour"] = times.iso(times.parse_hour(hour, datetime.now().astimezone()))
+        parsed["hour"] = iso_hour(times.parse_hour(hour, datetime.now().astimezone()))
     done = context.client().delete("/v1/orders", http.MassCancelAnswer, **parsed)
     context.show(done, lambda: output.console.print(f"{output.plural(done.cancelled, 'order or block')} cancelled"))
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import click
 
 from schemas import http
+from schemas.edge import iso_hour
 from schemas.ids import format_symbol
 from schemas.units import format_usd, parse_usd
-from services.cli import output, times
+from services.cli import output
 from services.cli.context import Context, pass_context
 from services.cli.errors import Refused, Unusable
 from services.cli.hours import CLASS, Span, contracts, span_of, span_options, when
@@ -58,7 +59,7 @@ def quote(
     ask_price, ask_qty = ask or ("", 0)
     body = http.QuotesRequest(
         quotes=tuple(
-            http.QuoteRequest(hour=times.iso(hour), bid=bid_price, bid_qty=bid_qty, ask=ask_price, ask_qty=ask_qty)
+            http.QuoteRequest(hour=iso_hour(hour), bid=bid_price, bid_qty=bid_qty, ask=ask_price, ask_qty=ask_qty)
             for hour in span.hours
         )
     )
@@ -96,7 +97,7 @@ def _promise(context: Context, class_id: str, span: Span, qty: int) -> None:
     promised = [each for each in backed if each.ground == "promised"]
     body = http.CapacityRequest(
         class_id=class_id,
-        from_hour=times.iso(span.first),
+        from_hour=iso_hour(span.first),
         hours=span.count,
         ground="promised",
         qty=qty + max((each.owed for each in promised), default=0),

@@ -48,11 +48,6 @@ def moment(text: str, now: datetime) -> str:
     return f"{found.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
-def iso(hour: Hour) -> str:
-    """As the API writes an hour: `2026-11-24T14:00Z`."""
-    return f"{datetime.fromtimestamp(hour * 3600, UTC):%Y-%m-%dT%H:%MZ}"
-
-
 def _parse_any(text: str, now: datetime, prefer: str) -> Hour:
     words = text.strip()
     if _FROM_NOW.fullmatch(words) and not _CLOCK.search(words):

@@ -11,6 +11,7 @@ import click
 import msgspec
 
 from schemas import http
+from schemas.edge import TifName, iso_hour
 from schemas.units import format_usd, parse_usd
 from services.cli import output, times
 from services.cli.context import Context, pass_context
@@ -48,7 +49,7 @@ class Wanted(msgspec.Struct, frozen=True):
     count: int | None
     block: bool
     min_qty: int
-    tif: http.TifName | None
+    tif: TifName | None
     until: str | None
     post_only: bool
     client_id: str | None
@@ -56,7 +57,7 @@ class Wanted(msgspec.Struct, frozen=True):
     running: bool = False
 
     @property
-    def lives(self) -> http.TifName:
+    def lives(self) -> TifName:
         """Time in force: a date means gtd, the running hour is bought at once."""
         return self.tif or ("gtd" if self.until else "ioc" if self.now and self.side == "buy" else "gtc")
 
@@ -195,7 +196,7 @@ def _order(context: Context, wanted: Wanted) -> Request[http.PreviewAnswer, http
 
 def _range(wanted: Wanted, span: Span) -> Request[http.RangePreviewAnswer, http.RangeAnswer]:
     body = http.RangeRequest(
-        class_id=wanted.class_id, from_hour=times.iso(span.first), count=span.count, post_only=wanted.post_only,
+        class_id=wanted.class_id, from_hour=iso_hour(span.first), count=span.count, post_only=wanted.post_only,
         running=wanted.running, **_shared(wanted),
     )  # fmt: skip
     return Request(
@@ -207,7 +208,7 @@ def _range(wanted: Wanted, span: Span) -> Request[http.RangePreviewAnswer, http.
 
 def _block(context: Context, wanted: Wanted, span: Span) -> Request[http.BlockPreviewAnswer, http.BlockAnswer]:
     body = http.BlockRequest(
-        class_id=wanted.class_id, from_hour=times.iso(span.first), hours=span.count, min_qty=wanted.min_qty,
+        class_id=wanted.class_id, from_hour=iso_hour(span.first), hours=span.count, min_qty=wanted.min_qty,
         **_shared(wanted),
     )  # fmt: skip
     least = f" --min {wanted.min_qty}" if wanted.min_qty else ""
@@ -231,7 +232,7 @@ def _shared(wanted: Wanted) -> dict[str, Any]:
 
 
 def _many(wanted: Wanted, span: Span) -> str:
-    return f"{wanted.side} {wanted.qty} {wanted.class_id} --hours {times.iso(span.first)} --for {span.count}"
+    return f"{wanted.side} {wanted.qty} {wanted.class_id} --hours {iso_hour(span.first)} --for {span.count}"
 
 
 def _again(wanted: Wanted, words: str, client_id: str) -> str:

@@ -6,18 +6,18 @@ from typing import Final
 
 from schemas import http
 from schemas.commands import PlaceBlock
+from schemas.edge import SIDES, TIFS, iso, iso_hour, iso_or_none
 from schemas.events import BlockAccepted, BlockFilled, Rejected
 from schemas.ids import format_order
 from schemas.units import format_usd
 from services.gateway.auth import Caller
-from services.gateway.classes import SIDES, TIFS
 from services.gateway.database import Row
 from services.gateway.door import Answer
 from services.gateway.errors import ApiError
 from services.gateway.placing import Placing
 from services.gateway.reads import average, reason_name
 from services.gateway.telling import NOTHING, after_the_fact, fates, refusal_of
-from services.gateway.times import iso, iso_hour, iso_or_none, parse_hour
+from services.gateway.times import parse_hour
 from services.gateway.values import QTY_MAX, check_terms, decimal, side_of, tif_of
 
 HOURS_MAX: Final = 168

@@ -3,27 +3,13 @@
 from __future__ import annotations
 
 import tomllib
-from typing import Final, Literal
 
 from schemas import http
-from schemas.commands import Side
+from schemas.edge import STATES, iso_hour
 from schemas.ids import class_no_of, contract_of, format_symbol, hour_of, parse_symbol
 from schemas.units import MS_PER_MINUTE, BasisPoints, Price, format_usd
 from services.gateway.database import Database, Row
 from services.gateway.errors import ApiError
-from services.gateway.times import iso_hour
-
-SIDES: Final[dict[int, Literal["buy", "sell"]]] = {int(Side.BUY): "buy", int(Side.SELL): "sell"}
-TIFS: Final[dict[int, Literal["gtc", "gtd", "ioc", "fok"]]] = {1: "gtc", 2: "gtd", 3: "ioc", 4: "fok"}
-STATES: Final[dict[int, Literal["open", "post_only", "cancel_only", "halted"]]] = {
-    1: "open",
-    2: "post_only",
-    3: "cancel_only",
-    4: "halted",
-}
-ROLES: Final[dict[int, Literal["member", "provider", "market_maker"]]] = {0: "member", 1: "provider", 2: "market_maker"}
-GROUNDS: Final[dict[int, Literal["declared", "promised", "ready"]]] = {1: "declared", 2: "promised", 3: "ready"}
-"""Names at the edge; a test holds them against the enums."""
 
 
 class Classes:

@@ -10,6 +10,7 @@ import secrets
 
 from schemas import http
 from schemas.commands import CorrectCash
+from schemas.edge import iso
 from schemas.events import CashCorrected, Code, Rejected
 from schemas.units import format_usd
 from services.gateway.approvals import LIFE_MS, NONCE_BYTES, Correction, approve, check
@@ -19,7 +20,6 @@ from services.gateway.progress import Progress
 from services.gateway.reads import Reads
 from services.gateway.shards import Shards
 from services.gateway.telling import after_the_fact, refusal_of
-from services.gateway.times import iso
 from services.gateway.values import decimal, trade_number
 from services.runtime.log import Clock
 

@@ -6,9 +6,9 @@ import msgspec
 
 from schemas import http
 from schemas.codec import UNREADABLE
+from schemas.edge import iso
 from schemas.supply import ClassReference, OfferGone, OfferRecord, OfferSeen, PollDone
 from schemas.units import Price, format_usd
-from services.gateway.times import iso
 from services.runtime.log import Log
 
 _decoder: msgspec.msgpack.Decoder[OfferRecord] = msgspec.msgpack.Decoder(OfferRecord)

@@ -16,6 +16,7 @@ import msgspec
 
 from schemas import http
 from schemas.commands import AmendOrder, CancelAllAfter, CancelOrder, Command, MassCancel, PlaceOrder, SetState
+from schemas.edge import iso_or_none
 from schemas.events import (
     CancelAccepted,
     CancelAllAfterSet,
@@ -36,7 +37,6 @@ from services.gateway.errors import ApiError
 from services.gateway.placing import Placing
 from services.gateway.reads import Known
 from services.gateway.telling import NOTHING, after_the_fact, fates, refusal_of
-from services.gateway.times import iso_or_none
 from services.gateway.values import QTY_MAX, check_terms, decimal, flags_of, side_of, tif_of
 
 SWITCH_S_MAX: Final = 86_400
@@ -224,9 +224,8 @@ class Orders(Placing):
         gone = list[http.CancelAnswer]()
         for row in await self._reads.legs(caller.account, client_id):
             if row["state"] == "open":
-                with contextlib.suppress(
-                    ApiError
-                ):  # it has ended by itself meanwhile, or is cancelled when this is sent again
+                # One that is refused has ended by itself meanwhile, or is cancelled when this is sent again.
+                with contextlib.suppress(ApiError):
                     gone.append(await self.cancel(caller, row["order_id"]))
         if not gone:
             raise ApiError("unknown_order")

@@ -14,6 +14,7 @@ import msgspec
 
 from schemas import feeds, http
 from schemas.commands import Flag, Ground, PlaceBlock, PlaceOrder, PlaceRange, Side, State, Tif
+from schemas.edge import iso_hour
 from schemas.ids import contract_of, format_order, format_symbol, hour_of
 from schemas.units import (
     MS_PER_HOUR,
@@ -43,7 +44,6 @@ from services.gateway.ranges import Ranges
 from services.gateway.reads import Reads, average
 from services.gateway.shards import Shards
 from services.gateway.telling import told
-from services.gateway.times import iso_hour
 
 _FORWARD: Final = (int(Ground.DECLARED), int(Ground.PROMISED))
 _BASIS: Final = (

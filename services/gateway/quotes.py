@@ -13,6 +13,7 @@ import msgspec
 
 from schemas import http
 from schemas.commands import PutQuotes, QuoteHour
+from schemas.edge import iso_hour
 from schemas.events import Code, QuoteOutcome, QuotesPut, Rejected
 from schemas.ids import format_order, format_symbol
 from schemas.units import Hour, Micros, bid_hold, format_usd
@@ -24,7 +25,7 @@ from services.gateway.errors import ApiError
 from services.gateway.funding import Funding
 from services.gateway.shards import Shards
 from services.gateway.telling import after_the_fact, refusal, refusal_of, told
-from services.gateway.times import iso_hour, parse_hour
+from services.gateway.times import parse_hour
 from services.gateway.values import QTY_MAX, check_terms, decimal
 
 HOURS_MAX: Final = 512

@@ -8,13 +8,13 @@ from typing import Final, NamedTuple
 
 from schemas import http
 from schemas.commands import Flag
+from schemas.edge import SIDES, TIFS, iso, iso_or_none
 from schemas.events import Code, Event, Filled, OrderAccepted, OrderCancelled, Rejected
 from schemas.ids import format_order, shard_of_order
 from schemas.units import Gpus, Millis, format_usd
-from services.gateway.classes import SIDES, TIFS, Classes
+from services.gateway.classes import Classes
 from services.gateway.errors import ApiError
 from services.gateway.reads import Reads, reason_name
-from services.gateway.times import iso, iso_or_none
 
 
 class Fate(NamedTuple):

@@ -1,26 +1,11 @@
-"""Times at the edge: market milliseconds and hours to ISO 8601 UTC and back. Pure."""
+"""Hours as clients write them, and market time by our clock. Pure. How they are written: `schemas.edge`."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 
 from schemas.units import MS_PER_HOUR, Hour, Millis
 from services.gateway.errors import ApiError
-
-
-def iso(time_ms: Millis) -> str:
-    """1_790_000_000_000 → `2026-09-21T14:13:20.000Z`."""
-    return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def iso_or_none(time_ms: Millis) -> str:
-    """The same; 0: empty."""
-    return iso(time_ms) if time_ms else ""
-
-
-def iso_hour(hour: Hour) -> str:
-    """Begin of an hour."""
-    return datetime.fromtimestamp(hour * 3600, UTC).isoformat(timespec="minutes").replace("+00:00", "Z")
 
 
 def parse_hour(text: str) -> Hour:

@@ -142,7 +142,6 @@ LATER: Final = {202: ResponseSpec(http.RequestAnswer)}
 IdempotencyKey = Annotated[str, HeaderParameter(name="Idempotency-Key", schema_extra={"pattern": http.OWN_ID})]
 OrderId = Annotated[str, PathParameter(schema_extra={"pattern": http.ORDER_ID})]
 ClassId = Annotated[str, PathParameter(schema_extra={"pattern": http.CLASS_ID})]
-Symbol = Annotated[str, PathParameter(schema_extra={"pattern": http.SYMBOL})]
 ClassQuery = Annotated[str, QueryParameter(name="class", schema_extra={"pattern": http.CLASS_ID})]
 SymbolQuery = Annotated[str, QueryParameter(schema_extra={"pattern": http.SYMBOL})]
 HourQuery = Annotated[str, QueryParameter(schema_extra={"pattern": http.HOUR})]

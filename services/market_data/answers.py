@@ -9,9 +9,10 @@ from collections.abc import Sequence
 
 from schemas import feeds
 from schemas.commands import ALL_HOURS
+from schemas.edge import iso
 from schemas.units import Millis, collar, format_usd
 from services.market_data.hub import Hub
-from services.market_data.lines import block_line, grid_row, iso, pairs, trade_line, usd
+from services.market_data.lines import block_line, grid_row, pairs, trade_line, usd
 from services.market_data.market import Anchor, Listed, Market
 from services.market_data.public import grid_rows
 from services.market_data.references import References, Wanted

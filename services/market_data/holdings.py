@@ -15,11 +15,10 @@ from msgspec import Struct
 
 from schemas import events as ev
 from schemas.codec import EventsRecord
-from schemas.commands import Fees, Ground, Side
+from schemas.commands import Fees, Flag, Ground, Side, Tif
 from schemas.events import CancelAccepted, Event, Filled, OrderAccepted, OrderCancelled, Rejected
 from schemas.ids import class_no_of, contract_of, hour_of
 from schemas.units import (
-    BP,
     MS_PER_HOUR,
     BasisPoints,
     Gpus,
@@ -175,9 +174,8 @@ class Holdings:
                     self._filled(event)  # type: ignore[arg-type]  # as `kind` says
                 elif kind is OrderCancelled:
                     self._cancelled(event)  # type: ignore[arg-type]  # as `kind` says
-                elif (
-                    kind is not Rejected and kind is not CancelAccepted
-                ):  # they change nothing, and are every fourth event
+                elif kind is not Rejected and kind is not CancelAccepted:
+                    # Those two change nothing, and are every fourth event.
                     self._other(event)
         except KeyError as error:
             raise Contradiction(f"seq {record.seq} speaks of {error}, which was never told of") from error
@@ -338,8 +336,8 @@ class Holdings:
                             contract=contract,
                             side=side,
                             price=price,
-                            tif=1,
-                            flags=1,
+                            tif=Tif.GTC,
+                            flags=Flag.POST_ONLY,
                             client_id="",
                             leaves=qty,
                         )
@@ -368,10 +366,7 @@ class Holdings:
         if order.leaves == 0:
             return 0
         terms = self._terms[class_no_of(order.contract)]
-        if not order.hours:
-            return bid_hold(order.price, order.leaves, terms.lot, terms.bid_bp)
-        cash = order.price * order.leaves * order.hours
-        return cash + cash * terms.bid_bp // BP + order.hours * order.leaves // terms.lot
+        return bid_hold(order.price, order.leaves * (order.hours or 1), terms.lot, terms.bid_bp)
 
     def _cancelled(self, event: OrderCancelled) -> None:
         order = self._orders[event.order]

@@ -12,9 +12,9 @@ from typing import Final
 
 from schemas import feeds
 from schemas.codec import EventsRecord
+from schemas.edge import iso
 from schemas.units import Millis
 from services.market_data.holdings import Holdings
-from services.market_data.lines import iso
 from services.market_data.market import Market
 from services.market_data.private import Desks, PrivateFeed
 from services.market_data.public import PublicFeed, encode

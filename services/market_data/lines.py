@@ -2,31 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
-from typing import Final
+from collections.abc import Iterable
 
 from schemas import feeds
-from schemas.commands import Side
-from schemas.feeds import MarketState, SideName
-from schemas.units import Gpus, Hour, Millis, Price
+from schemas.edge import SIDES, STATES, iso, iso_hour
+from schemas.units import Gpus, Price
 from services.market_data.blocks import Level, Range
 from services.market_data.books import Levels, price_text
 from services.market_data.market import Contract
 from services.market_data.tape import Trade
-
-SIDES: Final[Mapping[int, SideName]] = {Side.BUY: "buy", Side.SELL: "sell"}
-STATES: Final[Mapping[int, MarketState]] = {1: "open", 2: "post_only", 3: "cancel_only", 4: "halted"}
-
-
-def iso(time_ms: Millis) -> str:
-    """1_790_000_000_000 → `2026-09-21T14:13:20.000Z`."""
-    return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def iso_hour(hour: Hour) -> str:
-    """Begin of an hour."""
-    return datetime.fromtimestamp(hour * 3600, UTC).isoformat(timespec="minutes").replace("+00:00", "Z")
 
 
 def usd(price: Price) -> str:

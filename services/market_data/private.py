@@ -11,6 +11,7 @@ from typing import Final, Literal
 
 from schemas import feeds
 from schemas.commands import Flag, Side
+from schemas.edge import SIDES, TIFS, iso
 from schemas.events import Filled, Reason
 from schemas.feed_token import desk_tag
 from schemas.ids import class_no_of, format_order, format_symbol, hour_of
@@ -18,12 +19,10 @@ from schemas.units import Millis, format_usd
 from services.market_data.books import price_text
 from services.market_data.channels import Channel, Reader
 from services.market_data.holdings import Account, Fill, Holdings, Order, Touched
-from services.market_data.lines import SIDES, iso
 from services.market_data.market import Market
 from services.market_data.public import encode
 
 CHANNEL: Final = "account"
-_TIFS: Final[Mapping[int, Literal["gtc", "gtd", "ioc", "fok"]]] = {1: "gtc", 2: "gtd", 3: "ioc", 4: "fok"}
 _KNOWN_MAX: Final = 10_000
 
 
@@ -146,7 +145,7 @@ class PrivateFeed:
             contract=self._symbol(shard, order.contract),
             side=SIDES[order.side],
             price=price_text(order.price),
-            tif=_TIFS[order.tif],
+            tif=TIFS[order.tif],
             state="open" if order.leaves else "cancelled" if order.reason else "filled",
             reason=Reason(order.reason).name.lower() if order.reason else "",
             leaves=order.leaves,

@@ -14,10 +14,11 @@ from typing import Final, NamedTuple
 import msgspec
 
 from schemas import feeds
+from schemas.edge import iso
 from schemas.ids import class_no_of, parse_symbol
 from schemas.units import Millis, format_usd
 from services.market_data.channels import Channel, Channels
-from services.market_data.lines import all_pairs, block_line, grid_row, iso, pairs, trade_line
+from services.market_data.lines import all_pairs, block_line, grid_row, pairs, trade_line
 from services.market_data.market import Contract, Listed, Market, Turn
 from services.market_data.tape import Trade
 

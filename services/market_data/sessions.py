@@ -15,11 +15,11 @@ import msgspec
 
 from schemas import feeds
 from schemas.codec import UNREADABLE
+from schemas.edge import iso
 from schemas.feed_token import ExpiredToken, WrongToken, read_token
 from schemas.ids import SHARDS_MAX
 from schemas.units import Millis
 from services.market_data.channels import Channel
-from services.market_data.lines import iso
 from services.market_data.private import CHANNEL, PrivateFeed
 from services.market_data.public import PublicFeed, Refused, encode
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Self, TypeVar
 
@@ -20,6 +19,7 @@ from msgspec import Struct
 
 from schemas import feeds, http
 from schemas.codec import UNREADABLE
+from schemas.edge import iso_hour
 from schemas.ids import parse_symbol
 from schemas.signing import signed_headers
 from schemas.units import MS_PER_MINUTE, Gpus, Hour, Micros, Millis, Price, format_usd, parse_usd
@@ -164,7 +164,7 @@ class GatewayClient:
     async def quote(self, class_id: str, number: int, quotes: Sequence[tuple[Hour, HourQuote]]) -> Outcome:
         """Both sides of many hours, in place of the former ones."""
         lines = tuple(
-            http.QuoteRequest(_iso_hour(hour), _price(q.bid), q.bid_qty, _price(q.ask), q.ask_qty) for hour, q in quotes
+            http.QuoteRequest(iso_hour(hour), _price(q.bid), q.bid_qty, _price(q.ask), q.ask_qty) for hour, q in quotes
         )
         request = http.QuotesRequest(lines, number, self._valid_ms)
         answer = await self._send("PUT", f"/v1/quotes/{class_id}", request)
@@ -190,7 +190,7 @@ class GatewayClient:
     ) -> Outcome:
         """Promise so many GPUs in each of these hours: an absolute target."""
         request = http.CapacityRequest(
-            class_id=class_id, from_hour=_iso_hour(first_hour), hours=hours, ground=ground, qty=qty,
+            class_id=class_id, from_hour=iso_hour(first_hour), hours=hours, ground=ground, qty=qty,
             version=version, collateral_price=format_usd(collateral_price),
         )  # fmt: skip
         return await self._settled("PUT", "/v1/capacity", request)
@@ -339,7 +339,3 @@ def _number(value: str | int | None) -> int:
 def _retry_after_ms(headers: httpx.Headers) -> Millis:
     text = headers.get("Retry-After", "")
     return int(text) * 1_000 if text.isascii() and text.isdigit() and len(text) < 6 else 0
-
-
-def _iso_hour(hour: Hour) -> str:
-    return f"{datetime.fromtimestamp(hour * 3600, UTC):%Y-%m-%dT%H:%MZ}"

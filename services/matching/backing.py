@@ -109,7 +109,7 @@ def _refusal_of_role(shard: Shard, account: Account, ground: int) -> Refusal | N
 
 def _in_phase(shard: Shard, contract: Contract, ground: int) -> bool:
     if ground == READY:
-        return shard.trades(contract)
+        return shard.takes_orders(contract)
     return contract.forward and not (ground == PROMISED and contract.covered)
 
 

@@ -70,7 +70,7 @@ def place_block(shard: Shard, index: int, c: cmd.PlaceBlock) -> None:
         _rest(shard, block, account)
         return
     if block.leaves:
-        shard.cancelled(block, block.leaves, NOT_FILLED)
+        shard.say_cancelled(block, block.leaves, NOT_FILLED)
     block.forget_hours()
 
 
@@ -201,7 +201,7 @@ def carry_out(shard: Shard, block: Block, account: Account, plan: Plan) -> None:
         _trade_block(shard, block, account, other, part)
     if not block.leaves and block.level is not None:
         shard.leave_block_book(block, account)
-        shard.gone(block, account)
+        shard.end(block, account)
 
 
 def _spend(block: Block, account: Account, qty: Gpus) -> None:
@@ -244,7 +244,7 @@ def _trade_block(shard: Shard, block: Block, account: Account, other: Block, qty
     _filled(shard, other, qty, cost)
     if not other.leaves:
         shard.leave_block_book(other, other_account)
-        shard.gone(other, other_account)
+        shard.end(other, other_account)
     _filled(shard, block, qty, cost)
 
 
@@ -270,7 +270,7 @@ def _filled(shard: Shard, block: Block, qty: Gpus, cost: Micros) -> None:
 # --- Retries -------------------------------------------------------------------------------------------------
 
 
-def opened(shard: Shard, contract: Contract) -> None:
+def hour_opened(shard: Shard, contract: Contract) -> None:
     """An hour is open from here on: blocks over it may trade."""
     for blocks in (contract.buy_blocks, contract.sell_blocks):
         if blocks:

@@ -57,7 +57,7 @@ def amend(shard: Shard, index: int, c: cmd.AmendOrder) -> None:
         order.flags |= AMENDED
         enter_book(shard, contract, account, order)
         if shard.resting(order.order) is None:
-            shard.forget(order, account)
+            shard.forget_client_id(order, account)
         elif order.expires_ms:
             shard.due_dead -= 1  # the moment that was planned when it first came to rest means something again
     return None

@@ -123,7 +123,7 @@ class Engine(Shard):
         while ids and not self.young(ids[0]):
             known = ids.popleft()
             if known.level is None:
-                # It may be away already: what is due comes first and ends orders older than the window (`forget`).
+                # It may be away already: what is due comes first and ends orders older than the window (`forget_client_id`).
                 self.accounts[known.account].client_ids.pop(known.client_id, None)
 
     def _apply_rarer(self, index: int, command: Command | Malformed, stamp_ms: Millis) -> None:

@@ -9,7 +9,7 @@ from schemas.events import Reason
 from schemas.ids import HOUR_MASK, contract_of
 from schemas.units import MS_PER_HOUR, Hour, Millis
 from services.matching.backing import cover_deadline, cut_asks
-from services.matching.blocks import opened
+from services.matching.blocks import hour_opened
 from services.matching.book import Block
 from services.matching.literals import CANCEL_ONLY, OPEN, OPENING, RUNNING
 from services.matching.state import (
@@ -115,7 +115,7 @@ def set_state(shard: Shard, class_no: int, hour: Hour, target: Contract | Listed
     target.state = state
     for contract in closed:
         if contract.state_now() == OPEN:
-            opened(shard, contract)
+            hour_opened(shard, contract)
 
 
 def _contracts_of(shard: Shard, class_no: int, hour: Hour) -> list[Contract]:

@@ -132,7 +132,7 @@ def _refusal_of_contract(
     shard: Shard, order: Order, contract: Contract, account: Account, before: int, promised: Micros
 ) -> Refusal | None:
     """Whether this contract takes it. `before` orders of the same range are in already, and hold `promised`."""
-    if not contract.forward and not shard.trades(contract):
+    if not contract.forward and not shard.takes_orders(contract):
         return Code.WRONG_PHASE, 0, 0
     listed = contract.listed
     side, qty, price = order.side, order.qty, order.price

@@ -237,7 +237,7 @@ class Shard:
         """The outcome of a command that changes nothing."""
         self.out.append(_Rejected(index, account, int(code), client_id, need, have))
 
-    def cancelled(self, order: Order, qty: Gpus, reason: int) -> None:
+    def say_cancelled(self, order: Order, qty: Gpus, reason: int) -> None:
         """Say that `qty` of its open quantity is gone."""
         self.out.append(_OrderCancelled(order.order, order.account, order.contract, qty, reason))
 
@@ -250,7 +250,7 @@ class Shard:
         left = ((contract.hour + 1) * MS_PER_HOUR - self.time_ms) // 60_000
         return left if left < 60 else 60
 
-    def trades(self, contract: Contract) -> bool:
+    def takes_orders(self, contract: Contract) -> bool:
         """Whether orders may enter: forward, or running with a minute left."""
         return contract.forward or (self.version > 1 and not contract.closed and self.minutes_left(contract) > 0)
 
@@ -277,12 +277,12 @@ class Shard:
             last.newer = order
         account.last_order = order
 
-    def gone(self, order: Order, account: Account) -> None:
+    def end(self, order: Order, account: Account) -> None:
         """It rests no more, and will not again."""
         self.leave(order, account)
-        self.forget(order, account)
+        self.forget_client_id(order, account)
 
-    def forget(self, order: Order, account: Account) -> None:
+    def forget_client_id(self, order: Order, account: Account) -> None:
         """The client id of an order that has ended goes when its window is over."""
         if not self.young(order) and order.client_id:
             del account.client_ids[order.client_id]
@@ -307,8 +307,8 @@ class Shard:
         leaves, order.leaves = order.leaves, 0
         if type(order) is Block:
             self.leave_block_book(order, account)
-            self.gone(order, account)
-            self.cancelled(order, leaves, reason)
+            self.end(order, account)
+            self.say_cancelled(order, leaves, reason)
             return
         contract = self.contracts[order.contract]
         if order.side == BUY:
@@ -319,8 +319,8 @@ class Shard:
             assert order.position is not None
             order.position.open_asks -= leaves
             contract.asks.remove(order)
-        self.gone(order, account)
-        self.cancelled(order, leaves, reason)
+        self.end(order, account)
+        self.say_cancelled(order, leaves, reason)
 
     def leave_block_book(self, block: Block, account: Account) -> None:
         """Its leaves are 0 now: nothing is held for it and nothing asked any more, and nobody looks for it."""

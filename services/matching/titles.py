@@ -18,7 +18,6 @@ from schemas.units import BasisPoints, Gpus, Micros, Price, promise_collateral
 from services.matching.literals import DECLARED, PROMISED, READY
 from services.matching.native import mypyc_attr
 
-FORWARD_GROUNDS: Final = (DECLARED, PROMISED)
 _TitleMove: Final = TitleMove
 """As a constant: a compiled build looks other modules' names up each time."""
 

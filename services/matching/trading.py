@@ -27,7 +27,7 @@ def enter_book(shard: Shard, contract: Contract, account: Account, order: Order)
         if order.tif == GTC or order.tif == GTD:
             rest(shard, contract, account, order)
         else:
-            shard.cancelled(order, order.leaves, NOT_FILLED)
+            shard.say_cancelled(order, order.leaves, NOT_FILLED)
 
 
 def match(shard: Shard, contract: Contract, account: Account, taker: Order) -> bool:
@@ -38,7 +38,7 @@ def match(shard: Shard, contract: Contract, account: Account, taker: Order) -> b
         maker_account = shard.accounts[maker.account]
         if maker_account.owner == account.owner:
             if not taker.flags & CANCEL_OLDEST:
-                shard.cancelled(taker, taker.leaves, _SELF_TRADE_NEWEST)
+                shard.say_cancelled(taker, taker.leaves, _SELF_TRADE_NEWEST)
                 return True
             shard.cancel_resting(maker, maker_account, _SELF_TRADE_OLDEST)
             continue
@@ -59,7 +59,7 @@ def take(
     fill(shard, contract, maker, maker_account, taker, account)
     if not maker.leaves:
         half.remove(maker)
-        shard.gone(maker, maker_account)
+        shard.end(maker, maker_account)
 
 
 def fill(

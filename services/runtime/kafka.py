@@ -184,7 +184,7 @@ class Cluster:
         producer = AIOKafkaProducer(**self.connecting, acks="all", enable_idempotence=True, max_batch_size=_BATCH_BYTES)
         try:
             await producer.start()
-        except BaseException:
+        except BaseException:  # also when we are cancelled: what it has opened is closed
             await producer.stop()
             raise
         return producer

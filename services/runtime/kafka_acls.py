@@ -48,9 +48,8 @@ class Grant(NamedTuple):
 
 async def describe(admin: AIOKafkaAdminClient) -> set[Grant]:
     """All grants with topics. Raises LogError where the broker keeps no lists, or this login may not see them."""
-    request = DescribeAclsRequest(
-        _TOPIC, None, _LITERAL, None, None, _ANY, _ALLOW
-    )  # None: of every name, for everybody
+    # None: of every name, for everybody.
+    request = DescribeAclsRequest(_TOPIC, None, _LITERAL, None, None, _ANY, _ALLOW)
     answer = await _ask(admin, request)
     _check(answer.error_code, answer.error_message)
     return {

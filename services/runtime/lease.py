@@ -14,6 +14,8 @@ from typing import Final, Protocol
 
 import asyncpg
 
+from services.runtime.postgres import AWAY
+
 _PATIENCE_S: Final = 0.4
 """An active writer asks in between two batches: a database that hangs must not hold up the market."""
 
@@ -79,8 +81,8 @@ class PostgresLease:
 def _away() -> Iterator[None]:
     try:
         yield
-    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
-        # The last: of a connection on which a dying server's last words were read, and its end not yet.
+    except (*AWAY, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        # Whatever a database says: who cannot hold a lease goes on, or waits.
         raise LeaseAway(repr(error)) from error
 
 

@@ -20,9 +20,15 @@ import asyncpg
 
 from services.runtime.errors import Halt
 
-# The type parameter exists for type checkers only.
-Pool = asyncpg.Pool
 _FILE = re.compile(r"(\d{3})_[a-z0-9_]+\.sql")
+AWAY: Final = (
+    OSError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.CannotConnectNowError,
+    # Said of a connection on which a dying server's last words were read, and its end not yet.
+    asyncpg.InternalClientError,
+)
+"""Errors of a database that does not answer. `OSError`: refused, timed out (TimeoutError is one), disk full."""
 _LOCK: Final = 0x686F7572
 """Of `pg_advisory_xact_lock`: one migration at a time in a database."""
 

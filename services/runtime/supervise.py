@@ -31,7 +31,7 @@ from urllib.parse import urlsplit
 import asyncpg
 import uvloop
 
-from services.runtime import backoff
+from services.runtime import backoff, postgres
 from services.runtime import logging as lines
 from services.runtime import status as statuses
 from services.runtime.config import Settings
@@ -41,16 +41,8 @@ from services.runtime.status import Status
 
 T = TypeVar("T")
 
-AWAY = (
-    Unreachable,
-    OSError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.CannotConnectNowError,
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,
-)
-"""Errors of a broker or database that does not answer (`OSError`: refused, timed out, disk full). The last is what is said of a
-connection on which a dying server's last words were read, and its end not yet."""
+AWAY = (Unreachable, *postgres.AWAY, asyncpg.InterfaceError)
+"""Errors of a broker or database that does not answer."""
 
 
 class WallClock:

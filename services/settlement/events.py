@@ -240,7 +240,7 @@ def _filled(state: State, shard: Shard, at: Origin, index: int, event: ev.Filled
 
 
 def _check_fill(event: ev.Filled, maker: rows.Order, taker: rows.Order) -> None:
-    """Money and parties of a fill follow from the two orders. Raises Contradiction."""
+    """Money and parties of a fill follow from its two orders; of fills with another side: `sides`. Raises Contradiction."""
     cash = notional(event.price, event.qty, event.minutes)
     if event.taker_side == Side.BUY:
         buyer_bp, seller_bp, buyer, seller = taker.taker_bp, maker.maker_bp, taker.account, maker.account

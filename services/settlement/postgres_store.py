@@ -15,6 +15,7 @@ from typing import Final
 
 import asyncpg
 
+from services.runtime.postgres import AWAY
 from services.settlement import rows
 from services.settlement.changes import RowChanges
 from services.settlement.ledger import BalanceChange
@@ -24,17 +25,12 @@ from services.settlement.store import Conflict, Recall, Recalled, StoreAway
 
 Connection = asyncpg.Connection
 _AWAY: Final = (
-    OSError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.CannotConnectNowError,
+    *AWAY,
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
     asyncpg.InsufficientResourcesError,
-    # Said of a connection on which a dying server's last words were read, and its end not yet.
-    asyncpg.InternalClientError,
 )
-"""`OSError` includes TimeoutError. An error of a statement itself is a fault of ours and ends the process."""
-_BALANCE_COLUMNS: Final = ("kind", "shard", "ref", "asset", "amount")
+"""An error of a statement itself is a fault of ours and ends the process."""
 
 
 class PostgresStore:

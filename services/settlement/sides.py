@@ -27,7 +27,7 @@ class Terms(NamedTuple):
 
 
 def check_fill(state: State, shard: Shard, at: Origin, event: ev.Filled) -> None:
-    """`events.check_fill`, where not both sides are orders of one hour. Raises Contradiction."""
+    """As `events` does for two orders of one hour, where one of the sides is none. Raises Contradiction."""
     taker_side = event.taker_side
     maker = _terms(state, shard, at, event, event.maker_order, event.maker_leaves, Side.BUY + Side.SELL - taker_side)
     taker = _terms(state, shard, at, event, event.taker_order, event.taker_leaves, taker_side)

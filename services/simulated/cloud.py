@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Final
 
 from schemas import http
+from schemas.edge import iso_hour
 from schemas.ids import parse_symbol
 from schemas.units import MS_PER_MINUTE, Millis, Price, format_usd, parse_usd
 from services.runtime import backoff
@@ -16,7 +17,6 @@ from services.runtime.status import Status
 from services.simulated.client import Away, Client, Refused
 from services.simulated.covering import Purchase, Report, Uncovered, failures, purchases, ready_purchases, report
 from services.simulated.news import News
-from services.simulated.requests import iso_hour
 
 PROVIDER: Final = "simulated-cloud"
 LOOK_MS: Final = 2_000

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import assert_never
 from urllib.parse import quote
 
 from msgspec import Struct
 
 from schemas import http
-from schemas.units import Hour, Millis, format_usd
+from schemas.edge import iso_hour
+from schemas.units import Millis, format_usd
 from services.simulated.minds import Amend, Block, Cancel, Declare, Place, Range, Wish
 
 VALID_MS: Millis = 10_000
@@ -60,8 +60,3 @@ def request_for(wish: Wish, name: str, version: int) -> Request:
             )  # fmt: skip
             return Request("PUT", "/v1/capacity", machines, http.RequestAnswer, idempotency_key=name)
     assert_never(wish)
-
-
-def iso_hour(hour: Hour) -> str:
-    """`2026-11-24T14:00Z`."""
-    return f"{datetime.fromtimestamp(hour * 3600, tz=UTC):%Y-%m-%dT%H:%MZ}"

@@ -8,7 +8,7 @@ from datetime import datetime
 import pytest
 
 from services.cli.errors import Unusable
-from services.cli.times import EXAMPLES, iso, moment, parse_any_hour, parse_hour, shown, shown_iso, shown_moment
+from services.cli.times import EXAMPLES, moment, parse_any_hour, parse_hour, shown, shown_iso, shown_moment
 
 THURSDAY = "2026-11-26T10:59:30Z"
 
@@ -173,7 +173,3 @@ def test_a_moment_is_to_the_second_and_to_come(text: str, meant: str) -> None:
         except Unusable as error:
             found = error.message
     assert found == meant
-
-
-def test_an_hour_is_written_as_the_api_reads_it() -> None:
-    assert iso(498_638) == "2026-11-19T14:00Z"

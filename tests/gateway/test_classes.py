@@ -7,15 +7,14 @@ from typing import get_args
 
 import pytest
 
-from schemas import http
+from schemas import edge
 from schemas.commands import Ground, Role, Side, State, Tif
-from services.gateway import classes
 
 
 @pytest.mark.parametrize(
     ("names", "enum"),
     [
-        (classes.SIDES, Side), (classes.TIFS, Tif), (classes.STATES, State), (classes.ROLES, Role), (classes.GROUNDS, Ground),
+        (edge.SIDES, Side), (edge.TIFS, Tif), (edge.STATES, State), (edge.ROLES, Role), (edge.GROUNDS, Ground),
     ],
 )  # fmt: skip
 def test_every_member_of_an_enum_has_its_lower_case_name(names: dict[int, str], enum: type[IntEnum]) -> None:
@@ -23,5 +22,5 @@ def test_every_member_of_an_enum_has_its_lower_case_name(names: dict[int, str], 
 
 
 def test_bodies_know_the_same_names() -> None:
-    known = [set(get_args(each)) for each in (http.SideName, http.TifName, http.MarketState, http.AccountRole)]
-    assert known == [set(each.values()) for each in (classes.SIDES, classes.TIFS, classes.STATES, classes.ROLES)]
+    known = [set(get_args(each)) for each in (edge.SideName, edge.TifName, edge.MarketState, edge.AccountRole)]
+    assert known == [set(each.values()) for each in (edge.SIDES, edge.TIFS, edge.STATES, edge.ROLES)]

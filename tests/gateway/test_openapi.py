@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas import http, ids
+from schemas.edge import iso, iso_hour
 from schemas.units import format_usd, parse_usd
 from services.gateway.app import build
 from services.gateway.errors import CODES, ApiError
 from services.gateway.limits import Limits
 from services.gateway.openapi import document
-from services.gateway.times import iso, iso_hour
 from services.gateway.values import trade_number
 from services.gateway.wiring import Gateway
 

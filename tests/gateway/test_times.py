@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from schemas.edge import iso, iso_hour
 from services.gateway.errors import ApiError
-from services.gateway.times import MarketClock, iso, iso_hour, parse_hour
+from services.gateway.times import MarketClock, parse_hour
 
 YEAR_2200_MS = 7_258_118_400_000
 

@@ -10,11 +10,11 @@ import pytest
 
 from services.runtime.errors import Halt
 from services.runtime.lease import LeaseAway, PostgresLease
-from services.runtime.postgres import Pool, migrate, migrate_runtime, open_pool
+from services.runtime.postgres import migrate, migrate_runtime, open_pool
 
 
 @pytest.fixture
-async def pool(database: str) -> AsyncIterator[Pool]:
+async def pool(database: str) -> AsyncIterator[asyncpg.Pool]:
     opened = await open_pool(database)
     yield opened
     await opened.close()
@@ -26,7 +26,7 @@ def write(folder: Path, **files: str) -> Path:
     return folder
 
 
-async def test_migrations_run_once_and_in_order(pool: Pool, tmp_path: Path) -> None:
+async def test_migrations_run_once_and_in_order(pool: asyncpg.Pool, tmp_path: Path) -> None:
     """Also when several processes start at the same moment."""
     write(tmp_path, m001_first="CREATE TABLE room.a (n int)", m002_second="INSERT INTO room.a VALUES (1)")
     assert sorted(await asyncio.gather(*(migrate(pool, "room", tmp_path) for _ in range(3)))) == [0, 0, 2]
@@ -36,7 +36,7 @@ async def test_migrations_run_once_and_in_order(pool: Pool, tmp_path: Path) -> N
     assert await pool.fetchval("SELECT array_agg(n ORDER BY n) FROM room.a") == [1, 2]
 
 
-async def test_a_migration_that_fails_leaves_nothing(pool: Pool, tmp_path: Path) -> None:
+async def test_a_migration_that_fails_leaves_nothing(pool: asyncpg.Pool, tmp_path: Path) -> None:
     """Neither its first statement nor its number."""
     write(tmp_path, m001_first="CREATE TABLE room.a (n int); SELECT 1 / 0")
     with pytest.raises(asyncpg.DivisionByZeroError):
@@ -45,7 +45,9 @@ async def test_a_migration_that_fails_leaves_nothing(pool: Pool, tmp_path: Path)
     assert await migrate(pool, "room", tmp_path) == 1
 
 
-async def test_where_all_is_applied_a_role_that_may_create_nothing_is_enough(pool: Pool, tmp_path: Path) -> None:
+async def test_where_all_is_applied_a_role_that_may_create_nothing_is_enough(
+    pool: asyncpg.Pool, tmp_path: Path
+) -> None:
     """A service starts with its own role, which reads what was applied; what is new takes an administrator."""
     role = f"r{secrets.token_hex(4)}"
     write(tmp_path, m001_first="CREATE TABLE room.a (n int)")
@@ -65,7 +67,7 @@ async def test_where_all_is_applied_a_role_that_may_create_nothing_is_enough(poo
         await pool.execute(f"DROP OWNED BY {role}; DROP ROLE {role}")
 
 
-async def _as(pool: Pool, user: str, password: str) -> dict[str, object]:
+async def _as(pool: asyncpg.Pool, user: str, password: str) -> dict[str, object]:
     """Where the pool's database is, for another user."""
     row = await pool.fetchrow(
         "SELECT inet_server_addr() AS host, inet_server_port() AS port, current_database() AS name"
@@ -73,7 +75,7 @@ async def _as(pool: Pool, user: str, password: str) -> dict[str, object]:
     return {"host": str(row["host"]), "port": row["port"], "database": row["name"], "user": user, "password": password}
 
 
-async def test_a_query_is_one_round_trip(pool: Pool) -> None:
+async def test_a_query_is_one_round_trip(pool: asyncpg.Pool) -> None:
     """Nothing is asked of the database when its connection goes back to the pool."""
     asked: list[str] = []
     connection = await pool.acquire()
@@ -83,7 +85,7 @@ async def test_a_query_is_one_round_trip(pool: Pool) -> None:
     assert asked == ["SELECT 1"]
 
 
-async def test_what_was_begun_and_not_ended_is_rolled_back(pool: Pool) -> None:
+async def test_what_was_begun_and_not_ended_is_rolled_back(pool: asyncpg.Pool) -> None:
     """The next user of the connection does not find himself in somebody else's transaction."""
     asyncio.get_running_loop().set_exception_handler(lambda _loop, _context: None)  # asyncpg complains there
     connection = await pool.acquire()
@@ -94,7 +96,7 @@ async def test_what_was_begun_and_not_ended_is_rolled_back(pool: Pool) -> None:
     assert await pool.fetchval("SELECT pg_current_xact_id_if_assigned()") is None
 
 
-async def test_what_was_applied_never_changes(pool: Pool, tmp_path: Path) -> None:
+async def test_what_was_applied_never_changes(pool: asyncpg.Pool, tmp_path: Path) -> None:
     """A changed file, a hole in the numbers and a database of a newer build are refused."""
     write(tmp_path, m001_first="CREATE TABLE room.a (n int)", m002_second="SELECT 1")
     await migrate(pool, "room", tmp_path)
@@ -110,7 +112,7 @@ async def test_what_was_applied_never_changes(pool: Pool, tmp_path: Path) -> Non
         await migrate(pool, "room", tmp_path)
 
 
-async def test_one_holder_at_a_time_and_epochs_only_rise(pool: Pool) -> None:
+async def test_one_holder_at_a_time_and_epochs_only_rise(pool: asyncpg.Pool) -> None:
     """Given up, run out, or asked for again by its holder: each time a new epoch."""
     await migrate_runtime(pool)
     lease = PostgresLease(pool)
@@ -129,7 +131,7 @@ async def test_one_holder_at_a_time_and_epochs_only_rise(pool: Pool) -> None:
     assert await lease.acquire("m", "carl", 60_000) == 4
 
 
-async def test_of_many_who_ask_at_once_one_gets_it(pool: Pool) -> None:
+async def test_of_many_who_ask_at_once_one_gets_it(pool: asyncpg.Pool) -> None:
     """The row decides."""
     await migrate_runtime(pool)
     lease = PostgresLease(pool)
@@ -137,7 +139,7 @@ async def test_of_many_who_ask_at_once_one_gets_it(pool: Pool) -> None:
     assert [epoch for epoch in epochs if epoch is not None] == [1]
 
 
-async def test_an_epoch_is_above_what_the_log_has_seen(pool: Pool) -> None:
+async def test_an_epoch_is_above_what_the_log_has_seen(pool: asyncpg.Pool) -> None:
     """A database restored from an older copy must not hand out an epoch a second time."""
     await migrate_runtime(pool)
     lease = PostgresLease(pool)

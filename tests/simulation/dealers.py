@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import msgspec
 
 from schemas import http
+from schemas.edge import iso, iso_hour
 from schemas.ids import parse_order
 from schemas.units import MS_PER_HOUR, Hour, format_usd, parse_usd
 from services.gateway.errors import ApiError
-from services.gateway.times import iso, iso_hour
 from services.gateway.wiring import Gateway
 from tests.simulation.bank import MAKERS
 from tests.simulation.members import ACCOUNTS, SELLERS, Member, Order, caller, is_open, wild

@@ -15,12 +15,12 @@ import msgspec
 from schemas import http
 from schemas import requests as rq
 from schemas.commands import Role, State
+from schemas.edge import iso
 from schemas.events import StateSet
 from schemas.ids import format_symbol, parse_order
 from schemas.units import MS_PER_HOUR, format_usd
 from services.gateway.auth import Caller
 from services.gateway.errors import ApiError
-from services.gateway.times import iso
 from services.gateway.wiring import Gateway
 from tests.simulation.world import Process, Signal, Wait
 

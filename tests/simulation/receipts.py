@@ -12,10 +12,11 @@ import msgspec
 from schemas import events as ev
 from schemas import http
 from schemas.commands import Tif
+from schemas.edge import iso, iso_hour, iso_or_none
 from schemas.ids import LEGS_MAX, class_no_of, contract_of, format_symbol, hour_of, parse_order, parse_symbol
 from schemas.units import parse_usd
 from services.audit.books import CLIENT_ID_WINDOW_MS
-from services.gateway.times import iso, iso_hour, iso_or_none, parse_hour
+from services.gateway.times import parse_hour
 from services.gateway.values import flags_of, moment, side_of
 from tests.simulation.heard import Accepted, Heard
 from tests.simulation.members import Order

@@ -7,13 +7,12 @@ from collections.abc import Mapping, Sequence
 
 from schemas import http
 from schemas.commands import Ground, Side
+from schemas.edge import SIDES, TIFS, iso, iso_hour, iso_or_none
 from schemas.ids import contract_of, format_order, format_symbol, hour_of
 from schemas.units import Gpus, format_usd
-from services.gateway.classes import SIDES, TIFS
 from services.gateway.database import Row
 from services.gateway.reads.naming import average, reason_name
 from services.gateway.reads.projection import ROWS_MAX, Projection
-from services.gateway.times import iso, iso_hour, iso_or_none
 
 
 class Blocks(Projection):

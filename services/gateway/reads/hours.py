@@ -7,11 +7,10 @@ from typing import Final
 
 from schemas import http
 from schemas.commands import Ground, Role
+from schemas.edge import GROUNDS, iso_hour
 from schemas.ids import hour_of
 from schemas.units import Gpus, format_usd
-from services.gateway.classes import GROUNDS
 from services.gateway.reads.projection import Projection
-from services.gateway.times import iso_hour
 
 _FREE_SQL: Final = """
     SELECT c.contract, greatest(0,

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from schemas import http
+from schemas.edge import SIDES, iso
 from schemas.units import Hour, format_usd
-from services.gateway.classes import SIDES, contract_answer
+from services.gateway.classes import contract_answer
 from services.gateway.database import Row
 from services.gateway.reads.projection import ROWS_MAX, Projection
-from services.gateway.times import iso
 
 
 class Market(Projection):

@@ -8,13 +8,12 @@ from typing import Any, Final, NamedTuple
 
 from schemas import http
 from schemas.commands import Ground, Side
+from schemas.edge import ROLES, iso
 from schemas.ids import class_no_of
 from schemas.units import Micros, bid_hold, format_usd, promise_collateral
-from services.gateway.classes import ROLES
 from services.gateway.database import Row
 from services.gateway.errors import ApiError
 from services.gateway.reads.projection import ROWS_MAX, Projection
-from services.gateway.times import iso
 
 _KINDS: Final = {2: "wallet", 3: "payout", 4: "transit", 5: "trading", 8: "collateral"}
 _MONEY_SQL: Final = (

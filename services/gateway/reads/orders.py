@@ -7,14 +7,13 @@ from typing import Final, NamedTuple
 
 from schemas import http
 from schemas.commands import Flag, Side
+from schemas.edge import SIDES, TIFS, iso, iso_or_none
 from schemas.ids import format_order
 from schemas.units import Price, format_usd
-from services.gateway.classes import SIDES, TIFS
 from services.gateway.database import Row
 from services.gateway.reads.blocks import Blocks
 from services.gateway.reads.naming import reason_name
 from services.gateway.reads.projection import ROWS_MAX
-from services.gateway.times import iso, iso_or_none
 
 _KNOWN_SQL: Final = (
     "SELECT order_id, is_block FROM ("

@@ -8,10 +8,10 @@ from litestar import delete, get, post
 from litestar.params import FromPath, JSONBody
 
 from schemas import feeds, http
+from schemas.edge import iso
 from schemas.keys import KeyIssued, KeyRevoked
 from services.gateway.auth import check_networks
 from services.gateway.errors import ApiError
-from services.gateway.times import iso
 from services.gateway.wiring import Gateway, Known, Wired, member
 from services.runtime.keys import issue_key
 

@@ -7,10 +7,10 @@ from typing import Final
 from litestar import get
 
 from schemas import http
+from schemas.edge import iso
 from schemas.ids import is_class_id
 from services.gateway.classes import class_answer
 from services.gateway.errors import ApiError
-from services.gateway.times import iso
 from services.gateway.wiring import ClassId, ClassQuery, Limit, SymbolQuery, Wired
 
 

@@ -10,12 +10,13 @@ from litestar.params import JSONBody
 from schemas import http
 from schemas.commands import Role, State
 from schemas.delivery import Delivered
+from schemas.edge import iso_hour
 from schemas.requests import Deposit, OpenAccount, PayoutMoved, Procure, SetAccountRole
 from schemas.specifications import BadSpecification, list_class
 from services.gateway.errors import ApiError
 from services.gateway.requests import request_id
 from services.gateway.routes.keys import issue
-from services.gateway.times import iso_hour, parse_hour
+from services.gateway.times import parse_hour
 from services.gateway.values import decimal, hours_from
 from services.gateway.wiring import LATER, IdempotencyKey, Known, Number, Wired
 

@@ -138,7 +138,7 @@ class FileSnapshotStore:
         return name
 
     def _sweep(self, newest: str) -> None:
-        """What a crash in the middle of `save` has left, here or on a machine that shares the folder, would never go by itself."""
+        """What a crash in the middle of `save` has left, here or where the folder is shared, would never go by itself."""
         # By the file system's own clock: both times are its.
         until_s = (self._folder / newest).stat().st_mtime - _ABANDONED_S
         for left in self._folder.glob(f"shard-{self._shard}-*.tmp"):

@@ -15,6 +15,10 @@ def snapshot(offset: int, shard: int = 0) -> Snapshot:
     )
 
 
+def names_in(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
 async def test_the_newest_come_first_and_the_oldest_go(tmp_path: Path) -> None:
     store = FileSnapshotStore(tmp_path / "new" / "folder", 0, keep=3)
     assert await store.names() == []
@@ -23,7 +27,7 @@ async def test_the_newest_come_first_and_the_oldest_go(tmp_path: Path) -> None:
     names = await store.names()
     assert names == [f"shard-0-{offset:012d}.snapshot" for offset in (10_000, 900, 200)]
     assert await store.load(names[0]) == snapshot(10_000)
-    assert sorted(path.name for path in (tmp_path / "new" / "folder").iterdir()) == sorted(names)
+    assert names_in(tmp_path / "new" / "folder") == set(names)
 
 
 async def test_shards_share_a_folder(tmp_path: Path) -> None:
@@ -49,7 +53,7 @@ async def test_what_crashes_have_left_is_swept_away_and_what_others_write_just_n
     for name in files[1:]:
         os.utime(tmp_path / name, (long_ago_s, long_ago_s))
     await FileSnapshotStore(tmp_path, 0).save(snapshot(10))
-    assert {path.name for path in tmp_path.iterdir()} == {files[0], files[2], "shard-0-000000000010.snapshot"}
+    assert names_in(tmp_path) == {files[0], files[2], "shard-0-000000000010.snapshot"}
 
 
 async def test_a_file_that_is_not_whole_is_unusable(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@
    output comes in several records, and a command's effects may stand in more than one. Nothing else acknowledges.
 
 An append that was refused had no effect; one that failed otherwise has an unknown outcome, and its events may still come.
+Nobody is answered from a record that does not follow from the one before: the gateway halts there, as every reader does.
 """
 
 from __future__ import annotations
@@ -19,16 +20,28 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from schemas.codec import EventsRecord, decode_record, encode_frame, read_headers
+from schemas.codec import (
+    CHAIN_START,
+    BrokenRecord,
+    ChainReader,
+    EventsRecord,
+    Gap,
+    decode_record,
+    encode_frame,
+    read_headers,
+)
 from schemas.commands import Command
 from schemas.events import Event
 from services.gateway.errors import ApiError
 from services.gateway.progress import Progress
-from services.runtime.log import Log, LogError, Outgoing, WriteRefused
+from services.runtime.errors import Halt
+from services.runtime.log import Log, LogError, Outgoing, Record, WriteRefused
 
 FRAME_MAX: Final = 64
 QUEUE_MAX: Final = 10_000
 ANSWER_S: Final = 5.0
+_LOOK_BACK: Final = 1_000
+"""Records at the end of `events` of which the highest is the last one said: repeats of a stale writer may follow it."""
 
 
 class Answer(NamedTuple):
@@ -67,8 +80,7 @@ class Door:
     def __init__(self, shard: int, writer: int, open_log: Callable[[], Log], events: Log, progress: Progress) -> None:
         """`progress` is told of every record before anybody is answered from it."""
         self.shard = shard
-        self.seq = 0
-        """Of the newest record of `events` seen."""
+        self._chain = ChainReader()
         self._heard_s = 0.0
         """When a read of `events` last came back."""
         self._writer = writer
@@ -85,13 +97,27 @@ class Door:
         """Frame → its output so far, where more is to come."""
 
     async def start(self) -> None:
-        """Step 1. Raises LogError."""
+        """Step 1. Raises Halt, LogError."""
         first, self._position = await self._events.bounds()
-        if self._position > first:
-            for record in await self._events.read(self._position - 1, count=1, wait_ms=1_000):
-                self.seq = read_headers(record.headers).seq
+        newest = (0, CHAIN_START)
+        start = max(first, self._position - _LOOK_BACK)
+        while start < self._position:
+            for record in await self._events.read(start, wait_ms=1_000):
+                start = record.offset + 1
+                if record.offset < self._position:
+                    try:
+                        envelope = read_headers(record.headers)
+                    except BrokenRecord as error:
+                        raise self._halt(record, error) from error
+                    newest = max(newest, (envelope.seq, envelope.chain))
+        self._chain = ChainReader(*newest)
         self._progress.begin(self.shard, self.seq)
         self._heard_s = asyncio.get_running_loop().time()
+
+    @property
+    def seq(self) -> int:
+        """Of the newest record of `events` seen."""
+        return self._chain.seq
 
     @property
     def queued(self) -> int:
@@ -160,19 +186,24 @@ class Door:
             self._parts.pop(number, None)
 
     async def read(self) -> None:
-        """Steps 3 and 4, for ever. Raises LogError."""
+        """Steps 3 and 4, for ever. Raises Halt, LogError."""
         while True:
             records = await self._events.read(self._position, wait_ms=1_000)
             self._heard_s = asyncio.get_running_loop().time()
             for record in records:
                 self._position = record.offset + 1
-                envelope = read_headers(record.headers)
-                if envelope.seq <= self.seq:
-                    continue  # a stale writer's repeat
-                self.seq = envelope.seq
+                try:
+                    envelope = read_headers(record.headers)
+                    if not self._chain.accept(envelope, record.value):
+                        continue  # a stale writer's repeat
+                except (Gap, BrokenRecord) as error:
+                    raise self._halt(record, error) from error
                 self._progress.saw(self.shard, envelope.seq, envelope.accounts)
                 if envelope.writer == self._writer and envelope.frame_no in self._pending:
                     self._resolve(decode_record(record.value))
+
+    def _halt(self, record: Record, error: Exception) -> Halt:
+        return Halt(f"events/{self.shard} offset {record.offset}: {type(error).__name__}: {error}")
 
     def _resolve(self, record: EventsRecord) -> None:
         events = [*self._parts.pop(record.frame_no, ()), *record.events]

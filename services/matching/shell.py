@@ -20,14 +20,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from schemas.codec import CHAINS_KEPT, WRITER_SHELL, Sealed, encode_frame, epoch_header, read_headers
+from schemas.codec import CHAINS_KEPT, WRITER_SHELL, BrokenRecord, Sealed, encode_frame, epoch_header, read_headers
 from schemas.commands import Tick
 from services.matching.follower import LEASE_MS
 from services.matching.mirror import READ_MAX, Mirror
 from services.matching.references import References
 from services.runtime.errors import Halt, Superseded
 from services.runtime.lease import Lease, LeaseAway
-from services.runtime.log import Clock, Log, Outgoing
+from services.runtime.log import Clock, Log, Outgoing, Record
 from services.runtime.status import Status
 
 TICK_MS: Final = 1_000
@@ -47,35 +47,63 @@ class Writer:
         self._epoch = epoch
         self._looked_to = 0
         self._recent: dict[int, bytes] = {}
+        self._said = 0
+        self._ahead: dict[int, bytes] = {}
+        """What a rival has said before us."""
+
+    def begin(self, seq: int) -> None:
+        """`events` holds everything up to here."""
+        self._said = seq
 
     async def write(self, sealed: Iterable[Sealed]) -> None:
-        """Durable when it returns. Raises WriteRefused, WriteUnknown: write nothing more then."""
+        """Durable when it returns. Raises Halt, WriteRefused, WriteUnknown: write nothing more then."""
         mark = epoch_header(self._epoch)
         outgoing = []
         for record in sealed:
+            theirs = self._ahead.pop(record.seq, record.chain)
+            if theirs != record.chain:
+                raise Halt(
+                    f"events/{self._events.partition} holds seq {record.seq} with chain {theirs.hex()}, and we say "
+                    f"{record.chain.hex()}: two writers that disagree"
+                )
             outgoing.append(Outgoing(record.body, [*record.headers, mark]))
+            self._said = record.seq
             self._recent[record.seq] = record.chain
             self._recent.pop(record.seq - CHAINS_KEPT, None)
         if outgoing:
             await self._events.append(outgoing)
 
     async def look_for_rivals(self) -> None:
-        """Read the end of `events`. Raises Superseded for a higher epoch, Halt for a record that contradicts ours."""
+        """Read the end of `events`. Raises Superseded for a higher epoch, Halt for a record that nobody can have said."""
         first, end = await self._events.bounds()
         start = max(first, self._looked_to, end - _LOOK_BACK)
+        is_whole = start == self._looked_to
+        """Nothing was passed over since the last look: whoever is ahead of us leaves no hole."""
         while start < end:
             for record in await self._events.read(start, count=_LOOK_BACK, wait_ms=_WAIT_MS):
                 start = record.offset + 1
-                envelope = read_headers(record.headers)
-                if envelope.epoch > self._epoch:
-                    raise Superseded(f"epoch {envelope.epoch} writes {self._events.topic}, ours is {self._epoch}")
-                ours = self._recent.get(envelope.seq)
-                if ours is not None and ours != envelope.chain:
-                    raise Halt(
-                        f"events/{self._events.partition} offset {record.offset} holds seq {envelope.seq} of epoch "
-                        f"{envelope.epoch} with chain {envelope.chain.hex()}, we wrote {ours.hex()}: two writers that disagree"
-                    )
-        self._looked_to = end
+                self._look_at(record, is_whole=is_whole)
+        self._looked_to = start
+
+    def _look_at(self, record: Record, *, is_whole: bool) -> None:
+        where = f"events/{self._events.partition} offset {record.offset}"
+        try:
+            envelope = read_headers(record.headers)
+        except BrokenRecord as error:
+            raise Halt(f"{where}: {error}") from error
+        if envelope.epoch > self._epoch:
+            raise Superseded(f"epoch {envelope.epoch} writes {self._events.topic}, ours is {self._epoch}")
+        ours = self._recent.get(envelope.seq)
+        if ours is not None and ours != envelope.chain:
+            raise Halt(
+                f"{where} holds seq {envelope.seq} of epoch {envelope.epoch} with chain {envelope.chain.hex()}, "
+                f"we wrote {ours.hex()}: two writers that disagree"
+            )
+        if envelope.seq > self._said:
+            newest = max(self._ahead, default=self._said)
+            if is_whole and envelope.seq > newest + 1:
+                raise Halt(f"{where} holds seq {envelope.seq}, and {newest + 1} is nowhere: no writer leaves a hole")
+            self._ahead[envelope.seq] = envelope.chain
 
 
 class TickClock:
@@ -141,6 +169,7 @@ class Shell:
     async def run(self) -> None:
         """Steps 2 to 7. Raises Superseded, Halt, LogError."""
         await self.mirror.catch_up()
+        self._writer.begin(self.mirror.replica.seq - len(self.mirror.pending))
         await self._writer.write(self.mirror.pending)
         self.mirror.pending.clear()
         self._ticks.saw(self.mirror.stamp_ms, self._clock.now_ms())

@@ -7,6 +7,7 @@ follower's own output, without a hole, up to `seq`.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
@@ -21,6 +22,8 @@ from schemas.codec import UNREADABLE
 FILE_FORMAT: Final = 1
 _MAGIC: Final = b"HBSNAP1\n"
 _DIGEST: Final = 32
+_ABANDONED_S: Final = 600
+"""Nobody writes a snapshot for so long."""
 
 
 class Snapshot(Struct, array_like=True, frozen=True, gc=False):
@@ -131,4 +134,14 @@ class FileSnapshotStore:
             os.close(folder)
         for old in (await self.names())[self._keep :]:
             (self._folder / old).unlink(missing_ok=True)
+        self._sweep(name)
         return name
+
+    def _sweep(self, newest: str) -> None:
+        """What a crash in the middle of `save` has left, here or where the folder is shared, would never go by itself."""
+        # By the file system's own clock: both times are its.
+        until_s = (self._folder / newest).stat().st_mtime - _ABANDONED_S
+        for left in self._folder.glob(f"shard-{self._shard}-*.tmp"):
+            with contextlib.suppress(FileNotFoundError):  # another process sweeps, too
+                if left.stat().st_mtime < until_s:
+                    left.unlink()

@@ -14,6 +14,7 @@ import time
 from rich.console import Console
 
 from services.runtime.infra import ApacheKafka
+from tests.chaos.damage import DAMAGES
 from tests.chaos.day import spend
 from tests.chaos.show import Show, report
 from tests.chaos.storm import Storm
@@ -42,7 +43,7 @@ def main() -> int:
             storm.calm()
             storm.go_on()
 
-    outcome = spend(seed, plan, show)
+    outcome = spend(seed, plan, show, damages=DAMAGES)
     report(console, outcome)
     return 1 if outcome.sentences else 0
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.chaos.damage import Damage, damage_all
 from tests.chaos.exchange import opened
 from tests.chaos.faults import Misbehaved
 from tests.chaos.judge import Verdict, judge
@@ -36,6 +37,8 @@ class Outcome:
     verdict: Verdict = field(default_factory=Verdict)
     not_possible: list[str] = field(default_factory=list)
     """Kinds that this machine does not let us do."""
+    damages: list[str] = field(default_factory=list)
+    """Ways in which copies of the logs were damaged."""
     kept: Path | None = None
     """Folder with logs and data, when the day ended badly."""
 
@@ -45,8 +48,8 @@ class Outcome:
         return self.verdict.sentences
 
 
-def spend(seed: str, plan: Plan, say: Say, *, pace: float = 1.0) -> Outcome:
-    """Open, load, hurt, heal, judge. The folder is kept when anything is wrong, or when it ends with an exception."""
+def spend(seed: str, plan: Plan, say: Say, *, pace: float = 1.0, damages: Sequence[Damage] = ()) -> Outcome:
+    """Open, load, hurt, heal, judge; then damage copies. The folder is kept when anything is wrong, or after an exception."""
     home = Path(tempfile.mkdtemp(prefix="hourbook-chaos-"))
     home.chmod(0o711)
     outcome = Outcome(seed, kept=home)
@@ -71,6 +74,9 @@ def spend(seed: str, plan: Plan, say: Say, *, pace: float = 1.0) -> Outcome:
         outcome.receipts = dict(load.receipts.count())
         outcome.doubts = sum(receipt.doubts for receipt in load.receipts.all)
         outcome.requests, outcome.outage_s, outcome.calm_s = load.requests, load.outage_s, storm.calm_s
+    with Background() as background:
+        outcome.verdict.wrong += damage_all(home, background, say, damages)
+        outcome.damages = [damage.name for damage in damages]
     if not outcome.sentences:
         shutil.rmtree(home)
         outcome.kept = None

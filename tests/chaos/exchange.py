@@ -26,6 +26,7 @@ import asyncpg
 from schemas.http import NewKeyAnswer
 from services.cli.local import DATABASE, Keeper, begin, is_open, open_account, operator_of
 from services.cli.stack import Stack, logins_of
+from services.runtime.errors import Halt
 from services.runtime.infra import ApacheKafka, LocalPostgres, Program, any_postgres, free_port
 from services.runtime.kafka import Cluster
 from services.runtime.log import Log
@@ -219,37 +220,45 @@ def _children(pid: int) -> list[int]:
 
 @contextlib.contextmanager
 def opened(home: Path, background: Background) -> Iterator[Exchange]:
-    """Servers, every process, the furniture of `make up`; gone from memory at the end, the folder stays."""
+    """A new one: servers, every process, the furniture of `make up`. At the end all is stopped, and the folder stays."""
+    with _small_disks(home) as disks, servers(home, background) as exchange:
+        exchange.disks = disks
+        start(exchange)
+        while not is_open(exchange.stack.url):
+            exchange.poll()
+        yield exchange
+
+
+@contextlib.contextmanager
+def servers(home: Path, background: Background) -> Iterator[Exchange]:
+    """Broker and database of a folder, new ones or those of an exchange that was stopped; no service yet."""
     logins = logins_of(home)
-    with _small_disks(home) as disks, contextlib.ExitStack() as servers:
-        kafka = ApacheKafka(home / "kafka", flush_each=True, logins=logins)
-        lanes = _lanes_to_kafka(kafka, background)
-        servers.enter_context(kafka)
-        postgres = servers.enter_context(any_postgres()(home / "postgres"))
+    kafka = ApacheKafka(home / "kafka", flush_each=True, logins=logins)
+    lanes = _lanes_to_kafka(kafka, background)
+    is_new = not (home / "postgres").exists() or not any((home / "postgres").iterdir())
+    with kafka, any_postgres()(home / "postgres") as postgres:
+        dsn = postgres.create_database(DATABASE) if is_new else postgres.dsn_of(DATABASE)
+        ports = [free_port() for _ in range(3)]
         stack = HostileStack(
-            kafka.bootstrap,
-            postgres.create_database(DATABASE),
-            home,
-            shards=SHARDS,
-            http_port=free_port(),
-            feed_port=free_port(),
-            market_port=free_port(),
+            kafka.bootstrap, dsn, home, shards=SHARDS, http_port=ports[0], feed_port=ports[1], market_port=ports[2],
             logins=logins,
-        )
+        )  # fmt: skip
         stack.second_port = free_port()
         stack.kafka_lanes = lanes
         stack.postgres_lanes = {name: Lane(background, postgres.port) for name in AT_POSTGRES}
         keeper = Keeper(home, kafka, postgres)
         exchange = Exchange(stack, keeper, kafka, postgres, background)
-        exchange.disks = disks
         for name, port in zip(GATEWAYS, (stack.http_port, stack.second_port), strict=True):
             exchange.doors[name] = Lane(background, port)
         with keeper.supervisor:
-            asyncio.run(stack.create(sandbox=True, rate=RATE))
-            begin(stack, keeper, lambda _: None, sandbox=True)
-            while not is_open(stack.url):
-                keeper.poll()
             yield exchange
+
+
+def start(exchange: Exchange) -> None:
+    """Topics where there are none, and every service."""
+    with contextlib.suppress(Halt):  # the shards are started already
+        asyncio.run(exchange.stack.create(sandbox=True, rate=RATE))
+    begin(exchange.stack, exchange.keeper, lambda _: None, sandbox=True)
 
 
 def _lanes_to_kafka(kafka: ApacheKafka, background: Background) -> dict[str, Lane]:

@@ -19,12 +19,15 @@ class Show:
         self._console = console
         self._seconds = minutes * 60
         self._began_s = time.monotonic()
+        self._storm_began_s = 0.0
         self.storm: Storm | None = None
 
     def __call__(self, what: str) -> None:
         passed_s = time.monotonic() - self._began_s
         done = self.storm.load.receipts.acknowledged if self.storm else 0
-        share = min(100, round(100 * passed_s / self._seconds)) if self.storm else 0
+        if self.storm and not self._storm_began_s:
+            self._storm_began_s = passed_s
+        share = min(100, round(100 * (passed_s - self._storm_began_s) / self._seconds)) if self.storm else 0
         self._console.print(
             f"{passed_s:7.1f} s {share:3} %  {done:7,} done  {what}", highlight=False, soft_wrap=True, markup=False
         )
@@ -52,6 +55,7 @@ def report(console: Console, outcome: Outcome) -> None:
         ("µUSD unaccounted for", f"{verdict.unaccounted_micros:,}"),
         ("longest outage for members", f"{outcome.outage_s:.1f} s"),
         ("returns to zero lag", f"{len(outcome.calm_s)}, the longest in {max(outcome.calm_s, default=0):.1f} s"),
+        ("logs damaged, in copies", f"{len(outcome.damages)}"),
         ("looked at", ", ".join(f"{count:,} {what}" for what, count in sorted(verdict.looked_at.items()))),
         ("nothing to look at for", ", ".join(verdict.unseen) or "nothing"),
     ):

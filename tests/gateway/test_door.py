@@ -27,6 +27,7 @@ from schemas.events import Event, Filled, GateClosed, OrderAccepted, OrderCancel
 from services.gateway.door import FRAME_MAX, Answer, Door, answers_of
 from services.gateway.errors import ApiError
 from services.gateway.progress import Progress
+from services.runtime.errors import Halt
 from services.runtime.kafka import Cluster
 from services.runtime.log import Log, Outgoing
 
@@ -195,6 +196,50 @@ async def test_an_answer_in_parts_is_complete_when_its_last_part_is_there(shard:
             await shard.say(first.writer, first.frame_no, accepted(0, 1), part=0, last=False)
             await shard.say(first.writer, first.frame_no, accepted(1, 2), part=1)
         assert [placed(await answer) for answer in asked] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("what", "value", "sentence"),
+    [("seq", 2, "Gap: seq 3 after 1"), ("chain", b"x" * 16, "BrokenRecord: seq 2 does not continue the chain")],
+)
+async def test_nobody_is_answered_from_a_record_that_does_not_follow(
+    shard: Shard, what: str, value: Any, sentence: str
+) -> None:
+    """A hole, or another chain: the gateway halts and says where, and whoever asked is not answered."""
+    await shard.say(1, 1, accepted(0, 1))
+    door = shard.door()
+    await door.start()
+    writing, reading = (asyncio.ensure_future(loop()) for loop in (door.write, door.read))
+    asked = asyncio.ensure_future(door.submit(order(7)))
+    frame = await shard.frame()
+    setattr(shard, what, value)
+    await shard.say(frame.writer, frame.frame_no, accepted(0, 7))
+    with pytest.raises(Halt, match=f"^events/0 offset 1: {sentence}$"):
+        await reading
+    assert not asked.done()
+    for task in (asked, writing):
+        task.cancel()
+    await asyncio.gather(asked, writing, return_exceptions=True)
+
+
+async def test_a_door_does_not_begin_behind_what_is_no_record(shard: Shard) -> None:
+    await shard.events.append([Outgoing(b"rubbish")])
+    with pytest.raises(Halt, match=r"^events/0 offset 0: BrokenRecord: headers of an events record"):
+        await shard.door().start()
+
+
+async def test_a_door_that_begins_behind_repeats_of_a_stale_writer_knows_the_last_record_all_the_same(
+    shard: Shard,
+) -> None:
+    for number in range(1, 4):
+        await shard.say(1, number, accepted(0, number))
+    repeats = await shard.cluster.log("events", 0).read(0, count=2, wait_ms=1_000)
+    await shard.events.append([Outgoing(record.value, record.headers) for record in repeats])
+    async with shard.opened(shard.door()) as door:
+        assert door.seq == 3
+        asked = asyncio.ensure_future(door.submit(order(8)))
+        await shard.answer()
+        assert placed(await asked) == 8
 
 
 async def test_a_door_begins_at_the_end_of_what_there_is(shard: Shard) -> None:

@@ -2,11 +2,12 @@
 
 import pytest
 
-from schemas.codec import decode_record, read_headers
+from schemas.codec import decode_record, read_headers, seal
 from schemas.events import Ticked
-from services.runtime.errors import Superseded
+from services.matching.replica import QUARANTINED
+from services.runtime.errors import Halt, Superseded
 from services.runtime.log import WriteRefused, WriteUnknown
-from tests.matching_shell.shard import SimShard
+from tests.matching_shell.shard import SHARD, SimShard
 from tests.simulation.simlog import Faults
 from tests.simulation.stores import SimLease
 from tests.simulation.world import START_MS
@@ -99,6 +100,40 @@ def test_of_two_processes_one_writes() -> None:
         shard.run_ms(700)
     shard.run(shard.answered)
     assert len(shard.chains()) == len(shard.events.records)
+    shard.check()
+
+
+@pytest.mark.parametrize("ahead", [1, 2, 50])
+def test_a_writer_halts_when_somebody_says_what_nobody_can_have_said(ahead: int) -> None:
+    """A record that it has not come to itself: with a hole before it at once, else before anything else is said there."""
+    shard = SimShard()
+    active = shard.start("a")
+    shard.send(10)
+    shard.run(shard.answered)
+    shard.run_ms(2_000)
+    there = shard.events.end()
+    said = shard.said()[-1]
+    (foreign,) = seal(SHARD, said.seq + ahead - 1, b"x" * 16, shard.commands.end(), START_MS, QUARANTINED, [])
+    shard.write_events([foreign])
+    ended = shard.end_of(active)
+    assert isinstance(ended, Halt)
+    assert str(ended).startswith("events/0 ")
+    assert shard.events.end() - there <= 2, "it wrote on"
+
+
+def test_a_writer_goes_on_behind_a_rival_that_says_the_same_before_it() -> None:
+    """One that lost its lease and does not know it may well be faster."""
+    shard = SimShard()
+    active = shard.start("a")
+    shard.send(10)
+    shard.run(shard.answered)
+    shard.run_ms(2_000)
+    for _ in range(5):
+        shard.send(3)
+        shard.write_events(shard.said()[-3:], epoch=0)
+        shard.run_ms(700)
+    shard.run(shard.answered)
+    assert active.alive
     shard.check()
 
 

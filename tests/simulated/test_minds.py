@@ -103,7 +103,7 @@ def test_a_block_pays_the_average_of_the_asks_and_a_tick() -> None:
     forward | - | 3.40 x 9
     forward | - | 3.40 x 9
     """)
-    wishes = {decide("buyer", Dice(f"{number}"), Seen(terms=TERMS, rows=rows, purse=RICH)) for number in range(400)}
+    wishes = {decide("buyer", Dice(f"{number}"), Seen(terms=TERMS, rows=rows, purse=RICH)) for number in range(4_000)}
 
     blocks = {wish for wish in wishes if isinstance(wish, Block)}
     assert {wish for wish in blocks if not wish.waits} == {Block(CLASS, FIRST, 4, 1, 3_415_000)}

@@ -121,8 +121,11 @@ class Desk:
         self.classes: dict[str, _Class] = {}
         self.stands: dict[str, dict[Hour, HourQuote]] = {}
         """Quotes as last acknowledged, by class."""
-        self._asked: dict[str, dict[Hour, HourQuote]] = {}
-        """Quotes as last sent, whatever became of them: by them our own are known in the books."""
+        self._ours: dict[str, dict[Hour, HourQuote]] = {}
+        """Quotes as last acknowledged, also where they may have traded or gone since: by them our own are known in the books.
+
+        What stands in an hour that is not here nobody knows: a desk that has just begun, an outcome that is unknown.
+        """
         self.why: dict[str, str] = {}
         """What each class rests on, or why it is not quoted."""
         self._exchange = exchange
@@ -253,9 +256,9 @@ class Desk:
         self._forget_what_traded(fills)
 
     def _others(self, class_id: str, hours: list[BookHour]) -> dict[Hour, tuple[Price, Price]]:
-        """What others bid and ask in the books as they were read. What stands may have changed the next moment."""
-        asked = self._asked.get(class_id, {})
-        return {row.hour: _of_others(row, asked.get(row.hour, NOTHING)) for row in hours}
+        """What others bid and ask in the books as they were read; nobody, where it cannot be told from ours."""
+        ours = self._ours.get(class_id, {})
+        return {row.hour: _of_others(row, ours[row.hour]) if row.hour in ours else (0, 0) for row in hours}
 
     def _forget_what_traded(self, fills: list[Fill]) -> None:
         """A quote that traded stands for less than it did, whatever became of the position: it is said anew."""
@@ -380,16 +383,18 @@ class Desk:
         name = each.terms.class_id
         # A number of the clock's is above every earlier one of this account, whoever put it.
         self._number = max(self._number + 1, self._clock.now_ms())
-        self._asked.setdefault(name, {}).update(wanted.quotes)
+        ours = self._ours.setdefault(name, {})
         outcome = await self._exchange.quote(name, self._number, wanted.quotes)
         for hour, _ in wanted.quotes:
             stands.pop(hour, None)
+            ours.pop(hour, None)
         if not isinstance(outcome, Accepted):
             self._count(outcome, "quoted", name)
             return False
         self._number = max(self._number, outcome.number)
         refused = dict(outcome.refused)
         stands.update((hour, quote) for hour, quote in wanted.quotes if hour not in refused)
+        ours.update((hour, NOTHING if hour in refused else quote) for hour, quote in wanted.quotes)
         self._counts["quoted"] += len(wanted.quotes) - len(refused)
         self._counts["refused"] += len(refused)
         if refused:
@@ -465,7 +470,7 @@ class Desk:
         self._count(outcome, "pulled", name)
         if isinstance(outcome, Accepted):
             self.stands[name] = {}
-            self._asked.pop(name, None)
+            self._ours[name] = {row.hour: NOTHING for row in each.hours}
             each.orders.clear()
 
     async def _stop(self) -> None:

@@ -131,7 +131,8 @@ def quote_hour(
     if at.exposed and now_ms >= begins_ms - terms.cover_ms - limits.cover_lead_ms:
         # What is promised must be covered soon: worth all that replacing it elsewhere costs.
         bid, bid_qty = view.cheapest, at.exposed
-    bid = min(bid // terms.tick * terms.tick, high)
+    # Quotes that would trade at once are refused: they stand behind the others' best.
+    bid = min(bid, high, at.ask - terms.tick if at.ask else high) // terms.tick * terms.tick
     wanted = value * (BP + spread_bp + lean)
     if at.held:
         ask_qty = at.held
@@ -139,7 +140,7 @@ def quote_hour(
         wanted = max(wanted, view.cheapest * (BP + limits.margin_bp))
         ask_qty = _may_promise(terms, limits, size, at, begins_ms, now_ms)
     ask = -(-wanted // (BP - terms.seller_bp))
-    ask = max(-(-ask // terms.tick) * terms.tick, low, bid + terms.tick)
+    ask = -(-max(ask, low, bid + terms.tick, at.bid + terms.tick) // terms.tick) * terms.tick
     return HourQuote(
         bid if bid >= low else 0,
         bid_qty // terms.lot * terms.lot if bid >= low else 0,

@@ -78,6 +78,12 @@ def test_the_book_moves_the_fair_value_by_its_share_within_the_band(bid: int, as
     assert fair(seen(3_000_000), bid, ask, limits) == value
 
 
+def test_a_side_that_would_trade_stands_a_tick_behind_the_others_instead() -> None:
+    """Somebody bids more than the ask, or asks less than the bid: a quote takes nothing."""
+    assert quoted(seen(3_000_000), standing=at(bid=3_300_000)) == HourQuote(2_850_000, 8, 3_305_000, 8)
+    assert quoted(seen(3_000_000), standing=at(ask=2_800_000)) == HourQuote(2_795_000, 8, 3_170_000, 8)
+
+
 def test_a_position_leans_both_prices_against_itself() -> None:
     """Two per cent at eight of eight; what is held is sold on, what is owed is not offered twice."""
     limits = replace(LIMITS, skew_bp=200)

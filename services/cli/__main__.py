@@ -20,7 +20,8 @@ from services.cli.member import COMMANDS, Context, pass_context
 from services.cli.rooms import SERVICES
 
 if TYPE_CHECKING:
-    from services.cli.local import Keeper, Up
+    from services.cli.keeper import Keeper
+    from services.cli.local import Up
 
 # What starts exchanges is imported where it is used: the image of production has no servers, and looking needs no Kafka.
 
@@ -129,9 +130,9 @@ def _progress(context: Context) -> Callable[[str], None]:
 
 
 def _wait_for_quote(keeper: Keeper, quoted: Callable[[], bool]) -> None:
-    from services.cli import local
+    from services.cli import furnishing
 
-    deadline = time.monotonic() + local.READY_S
+    deadline = time.monotonic() + furnishing.READY_S
     while not quoted():
         keeper.poll()
         if hopeless := keeper.hopeless():

@@ -3,7 +3,7 @@
 Pure, no clock and no disk (`make compile` makes machine code of them):
     engine       a record: time, what is due, each command. What it is made of, and its page says which is what: `orders`,
                  `changes`, `blocks`, `plans`, `quotes`, `settling`, `backing`, `operating`, `trading`, `moments`, `state`,
-                 `book`, `titles`
+                 `book`, `titles`, `queues`
     snapshot     the engine's state as bytes     invariants   what must hold of it, worked out anew
     literals     numbers of enumerations         native       what only the compiled build reads
 The process around it. Every one begins as a follower; who gets the lease goes on as the writer:

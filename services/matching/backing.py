@@ -13,8 +13,9 @@ from schemas.ids import LEGS_MAX, contract_of
 from schemas.units import PRICE_MAX, QTY_MAX, Micros, Price
 from services.matching.book import Order
 from services.matching.literals import DECLARED, OPEN, PROMISED, READY
+from services.matching.queues import Backing
 from services.matching.state import NEED_MAX, Account, Contract, Refusal, Shard
-from services.matching.titles import Backing, Position
+from services.matching.titles import Position
 from services.matching.trading import buy_in
 
 _LOWERED: Final = int(Reason.BACKING_LOWERED)

@@ -10,7 +10,7 @@ What is asked                                                    What follows
     quotes     a market maker's, many hours at once                What it is about
     settling   settlement's messages; `backing` of hours for sale    state     the shard itself
     operating  states, corrections, references, versions             book      who waits at which price
-                                                                     titles    who owes and who holds each hour
+                                                                     titles    who owes and who holds each hour; `queues`
 """
 
 from __future__ import annotations

@@ -13,8 +13,9 @@ from schemas.ids import class_no_of
 from schemas.units import bid_hold
 from services.matching.book import Block, HalfBook, Order
 from services.matching.literals import AMENDED, OPEN
+from services.matching.queues import Backing
 from services.matching.state import Contract, Shard
-from services.matching.titles import Backing, Position, Register
+from services.matching.titles import Position, Register
 
 
 def check(shard: Shard) -> None:

@@ -19,6 +19,7 @@ from services.matching.book import Block, BlockBook, Order, Range, key_of
 from services.matching.engine import Engine
 from services.matching.literals import BUY, READY, SELL
 from services.matching.operating import ENGINE_VERSIONS
+from services.matching.queues import Title
 from services.matching.state import (
     DEAD_MAN,
     EXPIRED,
@@ -30,7 +31,7 @@ from services.matching.state import (
     hold_of,
     hold_of_block,
 )
-from services.matching.titles import Position, Title
+from services.matching.titles import Position
 
 STATE_FORMAT: Final = 3
 

@@ -24,7 +24,9 @@ from urllib.parse import urlsplit
 import asyncpg
 
 from schemas.http import NewKeyAnswer
-from services.cli.local import DATABASE, Keeper, begin, is_open, open_account, operator_of
+from services.cli.furnishing import begin, is_open, open_account, operator_of
+from services.cli.keeper import Keeper
+from services.cli.local import DATABASE
 from services.cli.stack import Stack, logins_of
 from services.runtime.errors import Halt
 from services.runtime.infra import ApacheKafka, LocalPostgres, Program, any_postgres, free_port

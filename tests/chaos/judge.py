@@ -15,7 +15,7 @@ from schemas.ids import parse_order
 from schemas.units import parse_usd
 from services.audit.report import Findings
 from services.audit.run import audit
-from services.cli.local import BOT_USD, DESK_USD, MEMBER_USD
+from services.cli.furnishing import BOT_USD, DESK_USD, MEMBER_USD
 from services.runtime.kafka import Cluster
 from services.runtime.postgres import open_pool
 from services.runtime.walls import OPERATOR

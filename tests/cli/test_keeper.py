@@ -12,7 +12,7 @@ import pytest
 
 from services.cli import local, status
 from services.cli.errors import Refused
-from services.cli.local import Keeper
+from services.cli.keeper import Keeper
 from services.cli.status import Kept
 from services.runtime.infra import Program, Server, ServerFailed
 from tests.cli.conftest import Place
@@ -73,7 +73,7 @@ def test_whatever_ends_is_started_again_and_status_is_told(tmp_path: Path) -> No
 
 def test_a_server_that_does_not_start_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A full disk, say: status says that it is down, and when there is room it comes back by itself."""
-    monkeypatch.setattr(local, "_SERVER_AGAIN_S", 0.1)
+    monkeypatch.setattr("services.cli.keeper._SERVER_AGAIN_S", 0.1)
     with Sleeper(tmp_path / "server") as server:
         keeper = Keeper(tmp_path, server)
         with keeper.supervisor:

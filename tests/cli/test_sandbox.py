@@ -18,7 +18,7 @@ from typing import Any
 import httpx
 import pytest
 
-from services.cli.local import DEMO, demo_keys, operator_of
+from services.cli.furnishing import DEMO, demo_keys, operator_of
 from services.cli.stack import Stack
 from services.runtime.infra import OwnedProcess
 from tests.cli.conftest import Place, Sandbox

@@ -13,7 +13,7 @@ from services import matching
 from services.matching.engine import Engine
 
 MODULES = (
-    "literals", "titles", "book", "state", "trading", "orders", "changes", "plans", "blocks", "quotes", "backing",
+    "literals", "queues", "titles", "book", "state", "trading", "orders", "changes", "plans", "blocks", "quotes", "backing",
     "moments", "settling", "operating", "invariants", "engine",
 )  # fmt: skip
 """The engine, each after those that it imports."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from bench.order_rate import bench
 
 BATCH = 64
-ORDERS = 640
+ORDERS = 320
 """Of each client in each round."""
 
 if __name__ == "__main__":

@@ -87,6 +87,19 @@ _MEASURED = (
         at_most=2.5,
     ),
     Figure(
+        "order_rate",
+        "orders a second over HTTP from 64 connections",
+        "64 members, one order under way each, half resting and half trading in two shards, through gateway, Kafka, matching with "
+        "settlement and standbys running, against the gateway of `matching-engine` with the same connections",
+        at_least=0.7,
+    ),
+    Figure(
+        "batch_rate",
+        "orders a second over HTTP in batches of 64 from 64 connections",
+        "the same with `POST /v1/orders/batch`; the peer takes one order in a request",
+        at_least=3.0,
+    ),
+    Figure(
         "settlement",
         "fills settled per second",
         "from the bytes of `events` to committed postings, balances, orders, fills, titles and claims, against a bare loop that "

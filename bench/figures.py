@@ -89,7 +89,7 @@ _MEASURED = (
     Figure(
         "order_rate",
         "orders a second over HTTP from 64 connections",
-        "64 members, one order under way each, half resting and half trading in two shards, through gateway, Kafka, matching with "
+        "64 members, one order under way each, half rest and half trade in two shards, through gateway, Kafka, matching with "
         "settlement and standbys running, against the gateway of `matching-engine` with the same connections",
         at_least=0.7,
     ),

@@ -885,6 +885,20 @@ class StateAnswer(_Answer, frozen=True):
     state: str
 
 
+class EngineVersionRequest(_Request, frozen=True):
+    """POST /v1/admin/engine-version: the rules of another engine version, for one shard, from the next record on."""
+
+    shard: Natural
+    version: Natural
+
+
+class EngineVersionAnswer(_Answer, frozen=True):
+    """In force from the next record on."""
+
+    shard: int
+    version: int
+
+
 class DeliveryRequest(_Request, frozen=True):
     """POST /v1/admin/deliveries: a simulated delivery record; no machine is looked at."""
 

@@ -15,11 +15,21 @@ from typing import Final
 import msgspec
 
 from schemas import http
-from schemas.commands import AmendOrder, CancelAllAfter, CancelOrder, Command, MassCancel, PlaceOrder, SetState
+from schemas.commands import (
+    AmendOrder,
+    CancelAllAfter,
+    CancelOrder,
+    Command,
+    MassCancel,
+    PlaceOrder,
+    SetEngineVersion,
+    SetState,
+)
 from schemas.edge import iso_or_none
 from schemas.events import (
     CancelAccepted,
     CancelAllAfterSet,
+    EngineVersionSet,
     Event,
     MassCancelAccepted,
     OrderAccepted,
@@ -298,6 +308,13 @@ class Orders(Placing):
         row = await self._classes.number(class_no)
         answer = await self._shards.door(row["shard"]).submit(SetState(caller.owner, class_no, hour, state, reason))
         if not isinstance(answer.outcome, StateSet):
+            raise refusal_of(answer.outcome)
+        return answer.outcome
+
+    async def set_engine_version(self, caller: Caller, shard: int, version: int) -> EngineVersionSet:
+        """Raises ApiError."""
+        answer = await self._shards.door(shard).submit(SetEngineVersion(caller.owner, version))
+        if not isinstance(answer.outcome, EngineVersionSet):
             raise refusal_of(answer.outcome)
         return answer.outcome
 

@@ -133,6 +133,7 @@ class Follower:
             pending=len(mirror.pending),
             time_ms=mirror.replica.engine.time_ms,
             unsaved=mirror.replica.next_offset - self._saved_offset,
+            engine_version=mirror.replica.engine.version,
             **mirror.sizes(),
         )
         self._status.set_of(mirror.replica.engine.shard, active=0)

@@ -253,6 +253,7 @@ class Shell:
             pending=0,
             time_ms=replica.engine.time_ms,
             unsaved=0,
+            engine_version=replica.engine.version,
             **self.mirror.sizes(),
         )
         self._status.set_of(replica.engine.shard, active=1)

@@ -132,6 +132,8 @@ REFUSED = [
     ("admin revoke nope", 3, r"There is nothing at this address \(not_found\): there is no such key of yours"),
     ("admin list-class NOPE", 2, r"NOPE is neither a file nor one of: A100\.SXM\.80\.US, B200"),
     ("admin halt NOPE --reason x", 3, r"There is no such class \(unknown_class\)"),
+    ("admin engine-version 1 --shard 0", 3, r"This engine version is not possible \(wrong_version\)"),
+    ("admin engine-version 2 --shard 7", 3, r"shard is 0 to 1 \(malformed\)"),
     ("sandbox", 2, r"the exchange of .*var/sandbox runs already, as process \d+"),
     ("replay --shard 9", 78, r"settings: HOURBOOK_SHARD is 9, of 2 shards"),
     (

@@ -195,6 +195,7 @@ BODIES: dict[tuple[str, str], object] = {
     ("POST", "/v1/admin/classes"): {"shard": 0, "specification": ""},
     ("POST", "/v1/admin/deposits"): {"account": 0, "amount": "0", "provider": "", "provider_ref": ""},
     ("POST", "/v1/admin/states"): {"class": "none", "state": "open", "reason": ""},
+    ("POST", "/v1/admin/engine-version"): {"shard": 0, "version": 1},
     ("POST", "/v1/admin/deliveries"): {"contract": "none", "simulated": True},
     ("POST", "/v1/admin/procure"): {"account": 0, "class": "none", "from": "", "hours": 1, "qty": 1, "cost": "1"},
     ("POST", "/v1/admin/corrections/approval"): {"trade": "", "payer": 0, "payee": 0, "amount": "1", "reason": "none"},

@@ -84,6 +84,18 @@ async def post_state(gateway: Wired, caller: Known, data: JSONBody[http.StateReq
     )
 
 
+@post("/v1/admin/engine-version", status_code=200)
+async def post_engine_version(
+    gateway: Wired, caller: Known, data: JSONBody[http.EngineVersionRequest]
+) -> http.EngineVersionAnswer:
+    """Let a shard go on by the rules of another engine version."""
+    caller.require("operator")
+    if data.shard >= len(gateway.shards.doors):
+        raise ApiError("malformed", f"shard is 0 to {len(gateway.shards.doors) - 1}")
+    done = await gateway.orders.set_engine_version(caller, data.shard, data.version)
+    return http.EngineVersionAnswer(data.shard, done.version)
+
+
 @post("/v1/admin/deliveries", status_code=202)
 async def post_delivery(
     gateway: Wired, caller: Known, data: JSONBody[http.DeliveryRequest], key: IdempotencyKey = ""
@@ -178,6 +190,7 @@ ROUTES: Final = [
     post_deposit,
     post_payout,
     post_state,
+    post_engine_version,
     post_delivery,
     post_operator_key,
     get_promises,

@@ -14,6 +14,7 @@ from msgspec import Meta, Struct
 
 from schemas.edge import AccountRole, GroundName, MarketState, SideName, TifName
 from schemas.ids import LEGS_MAX, SHARDS_MAX
+from schemas.keys import Scope
 from schemas.units import QTY_MAX
 
 # What the OpenAPI document says of texts and numbers. It does not decide: who judges a request says more than "malformed".
@@ -798,7 +799,7 @@ class RequestAnswer(_Answer, frozen=True):
 class KeyRequest(_Request, frozen=True):
     """POST /v1/keys: a further key of the same account, with no more scopes than the one that asks."""
 
-    scopes: tuple[Literal["read", "trade", "supply", "operator"], ...]
+    scopes: tuple[Scope, ...]
     label: Annotated[str, Meta(max_length=100)] = ""
     expires_in_s: Annotated[int, Meta(ge=0, le=LIFE_S_MAX)] = 0
     """0: never."""

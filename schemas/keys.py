@@ -7,11 +7,15 @@ read its record. Secrets are sealed (AES-GCM under HOURBOOK_MASTER_KEY) or hashe
 
 from __future__ import annotations
 
+from typing import Final, Literal, get_args
+
 from msgspec import Struct
 
 from schemas.units import Millis
 
-SCOPES = ("read", "trade", "supply", "operator")
+Scope = Literal["read", "trade", "supply", "operator"]
+"""What a key may do: look, trade, say what it backs, or what operators do."""
+SCOPES: Final = get_args(Scope)
 
 
 class KeyIssued(Struct, array_like=True, frozen=True, gc=False, tag=1):

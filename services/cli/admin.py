@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 import msgspec
@@ -17,6 +17,7 @@ import msgspec
 from schemas import http
 from schemas.edge import AccountRole, MarketState, iso_hour
 from schemas.ids import format_symbol, parse_symbol
+from schemas.keys import SCOPES
 from schemas.specifications import published
 from services.cli import output, profile, times
 from services.cli.context import Context, pass_context
@@ -45,7 +46,7 @@ def _settle(context: Context, method: str, path: str, body: object, sentence: st
 
 @admin.command()
 @click.argument("name")
-@click.option("--role", type=click.Choice(["member", "provider", "market_maker"]), default="member", show_default=True)
+@click.option("--role", type=click.Choice(get_args(AccountRole)), default="member", show_default=True)
 @click.option("--owner", default=0, help="The owner's number; default: a new owner.")
 @click.option("--desk", is_flag=True, help="The aggregator's own: its fills say so.")
 @pass_context
@@ -58,7 +59,7 @@ def account(context: Context, name: str, role: AccountRole, owner: int, desk: bo
 
 @admin.command()
 @click.argument("account", type=int)
-@click.argument("role", type=click.Choice(["member", "provider", "market_maker"]))
+@click.argument("role", type=click.Choice(get_args(AccountRole)))
 @pass_context
 def role(context: Context, account: int, role: AccountRole) -> None:
     """Change an account's role."""
@@ -73,7 +74,7 @@ def role(context: Context, account: int, role: AccountRole) -> None:
     "--scope",
     "scopes",
     multiple=True,
-    type=click.Choice(["read", "trade", "supply", "operator"]),
+    type=click.Choice(SCOPES),
     default=("read", "trade"),
     show_default=True,
     help="May be given several times.",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Iterable
 from datetime import datetime
-from typing import Any, Final, Generic, Literal, TypeVar
+from typing import Any, Final, Generic, Literal, TypeVar, get_args
 
 import click
 import msgspec
@@ -86,9 +86,7 @@ def _order_options(command: Callable[..., None]) -> Callable[..., None]:
                 help="With --block: less than QTY will do.",
             ),
             click.option("--price", required=True, help="USD per GPU-hour, e.g. 2.49."),
-            click.option(
-                "--tif", type=click.Choice(["gtc", "gtd", "ioc", "fok"]), help="Default: gtc; with --now ioc."
-            ),
+            click.option("--tif", type=click.Choice(get_args(TifName)), help="Default: gtc; with --now ioc."),
             click.option("--until", help="Cancel what is left then, local time: 'in 2 hours', 'tomorrow 18:30'."),
             click.option("--post-only", is_flag=True, help="Refuse rather than trade at once."),
             click.option("--preview", is_flag=True, help="Say what it would do now, and do nothing."),

@@ -44,6 +44,8 @@ def set_backing(shard: Shard, index: int, c: cmd.SetBacking) -> Refusal | None:
             cut_asks(shard, contract, account, position)
             shard.recollateral(contract, account, position)
         short = max(short, backing.owed_qty - backing.qty)
+    # Hours may give and take: only together they must be paid for.
+    assert increase <= 0 or account.available >= 0, f"M3: collateral of account {c.account}"
     said = ev.BackingSet(
         index,
         c.outbox,

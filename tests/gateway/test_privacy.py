@@ -10,11 +10,11 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from schemas.keys import SCOPES
 from tests.gateway.exchange import Exchange, Key, Member, signature
 
 pytestmark = pytest.mark.postgres
 API = (Path(__file__).parents[2] / "docs/api.md").read_text()
-SCOPES = ("read", "trade", "supply", "operator")
 
 
 class Neighbours(NamedTuple):

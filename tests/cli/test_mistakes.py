@@ -133,7 +133,7 @@ REFUSED = [
     ("admin list-class NOPE", 2, r"NOPE is neither a file nor one of: A100\.SXM\.80\.US, B200"),
     ("admin halt NOPE --reason x", 3, r"There is no such class \(unknown_class\)"),
     ("admin engine-version 1 --shard 0", 3, r"This engine version is not possible \(wrong_version\)"),
-    ("admin engine-version 2 --shard 7", 3, r"shard is 0 to 1 \(malformed\)"),
+    ("admin engine-version 2 --shard 7", 3, r"The request does not decode \(malformed\): shard is 0 to 1"),
     ("sandbox", 2, r"the exchange of .*var/sandbox runs already, as process \d+"),
     ("replay --shard 9", 78, r"settings: HOURBOOK_SHARD is 9, of 2 shards"),
     (

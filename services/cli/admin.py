@@ -186,7 +186,10 @@ _state("open", "open", "Open a class again. After a halt it opens in steps: canc
 @click.option("--shard", type=click.IntRange(min=0), required=True, help="Its number; each shard goes on by itself.")
 @pass_context
 def engine_version(context: Context, version: int, shard: int) -> None:
-    """Let a shard go on by the rules of engine VERSION, from its next record on. There is no way back."""
+    """Let a shard go on as engine VERSION.
+
+    By its rules, from the shard's next record on. There is no way back.
+    """
     body = http.EngineVersionRequest(shard=shard, version=version)
     done = context.client("operator").write("POST", "/v1/admin/engine-version", body, http.EngineVersionAnswer)
     context.show(done, lambda: output.console.print(f"shard {done.shard} goes on as engine version {done.version}"))

@@ -14,7 +14,7 @@ from litestar import MediaType, Request, Response
 from litestar.connection import ASGIConnection
 from litestar.datastructures import MutableScopeHeaders
 from litestar.datastructures import State as AppState
-from litestar.exceptions import HTTPException, ValidationException
+from litestar.exceptions import HTTPException, InternalServerException, ValidationException
 from litestar.types import Message, Scope
 
 from schemas.ids import is_client_id
@@ -42,7 +42,7 @@ class JsonRequest(Request[Any, Any, AppState]):
         return (raw + b"?" + query if query else raw).decode("latin-1")
 
     async def body(self) -> bytes:
-        """All of it, in time. Raises ApiError too_slow."""
+        """All of it, in time. Raises ApiError too_slow, malformed."""
         if "content-length" not in self.headers and "transfer-encoding" not in self.headers:
             return await super().body()  # there is none
         try:
@@ -50,6 +50,9 @@ class JsonRequest(Request[Any, Any, AppState]):
                 return await super().body()
         except TimeoutError:
             raise ApiError("too_slow") from None
+        except InternalServerException:
+            # The library's word for a client who has gone; nobody is left to be told, and it is no fault of ours.
+            raise ApiError("malformed", "the connection ended before the body did") from None
 
     async def json(self) -> Any:  # noqa: ANN401 # the struct that the handler declares
         """The body. Raises ApiError wrong_content_type, malformed."""

@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import httpx
 import pytest
+from litestar.types import Message
 
 from schemas.keys import KeyIssued
 from schemas.signing import signature
@@ -52,7 +53,8 @@ class Door:
             limits=Limits(rate_per_s=2, burst=2), offers=nothing, market_data=nothing, volume=nothing,
             market=MarketClock(0, 1, sandbox=False), clock=self.clock, master_key=b"",
         )  # fmt: skip
-        transport = httpx.ASGITransport(build(gateway), raise_app_exceptions=False)
+        self.application = build(gateway)
+        transport = httpx.ASGITransport(self.application, raise_app_exceptions=False)
         self.http = httpx.AsyncClient(transport=transport, base_url="http://door")
 
     async def ask(self, name: str, path: str = "/v1/keys") -> httpx.Response:
@@ -151,6 +153,29 @@ async def test_a_body_that_comes_byte_by_byte_is_not_waited_for(door: Door, monk
     answer = await door.http.post("/v1/keys", content=body(), headers={"Content-Type": "application/json"})
     assert (answer.status_code, answer.json()["code"], answer.json()["outcome"]) == (408, "too_slow", "rejected")
     assert answer.json()["retryable"] is True
+
+
+async def test_whoever_goes_in_the_middle_of_a_body_leaves_no_trace(
+    door: Door, caplog: pytest.LogCaptureFixture
+) -> None:
+    """He was a fault of ours with a traceback in the log: hundreds of them were as many alarms."""
+    heard = iter([{"type": "http.request", "body": b"{", "more_body": True}, {"type": "http.disconnect"}])
+    said: list[Message] = []
+
+    async def receive() -> Any:
+        return next(heard)
+
+    async def send(message: Message) -> None:
+        said.append(message)
+
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"60"), (b"host", b"door")]
+    scope: dict[str, Any] = {
+        "type": "http", "method": "POST", "scheme": "http", "http_version": "1.1", "root_path": "", "query_string": b"",
+        "path": "/v1/keys", "raw_path": b"/v1/keys", "headers": headers, "server": ("door", 80), "client": ("stranger", 1),
+    }  # fmt: skip
+    await door.application(cast("Any", scope), cast("Any", receive), send)
+    assert [message["status"] for message in said if message["type"] == "http.response.start"] == [400]
+    assert caplog.records == []
 
 
 async def test_a_fault_of_ours_is_told_without_its_insides_and_logged_under_its_number(

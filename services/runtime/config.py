@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address
@@ -120,9 +121,14 @@ def _whole_number(low: int, high: int) -> Callable[[str], int]:
 def _addresses(text: str) -> str:
     for address in text.split(","):
         host, colon, port = address.rpartition(":")
-        if not host or not colon or not port.isdigit():
-            raise ValueError(f"is {text!r}, wanted is host:port, several joined by commas")
+        if not host or not colon or not port.isdigit() or "@" in host:
+            raise ValueError(f"is {_without_logins(text)!r}, wanted is host:port, several joined by commas")
     return text
+
+
+def _without_logins(text: str) -> str:
+    """Addresses as they may be shown: whoever writes `user:password@host` into one has written down a secret."""
+    return re.sub(r"[^/,]*@", "***@", text)
 
 
 def _readable_file(text: str) -> Path:
@@ -143,7 +149,9 @@ def _own_address(text: str) -> str:
 def _url(*schemes: str) -> Callable[[str], str]:
     def parse(text: str) -> str:
         if not text.startswith(tuple(f"{scheme}://" for scheme in schemes)) or text.endswith("/"):
-            raise ValueError(f"is {text!r}, wanted is {schemes[0]}://host:port without a slash at the end")
+            raise ValueError(
+                f"is {_without_logins(text)!r}, wanted is {schemes[0]}://host:port without a slash at the end"
+            )
         return text
 
     return parse

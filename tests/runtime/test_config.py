@@ -93,6 +93,9 @@ def test_only_what_a_service_needs_must_be_there() -> None:
     [
         ("KAFKA", "localhost", "HOURBOOK_KAFKA is 'localhost', wanted is host:port"),
         ("KAFKA", "a:1,b", "wanted is host:port"),
+        ("KAFKA", "supply:sesame@a", "HOURBOOK_KAFKA is '***@a', wanted is host:port"),
+        ("KAFKA", "a:1,supply:sesame@b:2", "HOURBOOK_KAFKA is 'a:1,***@b:2', wanted is host:port"),
+        ("MARKET", "http://ana:sesame@market/", "HOURBOOK_MARKET is 'http://***@market/', wanted is http://host:port"),
         ("SHARDS", "0", "HOURBOOK_SHARDS is '0', wanted is a whole number from 1 to 256"),
         ("SHARDS", "257", "from 1 to 256"),
         ("SHARDS", "-1", "from 1 to 256"),

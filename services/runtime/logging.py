@@ -24,7 +24,10 @@ class LineFormatter(logging.Formatter):
     def __init__(self, service: str, secrets: Collection[str] = ()) -> None:
         super().__init__()
         self.service = service
-        self.secrets = [secret for secret in secrets if secret]
+        # A line is JSON, in which quotation marks and the like are written in another way.
+        self.secrets = [
+            spelt for secret in secrets if secret for spelt in {secret, json.dumps(secret, ensure_ascii=False)[1:-1]}
+        ]
 
     def format(self, record: logging.LogRecord) -> str:
         """One line."""

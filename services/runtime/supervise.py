@@ -26,7 +26,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from typing import TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 import asyncpg
 import uvloop
@@ -163,4 +163,8 @@ def _secrets(settings: Settings) -> list[str]:
     """Texts that must never be in a line: passwords of database and brokers and the keys in their usual spellings."""
     keys = [key for key in (settings.master_key, settings.feed_key) if key]
     spelt = [text for key in keys for text in (key.hex(), base64.b64encode(key).decode(), repr(key)[2:-1])]
-    return [urlsplit(settings.postgres).password or "", settings.kafka_password, *spelt]
+    written = urlsplit(settings.postgres)
+    # In an address a password is encoded, and may stand in its query; where it does not parse, all of it is secret.
+    passwords = [written.password or "", *(text for name, text in parse_qsl(written.query) if name == "password")]
+    passwords += [unquote(password) for password in passwords]
+    return [settings.postgres, *passwords, settings.kafka_password, *spelt]

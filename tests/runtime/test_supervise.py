@@ -135,3 +135,22 @@ def test_no_line_shows_a_secret(tmp_path: Path) -> None:
     assert "open-sesame" not in lines
     assert "open-kafka" not in lines
     assert "***" in lines
+
+
+@pytest.mark.parametrize(
+    ("variables", "said"),
+    [
+        ({"HOURBOOK_POSTGRES": "postgresql://u:open%40sesame@127.0.0.1/d"}, "open@sesame"),
+        ({"HOURBOOK_POSTGRES": "postgresql://127.0.0.1/d?password=open-sesame&x=1"}, "open-sesame"),
+        ({"HOURBOOK_POSTGRES": "host=127.0.0.1 password=open-sesame"}, "host=127.0.0.1 password=open-sesame"),
+        ({"HOURBOOK_KAFKA_USER": "u", "HOURBOOK_KAFKA_PASSWORD": 'open "sesame"'}, 'open "sesame"'),
+    ],
+    ids=["encoded", "in a query", "no address", "with quotation marks"],
+)
+def test_no_line_shows_a_secret_however_it_was_given(tmp_path: Path, variables: dict[str, str], said: str) -> None:
+    program = f"async def serve(service):\n    raise OSError(3, {said!r})\nsys.exit(run('thing', serve))"
+    process = start(tmp_path, program, **variables)
+    _, lines = process.communicate(timeout=20)
+    assert process.returncode == 1
+    assert "sesame" not in json.loads(lines.splitlines()[-1])["traceback"].rpartition("OSError: ")[2]
+    assert "***" in lines

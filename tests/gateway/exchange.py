@@ -34,6 +34,7 @@ from services.cli.stack import Stack
 from services.runtime.infra import ApacheKafka, LocalPostgres, Program, Supervisor, free_port
 from services.runtime.kafka import Cluster
 from services.runtime.topics import create_topics
+from services.runtime.walls import ADMINISTRATOR
 
 T = TypeVar("T")
 RATE = 60
@@ -194,7 +195,7 @@ class Exchange:
         self.postgres = postgres
         dsn = postgres.create_database("hourbook")
         ports = {name: free_port() for name in ("http_port", "feed_port", "market_port")}
-        self.stack = Stack(kafka.bootstrap, dsn, home, shards=2, topic_prefix=prefix, **ports)
+        self.stack = Stack(kafka.bootstrap, dsn, home, shards=2, topic_prefix=prefix, logins=kafka.logins, **ports)
         self.supervisor = Supervisor(home / "logs", restarts_in_a_row_max=1_000)
         self.url = self.stack.url
         self.http = httpx.Client(timeout=15, trust_env=False)
@@ -226,7 +227,8 @@ class Exchange:
         begin_ms = (now_ms // 3_600_000 + 1) * 3_600_000 + BEGIN_MINUTE * 60_000
         # Market time is t0 + RATE × (now − t0); solved for t0 it is `begin_ms` now.
         t0_ms = (RATE * now_ms - begin_ms) // (RATE - 1)
-        async with Cluster(self.stack.bootstrap, prefix=self.stack.topic_prefix) as cluster:
+        login = self.stack.login(ADMINISTRATOR)
+        async with Cluster(self.stack.bootstrap, prefix=self.stack.topic_prefix, login=login) as cluster:
             await create_topics(cluster, 2, sandbox=True, rate=RATE, t0_ms=t0_ms)
 
     def close(self) -> None:

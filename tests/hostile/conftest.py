@@ -1,4 +1,7 @@
-"""exchange   Exchange   one for this folder and for nobody else: what is asked here halts classes, ends keys and floods"""
+"""exchange   Exchange   one for this folder and for nobody else: what is asked here halts classes, ends keys and floods
+
+Its processes log in at the broker, as in production: so all secrets are there for which a stranger might look.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +15,9 @@ from tests.gateway.exchange import Exchange
 
 
 @pytest.fixture(scope="package")
-def exchange(kafka: ApacheKafka) -> Iterator[Exchange]:
+def exchange(walled_kafka: ApacheKafka) -> Iterator[Exchange]:
     with open_folder() as home, any_postgres()(home / "postgres", fsync=False) as postgres:
-        running = Exchange(kafka, postgres, home, f"hostile{secrets.token_hex(4)}-")
+        running = Exchange(walled_kafka, postgres, home, f"hostile{secrets.token_hex(4)}-")
         try:
             running.open()
             yield running

@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help install kafka run up down test lint format sim week hostile chaos mutants bench compile lock
+.PHONY: help install kafka run up down test lint format sim week hostile chaos mutants bench compile lock holes
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} \
@@ -41,6 +41,8 @@ compile: install ## The engine's pure modules as machine code in var/compiled; n
 	@deploy/compile.sh
 lock: install ## Resolve the dependencies again; UPGRADE=1 takes the newest versions
 	@deploy/lock.sh $(if $(UPGRADE),--upgrade)
+holes: install ## Known holes in what is locked; asks vulnerability services on the Internet
+	.venv/bin/uv tool run pip-audit@2.10.1 --strict --disable-pip --require-hashes --requirement requirements-dev.lock
 
 ##@ A durable exchange on this machine
 kafka: ## Fetch Apache Kafka into var/kafka/libs, where Java and Maven are installed

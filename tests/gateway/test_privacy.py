@@ -135,11 +135,6 @@ def test_an_operator_ends_any_key(exchange: Exchange, ana: Member) -> None:
     exchange.until(lambda: not exchange.answers(ana, "/v1/account"), "the gateway reads that it has ended")
 
 
-def test_no_operator_s_key_has_an_owner_that_there_cannot_be(exchange: Exchange) -> None:
-    answer = exchange.operator.ask("POST", "/v1/admin/keys", {"account": 0, "owner": -1, "scopes": ["read"]})
-    assert (answer.status_code, answer.json()["code"]) == (404, "unknown_owner")
-
-
 ROUTES: list[tuple[str, str, str]] = re.findall(r"^\| `([A-Z]+) (/v1/\S+)` \| ([a-z]+) \|", API, re.MULTILINE)
 """(method, path, scope) as docs/api.md lists them."""
 PRIVATE = [route for route in ROUTES if route[2] not in {"any", "none"}]

@@ -123,8 +123,6 @@ async def post_operator_key(
         raise ApiError("malformed", "owner is 0 or a number above it")
     if data.account:
         owner = (await gateway.reads.account(data.account, ())).owner
-    elif owner < 0:
-        raise ApiError("unknown_owner")
     return await issue(gateway, data, data.account, owner)
 
 

@@ -43,15 +43,20 @@ def main() -> int:
 def _ask(exchange: Exchange, seed: int, cases: int) -> int:
     stranger, running = Stranger(exchange, seed), processes(exchange)
     begin_s = shown_s = time.monotonic()
+    known = set[tuple[str, str]]()
 
     def tell(asked: Stranger) -> None:
         nonlocal shown_s
         now_s = time.monotonic()
+        for fault in asked.faults:
+            if (fault.route, fault.what) not in known:  # at once: a run that is ended has told it
+                known.add((fault.route, fault.what))
+                print(told([fault]), flush=True)
         if now_s - shown_s >= SHOW_S:
             shown_s = now_s
             print(f"{asked.cases:,} of {cases:,} in {now_s - begin_s:.0f} s, {len(asked.faults)} faults", flush=True)
 
-    stranger.all_bounds()
+    stranger.all_bounds(tell)
     stranger.rounds(cases, AT_ONCE, tell)
     took_s = time.monotonic() - begin_s
     breaches, ended = audited(exchange), processes(exchange) != running

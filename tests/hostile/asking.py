@@ -107,7 +107,7 @@ class Stranger:
         self._operations = [found.ok() for found in self._schema.get_all_operations()]
         self._strategies: dict[tuple[str, GenerationMode], st.SearchStrategy[Case]] = {}
 
-    def all_bounds(self) -> None:
+    def all_bounds(self, tell: Callable[[Stranger], None] = lambda _: None) -> None:
         """In order, each once."""
         for operation in self._operations:
             for case in self._schema.iter_coverage_cases(
@@ -116,6 +116,7 @@ class Stranger:
                 # Whoever may do everything: a missing scope would be told before the rest is looked at.
                 self.ask(case, self._chance.choice(self._ways[-2:]))
             self._open()
+            tell(self)
 
     def rounds(self, cases: int, at_once: int, tell: Callable[[Stranger], None] = lambda _: None) -> None:
         """Every route in turn, each time with so many whole requests and as many broken ones, until there were `cases`."""

@@ -42,7 +42,7 @@ CHECKS: Final = [
     checks.unsupported_method,
 ]
 EACH_BY_ITSELF: Final = ("POST /v1/orders/batch",)
-"""What is broken in one of several there is refused in its place of the answer, and the others are done: that is no acceptance."""
+"""What is broken in one of several there is refused in its place of the answer, and the others are done: no acceptance."""
 SCOPES: Final = ("read", "trade", "supply", "operator")
 MODES: Final = (GenerationMode.POSITIVE, GenerationMode.NEGATIVE)
 LIKELY: Final = (0.0, 0.5, 0.8, 0.9, 1.0, 1.0)

@@ -37,7 +37,7 @@ def test_every_bound_of_every_route_is_kept_and_told_as_the_document_says(strang
 def test_random_requests_are_answered_as_the_document_says_and_leave_the_books_clean(stranger: Stranger) -> None:
     """Orders, blocks, quotes, deposits, halts and keys at random, most of them with ids that there are."""
     before, running = stranger.cases, processes(stranger.exchange)
-    stranger.rounds(before + 700, at_once=1)
+    stranger.rounds(before + 500, at_once=1)
     assert told(stranger.faults) == ""
     done = sum(stranger.statuses[status] for status in (200, 201, 202))
     assert done > (stranger.cases - before) // 10, f"hardly anything was accepted: {stranger.statuses}"

@@ -300,7 +300,7 @@ def _refused_or_written_again(reader: Reader, data: bytes) -> None:
 def test_any_bytes_are_a_value_or_a_refusal(name: str) -> None:
     reader = READERS[name]
 
-    @settings(max_examples=150)
+    @settings(max_examples=80)
     @given(st.binary(max_size=80) | _damaged(reader.samples))
     def check(data: bytes) -> None:
         _refused_or_written_again(reader, data)
@@ -336,7 +336,7 @@ NASTY = [
 
 
 @pytest.mark.parametrize("kind", BODIES, ids=lambda kind: kind.__name__)
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(data=st.data())
 def test_any_body_is_a_request_or_does_not_decode(kind: type[msgspec.Struct], data: st.DataObject) -> None:
     """As the door reads it: whatever JSON or no JSON comes."""

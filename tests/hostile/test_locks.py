@@ -65,7 +65,7 @@ def test_everything_that_is_declared_is_locked_and_at_least_as_new() -> None:
     ]
     found = {each.name: each.version for each in locked(LOCKS[1])}
     for requirement in wanted:
-        match = re.match(r"([A-Za-z0-9-]+)>=([0-9.]+)", requirement)
+        match = re.match(r"([A-Za-z0-9-]+)(?:\[[a-z,]+\])?>=([0-9.]+)", requirement)
         assert match, f"{requirement!r} has no lower bound"
         name, least = match[1].lower(), match[2]
         assert _number(found[name]) >= _number(least), requirement

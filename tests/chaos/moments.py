@@ -252,6 +252,16 @@ def big_frame(exchange: Exchange, shard: int) -> bytes:
     """A market maker's quotes for all hours of a class, a hundred times: written past the gateway, which would take fewer."""
     maker = exchange.wholesaler
     assert maker is not None, "the load has opened its account"
+    # What it had there may have been swept back: nothing needed it.
+    funded = httpx.post(
+        f"{exchange.stack.url}/v1/transfers",
+        json={"direction": "to_trading", "amount": "1000", "shard": shard},
+        headers={"Authorization": f"Bearer {maker.bearer}", "Idempotency-Key": f"funds-{time.time_ns()}"},
+        timeout=10,
+        trust_env=False,
+    )
+    if funded.status_code != httpx.codes.OK:
+        raise NotHit(f"the maker has no money in shard {shard}: {funded.text}")
     query = "SELECT class_no, class_id, tick FROM settlement.classes WHERE shard = $1 AND lot = 1 ORDER BY class_no"
     of_class = exchange.rows(query, shard)[0]
     answer = httpx.get(f"{exchange.stack.url}/v1/classes/{of_class['class_id']}", timeout=5, trust_env=False)

@@ -34,7 +34,7 @@ class Show:
 
 
 def report(console: Console, outcome: Outcome) -> None:
-    """Tables, then what is wrong."""
+    """Tables."""
     faults = Table("fault", "injected", "healed", "moment missed", box=None, pad_edge=False)
     for kind, injected, healed, missed in outcome.faults:
         faults.add_row(kind, str(injected), str(healed), str(missed))
@@ -55,15 +55,8 @@ def report(console: Console, outcome: Outcome) -> None:
         ("µUSD unaccounted for", f"{verdict.unaccounted_micros:,}"),
         ("longest outage for members", f"{outcome.outage_s:.1f} s"),
         ("returns to zero lag", f"{len(outcome.calm_s)}, the longest in {max(outcome.calm_s, default=0):.1f} s"),
-        ("logs damaged, in copies", f"{len(outcome.damages)}"),
         ("looked at", ", ".join(f"{count:,} {what}" for what, count in sorted(verdict.looked_at.items()))),
         ("nothing to look at for", ", ".join(verdict.unseen) or "nothing"),
     ):
         sums.add_row(name, value)
     console.print(sums)
-    for sentence in outcome.sentences:
-        console.print(sentence, style="red", markup=False, highlight=False, soft_wrap=True)
-    if outcome.kept is not None:
-        console.print(f"logs and data are kept in {outcome.kept}", highlight=False)
-    else:
-        console.print("nothing lost, nothing doubled, nothing unaccounted for; everything healed")

@@ -17,7 +17,7 @@ from services.runtime.infra import ApacheKafka
 from tests.chaos.damage import DAMAGES, damage_all
 from tests.chaos.day import spend
 from tests.chaos.lanes import Background
-from tests.chaos.show import Show, report
+from tests.chaos.show import Show, report, row
 from tests.chaos.storm import Storm
 
 MINUTES = float(os.environ.get("MINUTES") or 5)
@@ -56,6 +56,7 @@ def main() -> int:
         console.print(
             "nothing lost, nothing doubled, nothing unaccounted for; all healed, and at damaged logs all halted"
         )
+    console.print(row(outcome, MINUTES, len(DAMAGES)), highlight=False, soft_wrap=True)
     outcome.tidy()
     return 1 if outcome.sentences else 0
 

@@ -139,8 +139,8 @@ class Load:
                 self._hours[each["class"]] = [hour for hour in found if hour["phase"] == "forward"]
 
     def hours(self, class_id: str) -> list[dict[str, Any]]:
-        """The next ones but the very next, which may close while an order is on its way."""
-        return self._hours[class_id][1 : HOURS + 1]
+        """The next ones."""
+        return self._hours[class_id][:HOURS]
 
     @property
     def classes(self) -> list[dict[str, Any]]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
 import time
+from datetime import UTC, datetime
 
 from rich.console import Console
 from rich.table import Table
@@ -60,3 +62,26 @@ def report(console: Console, outcome: Outcome) -> None:
     ):
         sums.add_row(name, value)
     console.print(sums)
+
+
+def row(outcome: Outcome, minutes: float, damaged: int) -> str:
+    """The line of docs/reliability.md."""
+    git = ["git", "rev-parse", "--short", "HEAD"]
+    commit = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip() or "no commit"
+    fates = {fate: sum(count for (_, of), count in outcome.receipts.items() if of is fate) for fate in Fate}
+    verdict = outcome.verdict
+    cells = (
+        f"{datetime.now(UTC):%Y-%m-%d}, {commit}",
+        f"{outcome.seed}, {minutes:g}",
+        f"{sum(injected for _, injected, _, _ in outcome.faults)}, {sum(healed for _, _, healed, _ in outcome.faults)}",
+        f"{fates[Fate.ACKNOWLEDGED]:,}",
+        f"{fates[Fate.REFUSED]:,}",
+        f"{outcome.doubts:,}",
+        f"{len(verdict.lost)}",
+        f"{len(verdict.doubled)}",
+        f"{verdict.unaccounted_micros:,}",
+        f"{outcome.outage_s:.1f} s",
+        f"{max(outcome.calm_s, default=0):.1f} s",
+        f"{damaged}",
+    )
+    return f"| {' | '.join(cells)} |"

@@ -26,6 +26,7 @@ KINDS: Final = (*LASTING, *MOMENTS, *RECORDS)
 AT_ONCE_MAX: Final = 3
 CALM_S_MAX: Final = 90.0
 """Within so long after the last fault all lag is gone. Slowest: a start of Kafka after a crash, pauses that have doubled."""
+_TELL_S: Final = 15.0
 _FRESH_S: Final = 3.0
 """Whoever has not read within so long what a log had is behind. Processes tell where they are once a second."""
 _NOBODY = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, LogError, httpx.HTTPError, IndexError)
@@ -63,6 +64,7 @@ class Storm:
         self._active: list[Active] = []
         self._unhealed: Counter[str] = Counter()
         self._bag: deque[Kind] = deque()
+        self._told_s = 0.0
 
     @property
     def possible(self) -> list[Kind]:
@@ -157,6 +159,9 @@ class Storm:
         self._say(f"calm: all is well, and every reader at its log's end, after {took_s:.1f} s")
 
     def _check_patience(self, began_s: float, reasons: list[str]) -> None:
+        told_s, self._told_s = self._told_s, time.monotonic() - began_s
+        if told_s // _TELL_S < self._told_s // _TELL_S:
+            self._say(f"not well after {self._told_s:.0f} s: {'; '.join(reasons)}")
         if time.monotonic() - began_s > CALM_S_MAX:
             raise Misbehaved(f"not well {CALM_S_MAX:.0f} s after the last fault: {'; '.join(reasons)}")
 

@@ -407,6 +407,8 @@ class DeliveryReader:
 
 async def get_lease(lease: Lease, holder: str, clock: Clock, status: Status, name: str = LEASE_NAME) -> int:
     """Wait until nobody else is settlement; the epoch."""
+    # Also where it has just lost the lease: of two that call themselves active one does nothing.
+    status.set(role="follower")
     while True:
         try:
             epoch = await lease.acquire(name, holder, LEASE_MS)

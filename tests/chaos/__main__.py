@@ -14,9 +14,10 @@ import time
 from rich.console import Console
 
 from services.runtime.infra import ApacheKafka
-from tests.chaos.damage import DAMAGES
+from tests.chaos.damage import DAMAGES, damage_all
 from tests.chaos.day import spend
-from tests.chaos.show import Show, report
+from tests.chaos.lanes import Background
+from tests.chaos.show import Show, report, row
 from tests.chaos.storm import Storm
 
 MINUTES = float(os.environ.get("MINUTES") or 5)
@@ -43,8 +44,20 @@ def main() -> int:
             storm.calm()
             storm.go_on()
 
-    outcome = spend(seed, plan, show, damages=DAMAGES)
+    outcome = spend(seed, plan, show)
     report(console, outcome)
+    with Background() as background:
+        outcome.verdict.wrong += damage_all(outcome.home, background, show, DAMAGES)
+    for sentence in outcome.sentences:
+        console.print(sentence, style="red", markup=False, highlight=False, soft_wrap=True)
+    if outcome.sentences:
+        console.print(f"logs and data are kept in {outcome.home}", highlight=False)
+    else:
+        console.print(
+            "nothing lost, nothing doubled, nothing unaccounted for; all healed, and at damaged logs all halted"
+        )
+    console.print(row(outcome, MINUTES, len(DAMAGES)), highlight=False, soft_wrap=True)
+    outcome.tidy()
     return 1 if outcome.sentences else 0
 
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.chaos.damage import Damage, damage_all
-from tests.chaos.exchange import opened
+from tests.chaos.exchange import RATE, opened
 from tests.chaos.faults import Misbehaved
 from tests.chaos.judge import Verdict, judge
 from tests.chaos.lanes import Background
@@ -26,6 +25,8 @@ class Outcome:
     """What came of a day."""
 
     seed: str
+    home: Path
+    """Folder with logs and data."""
     faults: list[tuple[str, int, int, int]] = field(default_factory=list)
     """Kind, injected, of which healed, missed."""
     receipts: dict[tuple[str, Fate], int] = field(default_factory=dict)
@@ -37,23 +38,27 @@ class Outcome:
     verdict: Verdict = field(default_factory=Verdict)
     not_possible: list[str] = field(default_factory=list)
     """Kinds that this machine does not let us do."""
-    damages: list[str] = field(default_factory=list)
-    """Ways in which copies of the logs were damaged."""
-    kept: Path | None = None
-    """Folder with logs and data, when the day ended badly."""
 
     @property
     def sentences(self) -> list[str]:
         """What is wrong; empty: it was a good day."""
         return self.verdict.sentences
 
+    def tidy(self) -> None:
+        """A good day's folder goes; another one's stays, for whoever looks for reasons."""
+        if not self.sentences:
+            shutil.rmtree(self.home)
 
-def spend(seed: str, plan: Plan, say: Say, *, pace: float = 1.0, damages: Sequence[Damage] = ()) -> Outcome:
-    """Open, load, hurt, heal, judge; then damage copies. The folder is kept when anything is wrong, or after an exception."""
+
+def spend(seed: str, plan: Plan, say: Say, *, pace: float = 1.0, rate: int = RATE) -> Outcome:
+    """Open, load, hurt, heal, judge. The folder stays: `tidy` it, or look for reasons in it.
+
+    `pace`: lasting faults last so much of their usual time; `rate`: market seconds in one of ours.
+    """
     home = Path(tempfile.mkdtemp(prefix="hourbook-chaos-"))
     home.chmod(0o711)
-    outcome = Outcome(seed, kept=home)
-    with Background() as background, opened(home, background) as exchange:
+    outcome = Outcome(seed, home)
+    with Background() as background, opened(home, background, rate) as exchange:
         load = Load(exchange, seed)
         storm = Storm(exchange, load, seed, say, pace=pace)
         load.begin()
@@ -74,10 +79,4 @@ def spend(seed: str, plan: Plan, say: Say, *, pace: float = 1.0, damages: Sequen
         outcome.receipts = dict(load.receipts.count())
         outcome.doubts = sum(receipt.doubts for receipt in load.receipts.all)
         outcome.requests, outcome.outage_s, outcome.calm_s = load.requests, load.outage_s, storm.calm_s
-    with Background() as background:
-        outcome.verdict.wrong += damage_all(home, background, say, damages)
-        outcome.damages = [damage.name for damage in damages]
-    if not outcome.sentences:
-        shutil.rmtree(home)
-        outcome.kept = None
     return outcome

@@ -221,11 +221,11 @@ def _children(pid: int) -> list[int]:
 
 
 @contextlib.contextmanager
-def opened(home: Path, background: Background) -> Iterator[Exchange]:
+def opened(home: Path, background: Background, rate: int = RATE) -> Iterator[Exchange]:
     """A new one: servers, every process, the furniture of `make up`. At the end all is stopped, and the folder stays."""
     with _small_disks(home) as disks, servers(home, background) as exchange:
         exchange.disks = disks
-        start(exchange)
+        start(exchange, rate)
         while not is_open(exchange.stack.url):
             exchange.poll()
         yield exchange
@@ -256,10 +256,10 @@ def servers(home: Path, background: Background) -> Iterator[Exchange]:
             yield exchange
 
 
-def start(exchange: Exchange) -> None:
+def start(exchange: Exchange, rate: int = RATE) -> None:
     """Topics where there are none, and every service."""
     with contextlib.suppress(Halt):  # the shards are started already
-        asyncio.run(exchange.stack.create(sandbox=True, rate=RATE))
+        asyncio.run(exchange.stack.create(sandbox=True, rate=rate))
     begin(exchange.stack, exchange.keeper, lambda _: None, sandbox=True)
 
 

@@ -99,10 +99,6 @@ class Load:
             timeout=httpx.Timeout(TIMEOUT_S, connect=2.0), trust_env=False, limits=httpx.Limits(max_connections=100)
         )
         await self._look()
-        assert self._exchange.wholesaler is not None
-        wholesaler = Actor(self, self._exchange.wholesaler, random.Random(self._seed))
-        for of_class in self._classes:
-            await wholesaler.fund(of_class, "20000")
         self._going.set()
         self._acknowledged_s = time.monotonic()
         self._tasks.append(asyncio.ensure_future(self._keep_looking()))
@@ -143,8 +139,8 @@ class Load:
                 self._hours[each["class"]] = [hour for hour in found if hour["phase"] == "forward"]
 
     def hours(self, class_id: str) -> list[dict[str, Any]]:
-        """The next ones but the very next, which may close while an order is on its way."""
-        return self._hours[class_id][1 : HOURS + 1]
+        """The next ones."""
+        return self._hours[class_id][:HOURS]
 
     @property
     def classes(self) -> list[dict[str, Any]]:
@@ -351,10 +347,6 @@ class Actor:
         }
         await self.ask("transfer", self.name(), body, "POST", "/v1/transfers")
 
-    async def fund(self, of_class: dict[str, Any], usd: str) -> None:
-        body = {"direction": "to_trading", "amount": usd, "class": of_class["class"]}
-        await self.ask("transfer", self.name(), body, "POST", "/v1/transfers")
-
     async def withdraw(self) -> None:
         body = {"amount": f"0.{self.chance.randint(1, 999_999):06d}", "destination": self.member.name}
         await self.ask("withdrawal", self.name(), body, "POST", "/v1/withdrawals")
@@ -409,7 +401,9 @@ class Maker(Actor):
         return {self._quote: 6, self._promise: 0.5, self.transfer: 0.5}
 
     async def _fund(self) -> None:
-        await self.fund(self.chance.choice(self.load.classes), "20000")
+        of_class = self.chance.choice(self.load.classes)
+        body = {"direction": "to_trading", "amount": "20000", "class": of_class["class"]}
+        await self.ask("transfer", self.name(), body, "POST", "/v1/transfers")
 
     async def _promise(self) -> None:
         await self.back("promised", self.chance.randint(4, 8))

@@ -20,9 +20,11 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 import asyncpg
+import httpx
 
 from schemas.codec import WRITER_OPERATOR, WRITER_SETTLEMENT, BrokenFrame, decode_frame, decode_record, encode_frame
 from schemas.commands import PutQuotes, QuoteHour
+from schemas.units import parse_usd
 from services.runtime.log import Outgoing
 from tests.chaos.exchange import MATCHING, SETTLEMENTS, SHARDS, Exchange
 from tests.chaos.faults import Kind, Misbehaved, NotHit
@@ -250,10 +252,20 @@ def big_frame(exchange: Exchange, shard: int) -> bytes:
     """A market maker's quotes for all hours of a class, a hundred times: written past the gateway, which would take fewer."""
     maker = exchange.wholesaler
     assert maker is not None, "the load has opened its account"
-    of_class = exchange.rows(
-        "SELECT class_no, tick, list_price FROM settlement.classes WHERE shard = $1 AND lot = 1 ORDER BY class_no",
-        shard,
-    )[0]
+    # What it had there may have been swept back: nothing needed it.
+    funded = httpx.post(
+        f"{exchange.stack.url}/v1/transfers",
+        json={"direction": "to_trading", "amount": "1000", "shard": shard},
+        headers={"Authorization": f"Bearer {maker.bearer}", "Idempotency-Key": f"funds-{time.time_ns()}"},
+        timeout=10,
+        trust_env=False,
+    )
+    if funded.status_code != httpx.codes.OK:
+        raise NotHit(f"the maker has no money in shard {shard}: {funded.text}")
+    query = "SELECT class_no, class_id, tick FROM settlement.classes WHERE shard = $1 AND lot = 1 ORDER BY class_no"
+    of_class = exchange.rows(query, shard)[0]
+    answer = httpx.get(f"{exchange.stack.url}/v1/classes/{of_class['class_id']}", timeout=5, trust_env=False)
+    lowest = -(-parse_usd(answer.raise_for_status().json()["collar_low"]) // of_class["tick"])
     query = "SELECT hour FROM settlement.contracts WHERE class_no = $1 AND phase = 'forward' ORDER BY hour"
     hours = [row["hour"] for row in exchange.rows(query, of_class["class_no"])][2:]
     said = [
@@ -261,7 +273,7 @@ def big_frame(exchange: Exchange, shard: int) -> bytes:
     ]
     commands = []
     for number in range(BIG_FRAME):
-        price = (of_class["list_price"] * 6 // 10 // of_class["tick"] + number % 2) * of_class["tick"]
+        price = (lowest + 5 + number % 2) * of_class["tick"]
         commands.append(
             PutQuotes(
                 account=maker.account,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
 import time
+from datetime import UTC, datetime
 
 from rich.console import Console
 from rich.table import Table
@@ -34,7 +36,7 @@ class Show:
 
 
 def report(console: Console, outcome: Outcome) -> None:
-    """Tables, then what is wrong."""
+    """Tables."""
     faults = Table("fault", "injected", "healed", "moment missed", box=None, pad_edge=False)
     for kind, injected, healed, missed in outcome.faults:
         faults.add_row(kind, str(injected), str(healed), str(missed))
@@ -55,15 +57,31 @@ def report(console: Console, outcome: Outcome) -> None:
         ("µUSD unaccounted for", f"{verdict.unaccounted_micros:,}"),
         ("longest outage for members", f"{outcome.outage_s:.1f} s"),
         ("returns to zero lag", f"{len(outcome.calm_s)}, the longest in {max(outcome.calm_s, default=0):.1f} s"),
-        ("logs damaged, in copies", f"{len(outcome.damages)}"),
         ("looked at", ", ".join(f"{count:,} {what}" for what, count in sorted(verdict.looked_at.items()))),
         ("nothing to look at for", ", ".join(verdict.unseen) or "nothing"),
     ):
         sums.add_row(name, value)
     console.print(sums)
-    for sentence in outcome.sentences:
-        console.print(sentence, style="red", markup=False, highlight=False, soft_wrap=True)
-    if outcome.kept is not None:
-        console.print(f"logs and data are kept in {outcome.kept}", highlight=False)
-    else:
-        console.print("nothing lost, nothing doubled, nothing unaccounted for; everything healed")
+
+
+def row(outcome: Outcome, minutes: float, damaged: int) -> str:
+    """The line of docs/reliability.md."""
+    git = ["git", "rev-parse", "--short", "HEAD"]
+    commit = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip() or "no commit"
+    fates = {fate: sum(count for (_, of), count in outcome.receipts.items() if of is fate) for fate in Fate}
+    verdict = outcome.verdict
+    cells = (
+        f"{datetime.now(UTC):%Y-%m-%d}, {commit}",
+        f"{outcome.seed}, {minutes:g}",
+        f"{sum(injected for _, injected, _, _ in outcome.faults)}, {sum(healed for _, _, healed, _ in outcome.faults)}",
+        f"{fates[Fate.ACKNOWLEDGED]:,}",
+        f"{fates[Fate.REFUSED]:,}",
+        f"{outcome.doubts:,}",
+        f"{len(verdict.lost)}",
+        f"{len(verdict.doubled)}",
+        f"{verdict.unaccounted_micros:,}",
+        f"{outcome.outage_s:.1f} s",
+        f"{max(outcome.calm_s, default=0):.1f} s",
+        f"{damaged}",
+    )
+    return f"| {' | '.join(cells)} |"

@@ -26,6 +26,7 @@ KINDS: Final = (*LASTING, *MOMENTS, *RECORDS)
 AT_ONCE_MAX: Final = 3
 CALM_S_MAX: Final = 90.0
 """Within so long after the last fault all lag is gone. Slowest: a start of Kafka after a crash, pauses that have doubled."""
+_TELL_S: Final = 15.0
 _FRESH_S: Final = 3.0
 """Whoever has not read within so long what a log had is behind. Processes tell where they are once a second."""
 _NOBODY = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, LogError, httpx.HTTPError, IndexError)
@@ -63,6 +64,7 @@ class Storm:
         self._active: list[Active] = []
         self._unhealed: Counter[str] = Counter()
         self._bag: deque[Kind] = deque()
+        self._told_s = 0.0
 
     @property
     def possible(self) -> list[Kind]:
@@ -83,7 +85,7 @@ class Storm:
         while len(self._active) >= (1 if kind.alone else AT_ONCE_MAX):
             self.live(0.1, leave_all=kind.alone)
         if kind.alone:
-            self.calm(hold=False)
+            self._steady()
         busy = {target for active in self._active for target in active.target.split(" → ")}
         targets = [target for target in kind.targets if not busy & set(target.split(" → "))]
         if not targets:
@@ -131,26 +133,37 @@ class Storm:
 
     # --- Calm ---------------------------------------------------------------------------------------------------
 
-    def calm(self, *, hold: bool = True) -> float:
-        """Leave everything; how long it then took until all is well. With `hold` members wait meanwhile. Raises Misbehaved."""
+    def _steady(self) -> None:
+        """Leave everything, and wait until every process is at its work again; members go on. Raises Misbehaved."""
         self.live(0, leave_all=True)
-        if hold:
-            self.load.hold()
+        began_s = time.monotonic()
+        while reasons := self._out_of_order(self.exchange.statuses()):
+            self._check_patience(began_s, reasons)
+            self.live(0.1)
+
+    def calm(self) -> None:
+        """Leave everything, let members wait, until all is well and every reader at its log's end. Raises Misbehaved."""
+        self.live(0, leave_all=True)
+        self.load.hold()
         began_s = time.monotonic()
         mark: Mark | None = None
-        while reasons := self._reasons(mark, hold=hold):
+        while reasons := self._reasons(mark):
             if mark is None or time.monotonic() - mark.taken_s > _FRESH_S:
                 mark = self._mark()
-            if time.monotonic() - began_s > CALM_S_MAX:
-                raise Misbehaved(f"not well {CALM_S_MAX:.0f} s after the last fault: {'; '.join(reasons)}")
+            self._check_patience(began_s, reasons)
             self.live(0.2)
         took_s = time.monotonic() - began_s
         self.healed.update(self._unhealed)
         self._unhealed.clear()
-        if hold:
-            self.calm_s.append(took_s)
-            self._say(f"calm: all is well, and every reader at its log's end, after {took_s:.1f} s")
-        return took_s
+        self.calm_s.append(took_s)
+        self._say(f"calm: all is well, and every reader at its log's end, after {took_s:.1f} s")
+
+    def _check_patience(self, began_s: float, reasons: list[str]) -> None:
+        told_s, self._told_s = self._told_s, time.monotonic() - began_s
+        if told_s // _TELL_S < self._told_s // _TELL_S:
+            self._say(f"not well after {self._told_s:.0f} s: {'; '.join(reasons)}")
+        if time.monotonic() - began_s > CALM_S_MAX:
+            raise Misbehaved(f"not well {CALM_S_MAX:.0f} s after the last fault: {'; '.join(reasons)}")
 
     def go_on(self) -> None:
         """Members ask again."""
@@ -163,12 +176,21 @@ class Storm:
         except _NOBODY:
             return None
 
-    def _reasons(self, mark: Mark | None, *, hold: bool) -> list[str]:
+    def _reasons(self, mark: Mark | None) -> list[str]:
         """Why not all is well."""
+        told = self.exchange.statuses()
+        reasons = self._out_of_order(told)
+        if self.load.under_way:
+            reasons.append(f"{self.load.under_way} members are not answered")
+        if reasons or mark is None:
+            return reasons or ["the logs' ends are not known yet"]
+        return self._behind(mark, told)
+
+    def _out_of_order(self, told: dict[str, dict[str, Any]]) -> list[str]:
+        """Who does not do what it should; empty: each process is at its work."""
         down = [name for name in (*SERVERS, *SERVICES) if not self.exchange.pid(name)]
         if down:
             return [f"down: {', '.join(down)}"]
-        told = self.exchange.statuses()
         if silent := [name for name in SERVICES if name not in told]:
             return [f"no answer: {', '.join(silent)}"]
         reasons = [f"{name} waits for {said['waiting_for']}" for name, said in told.items() if _waits(said)]
@@ -178,11 +200,7 @@ class Storm:
                 reasons.append(f"shard {shard}: {roles}")
         if sum(told[name].get("role") == "active" for name in SETTLEMENTS) != 1:
             reasons.append("not exactly one settlement settles")
-        if hold and self.load.under_way:
-            reasons.append(f"{self.load.under_way} members are not answered")
-        if reasons or mark is None:
-            return reasons or ["the logs' ends are not known yet"]
-        return self._behind(mark, told)
+        return reasons
 
     def _behind(self, mark: Mark, told: dict[str, dict[str, Any]]) -> list[str]:
         """Who has not read what the logs had a moment ago."""

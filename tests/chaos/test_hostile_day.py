@@ -40,14 +40,16 @@ def test_nothing_is_lost_on_a_hostile_day() -> None:
         storm.live(3)
         for kind in storm.possible:
             storm.hurt(kind)
-            storm.live(0.8)
+            storm.live(0.5)
 
-    day = spend(seed, plan, show, pace=0.5)
+    # The desk quotes hours, and the faster they pass the more of the machine it takes.
+    day = spend(seed, plan, show, pace=0.4, rate=5)
 
     report(console, day)
-    assert not day.sentences, f"kept in {day.kept}:\n" + "\n".join(day.sentences)
+    assert not day.sentences, f"kept in {day.home}:\n" + "\n".join(day.sentences)
     assert [kind for kind, injected, healed, _ in day.faults if injected != healed] == []
     assert sum(injected for _, injected, _, _ in day.faults) >= len(day.faults) - MOMENTS_MISSED_MAX
     acknowledged = {what for (what, fate), count in day.receipts.items() if fate is Fate.ACKNOWLEDGED and count}
     assert acknowledged >= {"order", "range", "block", "cancel", "amend", "quotes", "backing", "deposit", "transfer"}
     assert day.doubts > 0, "every answer came at once: nothing was tried"
+    day.tidy()

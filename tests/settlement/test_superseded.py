@@ -10,9 +10,10 @@ from schemas.events import AccountSet, Event
 from services.runtime.errors import Halt, Superseded
 from services.runtime.log import Outgoing
 from services.runtime.status import Status
-from services.settlement.shell import Logs, Settlement
+from services.settlement.shell import Logs, Settlement, get_lease
 from tests.simulation.simlog import Topic
 from tests.simulation.simstore import SimDatabase, SimStore
+from tests.simulation.stores import SimLease
 from tests.simulation.world import Process, SimClock, World
 
 
@@ -84,3 +85,15 @@ def test_what_contradicts_the_present_memory_halts() -> None:
     two.world.kill(two.second)
     two.say(AccountSet(0, 1, 1, 1, 0, 0))
     assert isinstance(two.end_of(two.first), Halt)
+
+
+def test_a_settlement_that_waits_for_the_lease_does_not_call_itself_active() -> None:
+    """It was, until its database went away: by the time that it asks again another settles."""
+    world, status = World(1), Status("settlement")
+    lease = SimLease(world)
+    lease.held["settlement"] = (7, "another", world.now_ms + 60_000)
+    status.set(role="active", epoch=6)
+    waiting = world.spawn("waiting", get_lease(lease, "itself", SimClock(world), status))
+    world.run_ms(10_000)
+    assert waiting.alive
+    assert (status.values["role"], status.values["waiting_for"]) == ("follower", "lease")

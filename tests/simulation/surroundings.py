@@ -89,9 +89,9 @@ class NoCollector:
 
 
 class SimServer:
-    """`granian.server.embed.Server`: members reach the gateway while this serves."""
+    """`services.runtime.http.http_server`: members reach the gateway while this serves."""
 
-    def __init__(self, gateway: Gateway, **_: Any) -> None:
+    def __init__(self, gateway: Gateway, *_: object) -> None:
         self.gateway = gateway
 
     async def serve(self) -> None:
@@ -103,7 +103,7 @@ class SimServer:
 class SimMarketServer:
     """The same of market data: gateways reach its answers while this serves."""
 
-    def __init__(self, room: Room, **_: Any) -> None:
+    def __init__(self, room: Room, *_: object) -> None:
         self.room = room
 
     async def serve(self) -> None:
@@ -217,7 +217,7 @@ REPLACED: list[tuple[Any, dict[str, Any]]] = [
             "check_topics": _check_topics,
             "read_start": _read_start,
             "open_pool": _open_pool,
-            "Server": SimServer,
+            "http_server": SimServer,
             "build": _no_application,
             "httpx": SimHttpx,
             "secrets": SimSecrets,
@@ -228,7 +228,7 @@ REPLACED: list[tuple[Any, dict[str, Any]]] = [
         {
             "Cluster": _cluster,
             "check_topics": _check_topics,
-            "Server": SimMarketServer,
+            "http_server": SimMarketServer,
             "FeedServer": NoFeed,
             "build": _no_application,
             "Collector": NoCollector,

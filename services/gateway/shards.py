@@ -33,7 +33,7 @@ class Shards:
 
     def door(self, shard: int) -> Door:
         """For what is always taken: cancels and the like. Raises ApiError unknown_order for a shard that is not there."""
-        if shard >= len(self.doors):
+        if not 0 <= shard < len(self.doors):
             raise ApiError("unknown_order")
         return self.doors[shard]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from schemas.ids import HOUR_MASK
 from schemas.units import MS_PER_HOUR, Hour, Millis
 from services.gateway.errors import ApiError
 
@@ -16,7 +17,10 @@ def parse_hour(text: str) -> Hour:
         raise ApiError("wrong_time", f"{text!r} is not an hour: write it like 2026-11-22T14:00Z") from None
     if moment.tzinfo is None or moment.timestamp() % 3600 or moment.timestamp() < 0:
         raise ApiError("wrong_time", f"{text!r} is not a whole hour with a time zone: write it like 2026-11-22T14:00Z")
-    return int(moment.timestamp()) // 3600
+    hour = int(moment.timestamp()) // 3600
+    if hour > HOUR_MASK:
+        raise ApiError("wrong_time", f"{text!r} is after the last hour of all")
+    return hour
 
 
 class MarketClock:

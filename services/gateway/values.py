@@ -12,6 +12,8 @@ from schemas.units import Gpus, Hour, Micros, Millis, parse_usd
 from services.gateway.errors import ApiError
 from services.gateway.times import parse_hour
 
+MOMENT_MAX: Final = 253_402_300_799_999
+"""The last millisecond of the year 9999: of a later one, which a time zone or rounding can make, no answer could tell."""
 VALID_MS_MAX: Final = 600_000
 QTY_MAX: Final = 2**31
 HOURS_MAX: Final = LEGS_MAX
@@ -53,7 +55,10 @@ def moment(text: str) -> Millis:
         found = None
     if found is None or found.tzinfo is None or found.timestamp() < 0:
         raise ApiError("wrong_time", f"{text!r} is not a moment with a time zone: write it like 2026-11-22T14:30:00Z")
-    return round(found.timestamp() * 1000)
+    moment_ms = round(found.timestamp() * 1000)
+    if moment_ms > MOMENT_MAX:
+        raise ApiError("wrong_time", f"{text!r} is in a year that nobody can write")
+    return moment_ms
 
 
 def side_of(name: Literal["buy", "sell"]) -> Side:

@@ -235,6 +235,19 @@ def test_what_is_no_class_has_no_supply(ana: Member, class_id: str) -> None:
     assert (answer.status_code, answer.json()["code"]) == (404, "unknown_class")
 
 
+@pytest.mark.parametrize(
+    ("shard", "version", "code"),
+    [(-1, 2, "malformed"), (-1_409, 2, "malformed"), (2, 2, "malformed"), (2**62, 2, "malformed"),
+     (0, -1, "wrong_version"), (0, 2**62, "wrong_version")],
+)  # fmt: skip
+def test_an_engine_version_is_one_that_there_is_for_a_shard_that_there_is(
+    exchange: Exchange, shard: int, version: int, code: str
+) -> None:
+    """The shard before the first would be the last."""
+    answer = exchange.operator.ask("POST", "/v1/admin/engine-version", {"shard": shard, "version": version})
+    assert answer.json()["code"] == code, answer.text
+
+
 @pytest.mark.parametrize("account", [0, 1])
 def test_no_key_is_issued_to_an_owner_that_there_cannot_be(exchange: Exchange, account: int) -> None:
     body = {"account": account, "owner": -1, "scopes": ["operator"]}

@@ -9,8 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.edge import iso, iso_hour
+from schemas.ids import HOUR_MASK
 from services.gateway.errors import ApiError
 from services.gateway.times import MarketClock, parse_hour
+from services.gateway.values import moment
 
 YEAR_2200_MS = 7_258_118_400_000
 
@@ -53,6 +55,24 @@ def test_no_text_is_a_fault_of_ours(text: str) -> None:
         code = "wrong_time"
     assert hour >= 0
     assert code == "wrong_time"
+
+
+@pytest.mark.parametrize("text", ["9999-12-31T23:59:59.9996Z", "9999-12-31T23:59:59-23:59", "9999-12-31T00:30-23:59"])
+def test_no_moment_is_taken_that_cannot_be_told(text: str) -> None:
+    """An order that expired in the year 10000 was accepted, answered with a fault, and so was each look at it from then on."""
+    with pytest.raises(ApiError) as refused:
+        moment(text)
+    assert refused.value.code == "wrong_time"
+    assert iso(moment("9999-12-31T23:59:59Z")) == "9999-12-31T23:59:59.000Z"
+
+
+@pytest.mark.parametrize("text", ["9999-12-31T23:00Z", "9999-12-31T23:00-23:00", "3883-12-08T16:00Z"])
+def test_no_hour_is_taken_that_no_contract_can_have(text: str) -> None:
+    """Of the hours after it a preview could not write the names."""
+    with pytest.raises(ApiError) as refused:
+        parse_hour(text)
+    assert refused.value.code == "wrong_time"
+    assert parse_hour(iso_hour(HOUR_MASK)) == HOUR_MASK
 
 
 def test_market_time_runs_at_its_rate_from_where_clocks_agree() -> None:

@@ -221,6 +221,11 @@ LEARNED: Final = {
 """Field of an answer: the parameters and fields that take it."""
 
 
+FAR: Final = ("9999-12-31T23:59:59.9999Z", "9999-12-31T23:59:59-23:59", "0001-01-01T00:00:00+23:59")
+FAR_HOURS: Final = ("3883-12-08T15:00Z", "9999-12-31T23:00Z", "9999-12-31T23:00-23:00")
+"""Where calendars end."""
+
+
 def _known(exchange: Exchange, people: tuple[Member, ...]) -> dict[str, list[Any]]:
     contracts = exchange.fresh_hours(3) + exchange.fresh_hours(2, CLASSES[1])
     contracts.append(exchange.operator.get(f"/v1/contracts?class={CLASSES[0]}")[0]["contract"])
@@ -233,8 +238,8 @@ def _known(exchange: Exchange, people: tuple[Member, ...]) -> dict[str, list[Any
         "class": [*CLASSES, CLASSES[0]],
         "class_id": list(CLASSES),
         "hour": hours,
-        "from": hours,
-        "hours": [1, 2, 3, hours],
+        "from": [*hours, *hours, *FAR_HOURS],
+        "hours": [1, 2, 3, hours, [*FAR_HOURS]],
         "count": [0, 1, 3],
         "price": ["1.00", "2.00", "3.00", "3.20", "0.90"],
         "bid": ["2.00", "1.00"],
@@ -253,8 +258,8 @@ def _known(exchange: Exchange, people: tuple[Member, ...]) -> dict[str, list[Any
         "cost": ["1", "3"],
         "collateral_price": ["0", "8.00"],
         "shard": [0, 1],
-        "tif": ["gtc", "ioc", "fok"],
-        "expires": [""],
+        "tif": ["gtc", "ioc", "fok", "gtd"],
+        "expires": ["", "", "", "2100-01-01T00:00:00Z", *FAR],
         "valid_for_ms": [30_000],
         "specification": [text.decode() for text in published().values()],
         "number": [None, 1, 2**62],

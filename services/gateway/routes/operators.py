@@ -90,7 +90,7 @@ async def post_engine_version(
 ) -> http.EngineVersionAnswer:
     """Let a shard go on by the rules of another engine version."""
     caller.require("operator")
-    if data.shard >= len(gateway.shards.doors):
+    if not 0 <= data.shard < len(gateway.shards.doors):
         raise ApiError("malformed", f"shard is 0 to {len(gateway.shards.doors) - 1}")
     done = await gateway.orders.set_engine_version(caller, data.shard, data.version)
     return http.EngineVersionAnswer(data.shard, done.version)

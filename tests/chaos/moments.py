@@ -29,7 +29,9 @@ from services.runtime.log import Outgoing
 from tests.chaos.exchange import MATCHING, SETTLEMENTS, SHARDS, Exchange
 from tests.chaos.faults import Kind, Misbehaved, NotHit
 
-PATIENCE_S: Final = 15.0
+PATIENCE_S: Final = 20.0
+HEALTHY_S: Final = 60.0
+"""Within so long processes do what they must, also where the machine has much else to do."""
 SLOW_S: Final = 0.3
 """How much a lane is slowed so that an instant lasts."""
 BIG_FRAME: Final = 100
@@ -116,13 +118,16 @@ def two_writers(exchange: Exchange, target: str, chance: random.Random) -> Itera
     exchange.signal(name, signal.SIGSTOP)
     try:
         keep_running(
-            exchange, lambda: lease(exchange, f"matching-{shard}")[0] > epoch, f"the standby of {target} takes over", 20
+            exchange,
+            lambda: lease(exchange, f"matching-{shard}")[0] > epoch,
+            f"the standby of {target} takes over",
+            HEALTHY_S,
         )
-        keep_running(exchange, lambda: _writes(exchange, shard, epoch), f"the new writer of {target} writes", 20)
+        keep_running(exchange, lambda: _writes(exchange, shard, epoch), f"the new writer of {target} writes", HEALTHY_S)
     finally:
         exchange.signal(name, signal.SIGCONT)
     # Fenced: it ends, and begins again as a follower.
-    keep_running(exchange, lambda: exchange.pid(name) not in (pid, 0), f"the former writer {name} ends", 20)
+    keep_running(exchange, lambda: exchange.pid(name) not in (pid, 0), f"the former writer {name} ends", HEALTHY_S)
     code = exchange.exit_codes()[name]
     if code not in (os.EX_TEMPFAIL, 1):
         raise Misbehaved(f"the former writer {name} ended with {code}: {exchange.last_words(name)}")

@@ -26,7 +26,7 @@ from schemas.commands import AmendOrder
 from services.runtime.log import Outgoing, Record
 from tests.chaos.exchange import SHARDS, Exchange
 from tests.chaos.faults import Kind, Misbehaved, NotHit
-from tests.chaos.moments import BY_SHARD, keep_running
+from tests.chaos.moments import BY_SHARD, HEALTHY_S, keep_running
 
 QUARANTINE: Final = re.compile(
     r"hourbook (quarantine --shard \d+ --offset (\d+) --hash [0-9a-f]+) --reason '\.\.\.' --operator '\.\.\.'"
@@ -82,7 +82,7 @@ def quarantined(exchange: Exchange, target: str, chance: random.Random) -> Itera
                 sentence = found[1]
         return bool(sentence)
 
-    keep_running(exchange, halted, f"{target} halts at {kind} in commands and says how to go on", 30)
+    keep_running(exchange, halted, f"{target} halts at {kind} in commands and says how to go on", HEALTHY_S)
     done = subprocess.run(
         [sys.executable, "-m", "services.cli", *shlex.split(sentence), "--reason", kind, "--operator", "chaos"],
         cwd=CHECKOUT,
@@ -143,7 +143,7 @@ def refused_records(exchange: Exchange, target: str, chance: random.Random) -> I
         exchange,
         lambda: exchange.rows(query, source)[0][0] == before + len(rubbish),
         f"settlement notes {len(rubbish)} refusals in {target}",
-        30,
+        HEALTHY_S,
     )
     yield f"random bytes in {target}: noted as refused"
 
@@ -189,7 +189,7 @@ def spoilt_snapshots(exchange: Exchange, target: str, chance: random.Random) -> 
         )
         return all(f"snapshot {name} is not used" in text for name in readable)
 
-    keep_running(exchange, said, f"matching of {target} says that it does not use {readable}", 60)
+    keep_running(exchange, said, f"matching of {target} says that it does not use {readable}", HEALTHY_S)
     yield f"snapshots of {target}: {', '.join(damaged.values()) or 'there was none'}; both processes killed"
 
 

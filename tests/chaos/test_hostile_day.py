@@ -1,4 +1,4 @@
-"""A bounded part of `make chaos`: every kind of fault once, in a fixed order, about a minute of it.
+"""A bounded part of `make chaos`: nearly every kind of fault once, in a fixed order.
 
 Which process is hit, and by how much, follows from the seed that is printed first; HOURBOOK_SEED=123 draws the same ones.
 """
@@ -19,7 +19,9 @@ from tests.chaos.show import Show, report
 from tests.chaos.storm import Storm
 from tests.conftest import Skip
 
-pytestmark = [pytest.mark.kafka, pytest.mark.postgres, pytest.mark.slow]
+pytestmark = [pytest.mark.kafka, pytest.mark.postgres]
+LEFT_OUT = {"kill during a take-over", "kill between two parts of an output"}
+"""They take long, and tests/matching_shell/test_takeover.py kills between any two awaits; `make chaos` has them."""
 MOMENTS_MISSED_MAX = 1
 """A moment that is waited for does not always come: a snapshot was whole, a message was sent, before the signal came."""
 
@@ -39,8 +41,9 @@ def test_nothing_is_lost_on_a_hostile_day() -> None:
         show.storm = storm
         storm.live(3)
         for kind in storm.possible:
-            storm.hurt(kind)
-            storm.live(0.5)
+            if kind.name not in LEFT_OUT:
+                storm.hurt(kind)
+                storm.live(0.5)
 
     # The desk quotes hours, and the faster they pass the more of the machine it takes.
     day = spend(seed, plan, show, pace=0.4, rate=5)
@@ -48,7 +51,8 @@ def test_nothing_is_lost_on_a_hostile_day() -> None:
     report(console, day)
     assert not day.sentences, f"kept in {day.home}:\n" + "\n".join(day.sentences)
     assert [kind for kind, injected, healed, _ in day.faults if injected != healed] == []
-    assert sum(injected for _, injected, _, _ in day.faults) >= len(day.faults) - MOMENTS_MISSED_MAX
+    not_tried = [kind for kind, injected, _, _ in day.faults if not injected and kind not in LEFT_OUT]
+    assert len(not_tried) <= MOMENTS_MISSED_MAX, not_tried
     acknowledged = {what for (what, fate), count in day.receipts.items() if fate is Fate.ACKNOWLEDGED and count}
     assert acknowledged >= {"order", "range", "block", "cancel", "amend", "quotes", "backing", "deposit", "transfer"}
     assert day.doubts > 0, "every answer came at once: nothing was tried"

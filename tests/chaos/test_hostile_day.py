@@ -19,7 +19,7 @@ from tests.chaos.show import Show, report
 from tests.chaos.storm import Storm
 from tests.conftest import Skip
 
-pytestmark = [pytest.mark.kafka, pytest.mark.postgres]
+pytestmark = [pytest.mark.kafka, pytest.mark.postgres, pytest.mark.slow]
 LEFT_OUT = {"kill during a take-over", "kill between two parts of an output"}
 """They take long, and tests/matching_shell/test_takeover.py kills between any two awaits; `make chaos` has them."""
 MOMENTS_MISSED_MAX = 1

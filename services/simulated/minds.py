@@ -11,6 +11,7 @@ import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Literal
 
+import msgspec
 from msgspec import Struct
 
 from schemas.units import BP, Gpus, Hour, Micros, Price
@@ -24,8 +25,9 @@ OPEN_MAX: Final = 60
 DECLARED_LOTS: Final = (8, 24)
 BLOCK_HOURS: Final = (4, 24)
 RANGE_HOURS: Final = (3, 10)
-WAITING_HOURS: Final = 6
-"""A block waits only where it begins soon, and is over soon."""
+WAITING_HOURS: Final = (4, 6)
+SOON_HOURS: Final = 12
+"""Within which a block that waits lies: it is over soon."""
 
 WEIGHTS: Final[Mapping[Kind, Mapping[str, int]]] = {
     "provider": {"declare": 4, "ask": 50, "amend": 28, "cancel": 18},
@@ -258,12 +260,15 @@ def _range(dice: Dice, seen: Seen) -> Wish | None:
 
 
 def _block(dice: Dice, seen: Seen) -> Wish | None:
-    """One machine for hours on end, at what the asks cost on average; or a little below, soon, and it waits for a seller."""
+    """One machine for hours on end, at what the asks cost on average; or soon, a little below, and it waits for a seller."""
     lot, tick = seen.terms.lot, seen.terms.tick
-    run = _run(dice, seen, *BLOCK_HOURS, lambda row: row.forward and row.takes and row.ask_qty >= lot)
+    waits = dice.below(2) == 0
+    # One that waits is over when its first hour closes.
+    near = msgspec.structs.replace(seen, rows=seen.rows[:SOON_HOURS]) if waits else seen
+    length = WAITING_HOURS if waits else BLOCK_HOURS
+    run = _run(dice, near, *length, lambda row: row.forward and row.takes and row.ask_qty >= lot)
     if run is None:
         return None
-    waits = run[0].hour <= seen.rows[0].hour + WAITING_HOURS and dice.below(2) == 0
     average = -(-sum(row.ask for row in run) // len(run))
     price = _bounded(seen.terms, average - tick * dice.between(2, 8) if waits else average + tick, above=0, below=0)
     return Block(seen.terms.class_id, run[0].hour, len(run), lot, price, waits) if price else None

@@ -11,7 +11,7 @@ from services.simulated.chance import Dice
 from services.simulated.members import wish_name
 from services.simulated.minds import (
     OPEN_MAX,
-    WAITING_HOURS,
+    SOON_HOURS,
     WEIGHTS,
     Amend,
     Block,
@@ -116,9 +116,9 @@ def test_a_block_that_waits_begins_soon() -> None:
     """It is over when its first hour closes; one for days would fill the block book."""
     rows = market("forward | - | 3.40 x 9\n" * 60)
     wishes = [decide("buyer", Dice(f"{number}"), Seen(terms=TERMS, rows=rows, purse=RICH)) for number in range(2_000)]
-    waiting = [wish.first_hour for wish in wishes if isinstance(wish, Block) and wish.waits]
-    assert max(waiting) <= FIRST + WAITING_HOURS
-    assert len(waiting) > 5
+    waiting = [wish.first_hour + wish.hours for wish in wishes if isinstance(wish, Block) and wish.waits]
+    assert max(waiting) <= FIRST + SOON_HOURS
+    assert len(waiting) > 20
 
 
 def test_nobody_is_there_nothing_is_wanted() -> None:

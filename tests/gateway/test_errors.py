@@ -48,7 +48,6 @@ NOT_AT_THE_DOOR = {
     "wrong_ground": "the body's form knows three grounds only",
     "wrong_reference": "references are moved by the shard's own shell",
     "too_soon": "references are moved by the shard's own shell",
-    "wrong_version": "an engine version is set with a tool that writes to the log",
 }
 
 

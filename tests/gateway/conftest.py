@@ -6,14 +6,13 @@ ana        Member     a member with 1,000 USD in her wallet
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Generator, Iterator
 from typing import Any, NamedTuple
 
 import pytest
 
-from services.runtime.infra import ApacheKafka, any_postgres, open_folder
-from tests.gateway.exchange import CLASSES, Exchange, Member, begin
+from services.runtime.infra import ApacheKafka
+from tests.gateway.exchange import CLASSES, Exchange, Member, begin, open_exchange
 
 
 class Early(NamedTuple):
@@ -55,18 +54,9 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 @pytest.fixture(scope="package")
 def exchange(kafka: ApacheKafka) -> Iterator[Exchange]:
     # A database server of its own: one of the tests crashes it.
-    with open_folder() as home, any_postgres()(home / "postgres", fsync=False) as postgres:
-        running = Exchange(kafka, postgres, home, f"door{secrets.token_hex(4)}-")
-        try:
-            running.open()
-            running.early = _early(running)
-            yield running
-        except BaseException:
-            for name, text in running.log_tails():
-                print(f"--- {name}\n{text}")
-            raise
-        finally:
-            running.close()
+    with open_exchange(kafka, "door") as running:
+        running.early = _early(running)
+        yield running
 
 
 def _early(exchange: Exchange) -> Early:

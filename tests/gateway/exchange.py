@@ -15,6 +15,7 @@ import hashlib
 import hmac
 import json
 import os
+import secrets
 import signal
 import threading
 import time
@@ -31,7 +32,15 @@ import httpx
 
 from schemas.specifications import published
 from services.cli.stack import Stack
-from services.runtime.infra import ApacheKafka, LocalPostgres, Program, Supervisor, free_port
+from services.runtime.infra import (
+    ApacheKafka,
+    LocalPostgres,
+    Program,
+    Supervisor,
+    any_postgres,
+    free_port,
+    open_folder,
+)
 from services.runtime.kafka import Cluster
 from services.runtime.topics import create_topics
 from services.runtime.walls import ADMINISTRATOR
@@ -404,3 +413,19 @@ class Exchange:
         (first,) = [program for program in self.stack.programs() if program.name == "gateway"]
         self.supervisor.start(Program(name, first.argv, environment))
         return f"http://127.0.0.1:{port}"
+
+
+@contextmanager
+def open_exchange(kafka: ApacheKafka, name: str) -> Iterator[Exchange]:
+    """On a database server of its own; when it fails, the processes' last lines are shown. `name`: of its topics."""
+    with open_folder() as home, any_postgres()(home / "postgres", fsync=False) as postgres:
+        running = Exchange(kafka, postgres, home, f"{name}{secrets.token_hex(4)}-")
+        try:
+            running.open()
+            yield running
+        except BaseException:
+            for process, text in running.log_tails():
+                print(f"--- {process}\n{text}")
+            raise
+        finally:
+            running.close()

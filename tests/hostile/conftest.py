@@ -5,25 +5,15 @@ Its processes log in at the broker, as in production: so all secrets are there f
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Iterator
 
 import pytest
 
-from services.runtime.infra import ApacheKafka, any_postgres, open_folder
-from tests.gateway.exchange import Exchange
+from services.runtime.infra import ApacheKafka
+from tests.gateway.exchange import Exchange, open_exchange
 
 
 @pytest.fixture(scope="package")
 def exchange(walled_kafka: ApacheKafka) -> Iterator[Exchange]:
-    with open_folder() as home, any_postgres()(home / "postgres", fsync=False) as postgres:
-        running = Exchange(walled_kafka, postgres, home, f"hostile{secrets.token_hex(4)}-")
-        try:
-            running.open()
-            yield running
-        except BaseException:
-            for name, text in running.log_tails():
-                print(f"--- {name}\n{text}")
-            raise
-        finally:
-            running.close()
+    with open_exchange(walled_kafka, "hostile") as running:
+        yield running

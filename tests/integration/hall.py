@@ -17,9 +17,13 @@ import httpx
 import pytest
 
 from schemas.specifications import published
+from services.audit.report import Findings
+from services.audit.run import audit
 from services.cli.stack import Stack, logins_of
 from services.runtime.infra import ApacheKafka, LocalPostgres, Supervisor, any_postgres, free_port, open_folder
+from services.runtime.kafka import Cluster
 from services.runtime.postgres import open_pool
+from services.runtime.walls import OPERATOR
 from tests.conftest import Skip
 from tests.integration.alarms import ringing, scraped
 
@@ -143,6 +147,19 @@ class Hall:
                 await pool.close()
 
         return asyncio.run(ask())
+
+    def audited(self) -> Findings:
+        """What the auditor finds in log and ledger."""
+
+        async def run() -> Findings:
+            pool = await open_pool(self.stack.dsn)
+            try:
+                async with Cluster(self.stack.bootstrap, login=self.stack.login(OPERATOR)) as cluster:
+                    return await audit(cluster, pool, 2, self.stack.home / "data" / "snapshots", lambda _: None)
+            finally:
+                await pool.close()
+
+        return asyncio.run(run())
 
     def until_settled(self) -> None:
         """Until settlement has all that the gateway has heard by now: whoever was answered was answered from that."""

@@ -5,7 +5,6 @@ Market time runs fast, so that hours are bought, end, are delivered (simulated) 
 
 from __future__ import annotations
 
-import asyncio
 import os
 import random
 import signal
@@ -20,11 +19,7 @@ import pytest
 from schemas.events import Reason
 from schemas.ids import parse_order
 from schemas.units import parse_usd
-from services.audit.report import NAMES, Findings
-from services.audit.run import audit
-from services.runtime.kafka import Cluster
-from services.runtime.postgres import open_pool
-from services.runtime.walls import OPERATOR
+from services.audit.report import NAMES
 from tests.integration.hall import CLASSES, Hall, open_hall
 
 pytestmark = [pytest.mark.kafka, pytest.mark.postgres]
@@ -250,15 +245,7 @@ def _hours_end_and_are_paid(hall: Hall, members: Members) -> None:
 
 
 def _audit_is_clean(hall: Hall) -> None:
-    async def run() -> Findings:
-        pool = await open_pool(hall.stack.dsn)
-        try:
-            async with Cluster(hall.stack.bootstrap, login=hall.stack.login(OPERATOR)) as cluster:
-                return await audit(cluster, pool, 2, hall.stack.home / "data" / "snapshots", lambda _: None)
-        finally:
-            await pool.close()
-
-    found = asyncio.run(run())
+    found = hall.audited()
     broken = {finding.name: finding.breaches for finding in found if finding.broken}
     assert not broken, broken
     unseen = [name for name in NAMES if found[name].looked_at == 0 and name not in UNSEEN]

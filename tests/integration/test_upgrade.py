@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 from collections.abc import Iterator
@@ -10,11 +9,7 @@ from typing import Any
 
 import pytest
 
-from services.audit.run import audit
 from services.runtime import topics
-from services.runtime.kafka import Cluster
-from services.runtime.postgres import open_pool
-from services.runtime.walls import OPERATOR
 from tests.integration.hall import CLASSES, Hall, open_hall
 
 pytestmark = [pytest.mark.kafka, pytest.mark.postgres]
@@ -88,13 +83,4 @@ def engine_versions(hall: Hall) -> list[int]:
 
 
 def broken(hall: Hall) -> dict[str, Any]:
-    async def run() -> dict[str, Any]:
-        pool = await open_pool(hall.stack.dsn)
-        try:
-            async with Cluster(hall.stack.bootstrap, login=hall.stack.login(OPERATOR)) as cluster:
-                found = await audit(cluster, pool, 2, hall.stack.home / "data" / "snapshots", lambda _: None)
-        finally:
-            await pool.close()
-        return {finding.name: finding.breaches for finding in found if finding.broken}
-
-    return asyncio.run(run())
+    return {finding.name: finding.breaches for finding in hall.audited() if finding.broken}

@@ -97,7 +97,7 @@ def exchange() -> Iterator[Exchange]:
 @pytest.fixture(scope="module")
 def owned(exchange: Exchange) -> dict[str, Any]:
     """Bought, sold again, one order waiting; the desk asks before it can be bought from."""
-    exchange.until(lambda: any(hour["ask"] for hour in exchange.json("book", CLASS, "--hours", "1")), "the desk asks")
+    exchange.until(lambda: exchange.json("book", CLASS, "--hours", "4")[3]["ask"] is not None, "the desk asks")
     bought = exchange.json("buy", "2", CLASS, "--price", "6.60", "--id", "bought", "--hour", "in 3 hours")
     exchange.json("sell", "1", bought["contract"], "--price", "6.60", "--id", "waits")
     found = exchange.owned()

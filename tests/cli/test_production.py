@@ -200,5 +200,6 @@ def status(production: Production) -> Status:
 
 
 def asked(production: Production) -> bool:
-    done = production.hourbook("--json", "book", "H100.SXM.80.US", "--hours", "1", HOURBOOK_PROFILE="ana.json")
-    return done.code == 0 and bool(json.loads(done.out)[0]["ask"])
+    """In three hours: the desk sells nothing of an hour that is about to end, nor of the one after it."""
+    done = production.hourbook("--json", "book", "H100.SXM.80.US", "--hours", "4", HOURBOOK_PROFILE="ana.json")
+    return done.code == 0 and bool(json.loads(done.out)[3]["ask"])

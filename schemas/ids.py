@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Final
 
 from schemas.units import Hour
@@ -25,6 +26,9 @@ SHARD_BITS: Final = 8
 FRAME_COMMANDS_MAX: Final = 1 << INDEX_BITS
 LEGS_MAX: Final = 1 << LEG_BITS
 SHARDS_MAX: Final = 1 << SHARD_BITS
+CLASS_ID_MAX: Final = 40
+SYMBOLS_KEPT: Final = 4_096
+"""Symbols that need not be read or written again: the hours of a dozen classes, twice."""
 
 _CLASS_ID = re.compile(r"[A-Z0-9]+(\.[A-Z0-9]+)*", re.ASCII)
 _SYMBOL = re.compile(r"([A-Z0-9.]+)\.(\d{8})T(\d{2})-USD", re.ASCII)
@@ -75,11 +79,13 @@ def shard_of_order(order: int) -> int:
     return order >> (OFFSET_BITS + INDEX_BITS + LEG_BITS)
 
 
+@lru_cache(SYMBOLS_KEPT)
 def format_symbol(class_id: str, hour: Hour) -> str:
     """`H100.SXM.80.US`, hour → `H100.SXM.80.US.20261122T14-USD` (UTC; exactly one `-`)."""
     return f"{class_id}.{datetime.fromtimestamp(hour * 3600, UTC):%Y%m%dT%H}-USD"
 
 
+@lru_cache(SYMBOLS_KEPT)
 def parse_symbol(text: str) -> tuple[str, Hour]:
     """Symbol → (class id, hour). Raises ValueError with a sentence for the caller."""
     match = _SYMBOL.fullmatch(text)
@@ -87,6 +93,8 @@ def parse_symbol(text: str) -> tuple[str, Hour]:
         if match is None:
             raise ValueError
         class_id, day, hour = match.groups()
+        if len(class_id) > CLASS_ID_MAX:
+            raise ValueError
         start = int(datetime.strptime(f"{day}{hour}", "%Y%m%d%H").replace(tzinfo=UTC).timestamp()) // 3600
         if not 0 <= start <= HOUR_MASK:
             raise ValueError  # an hour of more bits would be read as another class's
@@ -97,7 +105,7 @@ def parse_symbol(text: str) -> tuple[str, Hour]:
 
 def is_class_id(text: str) -> bool:
     """Dotted uppercase, at most 40 characters."""
-    return len(text) <= 40 and _CLASS_ID.fullmatch(text) is not None
+    return len(text) <= CLASS_ID_MAX and _CLASS_ID.fullmatch(text) is not None
 
 
 def is_client_id(text: str) -> bool:

@@ -1,7 +1,8 @@
 """One shard's door: commands go out in frames, answers come back from `events`.
 
 1. `start`: the end of `events` is resolved to a number; nothing is accepted before.
-2. `submit` queues a command; one append is in flight, and what arrives meanwhile is the next frame (group commit).
+2. `submit` queues a command; one append is in flight, and what arrives meanwhile is the next frame (group commit). Where
+   `FRAMES_AHEAD` frames wait for their answers, the next one waits for one of them, or `GATHER_S`: a log's work is by the frame.
 3. `read` follows `events`; headers name writer and frame, so that others' records need not be decoded.
 4. The outcome and the effects of a command resolve its waiter, once every part of its frame's output is there: a large
    output comes in several records, and a command's effects may stand in more than one. Nothing else acknowledges.
@@ -38,6 +39,9 @@ from services.runtime.errors import Halt
 from services.runtime.log import Log, LogError, Outgoing, Record, WriteRefused
 
 FRAME_MAX: Final = 64
+FRAMES_AHEAD: Final = 2
+"""So many are sent as soon as there is a command for them: a quiet exchange answers no later for it."""
+GATHER_S: Final = 0.02
 QUEUE_MAX: Final = 10_000
 ANSWER_S: Final = 5.0
 _LOOK_BACK: Final = 1_000
@@ -91,6 +95,8 @@ class Door:
         self._frame_no = 0
         self._queue: deque[tuple[Command, asyncio.Future[Answer]]] = deque()
         self._arrived = asyncio.Event()
+        self._answered = asyncio.Event()
+        """Set when a frame is answered."""
         self._pending: dict[int, Sequence[asyncio.Future[Answer]]] = {}
         """Frame → who waits for its commands' answers, by index."""
         self._parts: dict[int, list[Event]] = {}
@@ -156,6 +162,7 @@ class Door:
         log = self._open_log()
         while True:
             await self._arrived.wait()
+            await self._gather()
             batch = [self._queue.popleft() for _ in range(min(FRAME_MAX, len(self._queue)))]
             if not self._queue:
                 self._arrived.clear()
@@ -177,6 +184,16 @@ class Door:
                 # It may be in the log: the answer may still come, and the waiters' own time-out says `unknown`.
                 log = self._open_log()
             self._forget()
+
+    async def _gather(self) -> None:
+        """Let the next frame grow while enough of them wait for answers."""
+        if len(self._pending) < FRAMES_AHEAD:
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(GATHER_S):
+                while len(self._pending) >= FRAMES_AHEAD and len(self._queue) < FRAME_MAX:
+                    self._answered.clear()
+                    await self._answered.wait()
 
     def _forget(self) -> None:
         """Frames whose every waiter has gone."""
@@ -211,6 +228,7 @@ class Door:
             self._parts[record.frame_no] = events
             return
         waiters = self._pending.pop(record.frame_no)
+        self._answered.set()
         for index, answer in answers_of(msgspec.structs.replace(record, events=events)).items():
             with contextlib.suppress(asyncio.InvalidStateError):  # nobody waits any more
                 waiters[index].set_result(answer)

@@ -43,6 +43,8 @@ class JsonRequest(Request[Any, Any, AppState]):
 
     async def body(self) -> bytes:
         """All of it, in time. Raises ApiError too_slow, malformed."""
+        if isinstance(self._body, bytes):
+            return self._body
         if "content-length" not in self.headers and "transfer-encoding" not in self.headers:
             return await super().body()  # there is none
         try:

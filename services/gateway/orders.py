@@ -76,7 +76,7 @@ class Orders(Placing):
     async def place_many(self, caller: Caller, bodies: Sequence[http.OrderRequest]) -> http.BatchAnswer:
         """Each as if it came alone; of one shard in their order, bids for which money is moved last. Raises ApiError: none is."""
         ids = {body.client_order_id for body in bodies} - {""}
-        known = await self._reads.known_of(caller.account, ids) if ids else {}
+        known = await self._reads.known_of(caller.account, ids)
         told: list[http.OrderAnswer | ApiError | None] = [None] * len(bodies)
         new: dict[int, list[tuple[int, Callable[[], PlaceOrder]]]] = {}
         for place, body in enumerate(bodies):

@@ -2,7 +2,8 @@
 
 Read-only; amounts leave as decimal strings. A caller's reads wait until settlement has passed what concerns him
 (`progress.Progress.wait_for`). A file a theme: `orders`, `blocks`, `hours` (positions, capacity, what is owed), `money`, `market`
-(what is public); over what all of them need (`projection`) and small words (`naming`). Whoever reads gets all of them in one.
+(what is public); over what all of them need (`projection`,
+`client_ids`) and small words (`naming`). Whoever reads gets all of them in one.
 """
 
 from __future__ import annotations

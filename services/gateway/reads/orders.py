@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 from schemas import http
@@ -15,16 +15,6 @@ from services.gateway.reads.blocks import Blocks
 from services.gateway.reads.naming import reason_name
 from services.gateway.reads.projection import ROWS_MAX
 
-_KNOWN_SQL: Final = (
-    "SELECT order_id, is_block FROM ("
-    "SELECT order_id, accepted_ms, false AS is_block FROM settlement.orders WHERE account = $1 AND client_id = $2"
-    " UNION ALL SELECT order_id, accepted_ms, true FROM settlement.blocks WHERE account = $1 AND client_id = $2"
-    ") known ORDER BY accepted_ms DESC, order_id LIMIT 1"
-)
-_WHICH_KNOWN_SQL: Final = (
-    "SELECT client_id FROM settlement.orders WHERE account = $1 AND client_id = ANY($2::text[])"
-    " UNION SELECT client_id FROM settlement.blocks WHERE account = $1 AND client_id = ANY($2::text[])"
-)
 _FILLS_SQL: Final = (
     "SELECT f.*, b.desk AS buyer_desk, s.desk AS seller_desk, t.order_id AS taker_block, m.order_id AS maker_block"
     " FROM settlement.fills f"
@@ -63,22 +53,22 @@ class Orders(Blocks):
         )
 
     async def known(self, account: int, client_id: str) -> Known | None:
-        """The newest of the account's with this client id. One query for the many that are new."""
-        if not client_id:
-            return None
-        found = await self._database.fetchrow(_KNOWN_SQL, account, client_id)
-        if found is None:
-            return None
-        is_block = found["is_block"]
-        row = await (self.block if is_block else self.order)(account, found["order_id"])
-        assert row is not None, f"{found['order_id']} is there and cannot be read"
-        return Known(row, is_block)
+        """The newest of the account's with this client id; empty: none."""
+        return (await self.known_of(account, {client_id})).get(client_id) if client_id else None
 
-    async def known_of(self, account: int, client_ids: Collection[str]) -> dict[str, Known]:
+    async def known_of(self, account: int, client_ids: Iterable[str]) -> dict[str, Known]:
         """The same of many client ids; those that are new are not there."""
-        rows = await self._database.fetch(_WHICH_KNOWN_SQL, account, list(client_ids))
-        found = {row["client_id"]: await self.known(account, row["client_id"]) for row in rows}
-        return {client_id: known for client_id, known in found.items() if known is not None}
+        asked = [(account, client_id) for client_id in client_ids]
+        if not asked:
+            return {}
+        found = await self._client_ids.known(asked)
+        return {client_id: await self._known(account, stands_for) for (_, client_id), stands_for in found.items()}
+
+    async def _known(self, account: int, stands_for: Row) -> Known:
+        order, is_block = stands_for["order_id"], stands_for["is_block"]
+        row = await (self.block if is_block else self.order)(account, order)
+        assert row is not None, f"{order} is there and cannot be read"
+        return Known(row, is_block)
 
     async def legs(self, account: int, client_id: str) -> list[Row]:
         """All orders of one client id: of a range one per accepted hour."""

@@ -112,6 +112,10 @@ class ApacheKafka(Server):
         return [
             "java",
             f"-Xmx{heap_mib}m",
+            # Started for a while, on few cores: its second compiler and its other collectors take more than they give (an
+            # order's half of the broker's time in the first minutes, measured with `bench.order_rate`).
+            "-XX:TieredStopAtLevel=1",
+            "-XX:+UseSerialGC",
             "-Djava.awt.headless=true",
             f"-Dlog4j2.configurationFile={SETTINGS / 'log4j2.properties'}",
             "-cp",

@@ -1,7 +1,8 @@
 """How far settlement has come behind what this gateway has seen in `events`, and whose reads must therefore wait.
 
 The headers of a record name the accounts that it concerns. A read of such an account waits until settlement has passed the
-record: an acknowledged write is seen, whoever caused it. What was written before this gateway began counts as well.
+record: an acknowledged write is seen, whoever caused it. What was written before this gateway began counts as well, and so does
+what a database has forgotten that was restored to an earlier moment meanwhile.
 """
 
 from __future__ import annotations
@@ -37,7 +38,9 @@ class Progress:
         self._touched: dict[int, dict[int, int]] = {}
         """account -> shard -> its newest record."""
         self._asking = asyncio.Lock()
-        self._asked_s = 0.0
+        self._asked_s = self._answered_s = 0.0
+        self._doubtful = False
+        """The database did not answer: it may come back as one from an earlier moment."""
 
     def begin(self, shard: int, seq: int) -> None:
         """Nobody knows here whom the records up to `seq` concern: all reads wait for them."""
@@ -69,29 +72,46 @@ class Progress:
 
     async def _read_cursors(self) -> None:
         asked_s = time.monotonic()
-        rows = await self._database.fetch(
-            "SELECT partition, seq, time_ms FROM settlement.cursors WHERE topic = 'events'"
-        )
-        self._asked_s = asked_s
-        for row in rows:
-            if row["partition"] < len(self.settled):
-                self.settled[row["partition"]] = max(row["seq"], self.settled[row["partition"]])
-                self.time_ms[row["partition"]] = max(row["time_ms"], self.time_ms[row["partition"]])
+        try:
+            rows = await self._database.fetch(
+                "SELECT partition, seq, time_ms FROM settlement.cursors WHERE topic = 'events'"
+            )
+        except ApiError:
+            self._doubtful = True
+            raise
+        # Of two answers under way at once the later one may be the older. One that was asked for afterwards counts in any case.
+        newest = asked_s > self._answered_s
+        self._asked_s, self._answered_s, self._doubtful = asked_s, time.monotonic(), False
+        found = {row["partition"]: row for row in rows}
         for shard, seen in enumerate(self._seen):
+            seq, time_ms = (found[shard]["seq"], found[shard]["time_ms"]) if shard in found else (0, 0)
+            if newest and seq < self.settled[shard]:
+                self._owe_again(shard)
+                self.settled[shard], self.time_ms[shard] = seq, time_ms
+            self.settled[shard] = max(seq, self.settled[shard])
+            self.time_ms[shard] = max(time_ms, self.time_ms[shard])
             while seen and seen[0][1] <= self.settled[shard]:
                 seen.popleft()
+
+    def _owe_again(self, shard: int) -> None:
+        """The database was restored to an earlier moment: whom the records concern that it lacks, nobody knows here any more."""
+        was, seen = self.settled[shard], self._seen[shard]
+        self._before[shard] = max(was, self._before[shard])
+        seen.appendleft((seen[0][0] if seen else time.monotonic(), was))
 
     def _unsettled(self, seqs: dict[int, int]) -> dict[int, int]:
         return {shard: seq for shard, seq in seqs.items() if seq > self.settled[shard]}
 
     async def wait_for(self, account: int) -> None:
         """Until settlement has passed what concerns the account now. Raises ApiError not_settled_yet."""
-        # A copy: what comes while we wait is not waited for, else a busy account would never read.
-        goal = dict(enumerate(self._before))
-        for shard, seq in self._touched.get(account, {}).items():
-            goal[shard] = max(seq, goal[shard])
         try:
             async with asyncio.timeout(READ_WAIT_S):
+                if self._doubtful:
+                    await self._newer()
+                # A copy: what comes while we wait is not waited for, else a busy account would never read.
+                goal = dict(enumerate(self._before))
+                for shard, seq in self._touched.get(account, {}).items():
+                    goal[shard] = max(seq, goal[shard])
                 while self._unsettled(goal):
                     await self._newer()
                     if self._unsettled(goal):

@@ -162,13 +162,80 @@ async def test_memory_stays_small_while_settlement_stands_still(books: Books) ->
     assert sum(map(len, books.progress._seen)) == len(books.progress._touched) == 0
 
 
-async def test_settlement_never_goes_back(books: Books) -> None:
-    """Whatever an old copy of the database may say."""
+async def test_a_database_from_an_earlier_moment_owes_what_it_has_forgotten(books: Books) -> None:
+    """Restored under a gateway that runs: nobody is told the past, and it counts as lag, until settlement has caught up."""
     await books.settle(0, 9)
+    await books.settle(1, 4)
     await books.progress.refresh()
+    books.progress.saw(0, 10, [ANA])
+    await asyncio.sleep(0.08)
     await books.settle(0, 3)
     await books.progress.refresh()
+    assert books.progress.settled == [3, 4]
+    assert books.progress.lag_ms(0) >= 80
+    assert [await books.waits(who) for who in (ANA, BERT)] == [True, True], "whom they concern nobody knows any more"
+    await books.settle(0, 9)
+    assert [await books.waits(who) for who in (ANA, BERT)] == [True, False]
+    await books.settle(0, 10)
+    await books.progress.refresh()
+    assert books.progress.lag_ms(0) == 0
+    assert await books.waits(ANA) is False
+
+
+async def test_an_emptied_database_has_settled_nothing(books: Books) -> None:
+    await books.settle(0, 9)
+    await books.progress.refresh()
+    await books.pool.execute("TRUNCATE settlement.cursors")
+    await books.progress.refresh()
+    assert books.progress.settled == [0, 0]
+    assert await books.waits(ANA) is True
+
+
+@pytest.mark.usefixtures("patient")
+async def test_of_two_answers_under_way_at_once_the_newer_counts(books: Books) -> None:
+    """Whichever comes first: settlement has not gone back because an answer was slow."""
+    await books.settle(0, 3)
+    slow, first = asyncio.Event(), True
+    fetch = books.progress._database.fetch
+
+    async def delayed(query: str) -> list[asyncpg.Record]:
+        nonlocal first
+        mine, first = first, False
+        found = await fetch(query)
+        if mine:
+            await slow.wait()
+        return found
+
+    books.progress._database.fetch = delayed  # type: ignore[method-assign]
+    late = asyncio.ensure_future(books.progress.refresh())
+    await asyncio.sleep(0.05)
+    await books.settle(0, 9)
+    await books.progress.refresh()
+    slow.set()
+    await late
     assert books.progress.settled == [9, 0]
+
+
+async def test_after_a_database_was_away_the_first_read_looks_how_far_it_is(cursors: str) -> None:
+    """It may have come back as one from an earlier moment."""
+    wire = Wire(cursors)
+    async with wire as dsn:
+        pool = await open_pool(dsn, size_max=2)
+        await pool.execute("TRUNCATE settlement.cursors")
+        books = Books(pool)
+        await books.settle(0, 9)
+        await books.progress.refresh()
+        assert await books.waits(ANA) is False
+        wire.die()
+        await asyncio.sleep(0.05)
+        with pytest.raises(ApiError) as away:
+            await books.progress.refresh()
+        assert away.value.code == "not_ready"
+        wire.cut()
+        await asyncio.sleep(0.05)
+        await books.settle(0, 3)
+        assert await books.waits(ANA) is True
+        await pool.close()
 
 
 # --- The database itself -------------------------------------------------------------------------------------

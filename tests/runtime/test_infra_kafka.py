@@ -1,13 +1,15 @@
 """Both brokers give back what they took; Apache Kafka also after a crash."""
 
 import asyncio
+import socket
+import threading
 from pathlib import Path
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from services.runtime.infra import ApacheKafka, ServerFailed, free_port
+from services.runtime.infra import ApacheKafka, MemoryBroker, ServerFailed, free_port
 
 
 @pytest.mark.parametrize("server", [pytest.param("kafka", marks=pytest.mark.kafka), "broker"])
@@ -67,6 +69,28 @@ def test_a_kafka_that_cannot_start_says_why(own_kafka: ApacheKafka) -> None:
 def test_kafka_without_jars_names_what_is_missing(tmp_path: Path) -> None:
     with pytest.raises(ServerFailed, match=r"java|make kafka"):
         ApacheKafka(tmp_path / "kafka", jars=tmp_path).start()
+
+
+def test_a_server_takes_no_other_on_its_port_for_itself(
+    broker: MemoryBroker, scratch: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A copy of an exchange that still runs has its ports: its services would work for the original."""
+    monkeypatch.setattr("services.runtime.infra.server.PORT_S_MAX", 0.1)
+    copy = MemoryBroker(scratch / "copy", port=broker.port)
+
+    with pytest.raises(ServerFailed, match=f"another process listens on its port {broker.port}"):
+        copy.start()
+    assert not copy.is_running
+
+
+def test_a_server_waits_until_its_port_is_left(scratch: Path) -> None:
+    """Whoever had it may be on his way out, as after a crash of the program that kept it."""
+    with socket.create_server(("127.0.0.1", 0)) as leaving:
+        port = leaving.getsockname()[1]
+        threading.Timer(0.5, leaving.close).start()
+
+        with MemoryBroker(scratch / "next", port=port) as started:
+            assert started.is_running
 
 
 def test_a_free_port_can_be_listened_on() -> None:

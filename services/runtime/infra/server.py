@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -10,6 +11,9 @@ from typing import ClassVar, Self
 
 from services.runtime.infra.ports import free_port
 from services.runtime.infra.processes import OsUser, OwnedProcess
+
+PORT_S_MAX = 10.0
+"""So long whoever listened on a port may take to end: longer than a guard leaves to what its owner has left behind."""
 
 
 class ServerFailed(Exception):
@@ -50,6 +54,7 @@ class Server(ABC):
         assert not self.is_running, f"{self.name} runs already"
         self.home.mkdir(parents=True, exist_ok=True)
         self._prepare()
+        self._wait_for_port()
         deadline = time.monotonic() + self.start_s_max
         self._process = self._launch()
         while not self._is_ready():
@@ -81,6 +86,14 @@ class Server(ABC):
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         self.stop()
 
+    def _wait_for_port(self) -> None:
+        """Else whoever listens there would be taken for this server: the copy of an exchange has the original's ports."""
+        deadline = time.monotonic() + PORT_S_MAX
+        while _is_taken(self.port):
+            if time.monotonic() >= deadline:
+                raise ServerFailed(f"{self.name}: another process listens on its port {self.port}")
+            time.sleep(0.1)
+
     def _launch(self) -> OwnedProcess:
         return OwnedProcess(
             self._argv(),
@@ -110,3 +123,8 @@ class Server(ABC):
     @abstractmethod
     def _is_ready(self) -> bool:
         """Whether it answers a request now."""
+
+
+def _is_taken(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0

@@ -200,6 +200,7 @@ def status(production: Production) -> Status:
 
 
 def asked(production: Production) -> bool:
-    """In three hours: the desk sells nothing of an hour that is about to end, nor of the one after it."""
-    done = production.hourbook("--json", "book", "H100.SXM.80.US", "--hours", "4", HOURBOOK_PROFILE="ana.json")
-    return done.code == 0 and bool(json.loads(done.out)[3]["ask"])
+    """In the hour that is bought: the desk sells nothing of an hour that is about to end, nor of the one after it."""
+    words = ("book", "H100.SXM.80.US", "--hour", "in 3 hours")
+    done = production.hourbook("--json", *words, HOURBOOK_PROFILE="ana.json")
+    return done.code == 0 and bool(json.loads(done.out)["asks"])

@@ -39,6 +39,8 @@ CLOUD_OWNER: Final = (1 << 40) + 1
 """Not the first operator's: two operators of different owners are two."""
 CLOUD: Final = "simulated-cloud"
 CLOUD_KEYS: Final = "cloud.keys"
+OPERATOR_FILE: Final = "operator.json"
+MEMBER_FILE: Final = "member.json"
 
 Say = Callable[[str], None]
 
@@ -54,13 +56,14 @@ def begin(stack: Stack, keeper: Keeper, say: Say, *, sandbox: bool, cloud: bool 
         say(f"{stack.shards} shards are started")
     except Halt as error:
         say(f"the log is as it was left ({error})")
+    _follow_address(stack)
     stack.start(keeper.supervisor)
-    file = stack.home / "operator.json"
+    file = stack.home / OPERATOR_FILE
     if not file.exists():
         issued = asyncio.run(stack.first_operator_key())
         profile.save(file, profile.Profile(stack.url, key_answer(issued)))
     desk_key = stack.home / "desk.key"
-    if not (stack.home / "member.json").exists() or not desk_key.exists():
+    if not (stack.home / MEMBER_FILE).exists() or not desk_key.exists():
         wait_until_open(stack, keeper)
         say(f"the gateway answers at {stack.url}")
         with contextlib.closing(operator_of(file)) as operator:
@@ -77,6 +80,15 @@ def begin(stack: Stack, keeper: Keeper, say: Say, *, sandbox: bool, cloud: bool 
     if demo:
         with contextlib.closing(operator_of(file)) as operator:
             keeper.supervisor.start(stack.demo_members(demo_keys(stack, operator, say)))
+
+
+def _follow_address(stack: Stack) -> None:
+    """A copy has ports of its own: keys that named the original's address would trade there."""
+    for file in (stack.home / name for name in (OPERATOR_FILE, MEMBER_FILE, profile.BOT)):
+        if file.exists():
+            kept = msgspec.json.decode(file.read_bytes(), type=profile.Profile)
+            if kept.url != stack.url:
+                profile.save(file, profile.Profile(stack.url, kept.key))
 
 
 def operator_of(file: Path) -> Client:
@@ -99,7 +111,7 @@ def furnish(stack: Stack, operator: Client, say: Say) -> None:
         if name == "desk":
             write_private(stack.home / "desk.key", msgspec.json.encode(issued))
         else:
-            file = profile.BOT if name == "bot" else "member.json"
+            file = profile.BOT if name == "bot" else MEMBER_FILE
             profile.save(stack.home / file, profile.Profile(stack.url, issued))
         say(f"account {issued.key.account} ({name}) has {usd} USD from the simulated faucet")
 

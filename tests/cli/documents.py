@@ -18,9 +18,12 @@ class Sample(NamedTuple):
     output: str
 
 
-def blocks(name: str) -> list[str]:
-    """Fenced blocks of a document, in order."""
-    return _FENCE.findall((CHECKOUT / name).read_text())
+def blocks(name: str, section: str = "") -> list[str]:
+    """Fenced blocks of a document, or of the section with this heading, in order."""
+    text = (CHECKOUT / name).read_text()
+    if section:
+        text = text.partition(f"\n## {section}\n")[2].partition("\n## ")[0]
+    return _FENCE.findall(text)
 
 
 def commands(name: str) -> list[str]:

@@ -23,6 +23,7 @@ from services.runtime.log import Outgoing
 from services.runtime.positions import record_hash
 from services.runtime.walls import USERS
 from tests.cli.conftest import Done, Place, typed, typing_in
+from tests.cli.documents import blocks
 from tests.conftest import Skip
 
 pytestmark = [pytest.mark.kafka, pytest.mark.postgres, pytest.mark.timeout(500)]
@@ -39,6 +40,11 @@ class Exchange(Place):
         done = self.hourbook("up", *words, timeout_s=300)
         assert done.code == 0, done
         return done.out
+
+    def shell(self, words: str, **more: str) -> None:
+        """A block of commands, which must end well."""
+        done = self.run(f"set -e\n{words}", timeout_s=400, **more)
+        assert done.code == 0, done
 
     def json(self, *words: str) -> Any:
         """Typed in this process: what is looked at often costs no start of Python."""
@@ -77,6 +83,10 @@ class Exchange(Place):
             assert time.monotonic() < deadline, f"{what}: {self.hourbook('status')}"
             time.sleep(0.3)
 
+    def until_the_desk_asks(self) -> None:
+        """In the hour that is bought: some seconds after a start."""
+        self.until(lambda: bool(self.json("book", CLASS, "--hour", "in 3 hours")["asks"]), "the desk asks")
+
     def until_well(self) -> None:
         self.until(lambda: self.status().well and self.typed("balance").code == 0, "all is well")
 
@@ -97,7 +107,7 @@ def exchange() -> Iterator[Exchange]:
 @pytest.fixture(scope="module")
 def owned(exchange: Exchange) -> dict[str, Any]:
     """Bought, sold again, one order waiting; the desk asks before it can be bought from."""
-    exchange.until(lambda: exchange.json("book", CLASS, "--hours", "4")[3]["ask"] is not None, "the desk asks")
+    exchange.until_the_desk_asks()
     bought = exchange.json("buy", "2", CLASS, "--price", "6.60", "--id", "bought", "--hour", "in 3 hours")
     exchange.json("sell", "1", bought["contract"], "--price", "6.60", "--id", "waits")
     found = exchange.owned()
@@ -238,3 +248,35 @@ def test_down_keeps_the_data_and_the_audit_is_clean(exchange: Exchange) -> None:
     audited = exchange.hourbook("audit", "--young", timeout_s=120)
     assert audited.code == 0, audited
     assert "none broken" in audited.out
+
+
+@pytest.mark.usefixtures("owned")
+def test_a_copy_of_its_folder_is_the_exchange_as_it_was_then(exchange: Exchange) -> None:
+    """As docs/operations.md has it; the original trades on beside the copy, and neither knows of the other."""
+    save, restore = (
+        block.replace("make ", ".venv/bin/hourbook ") for block in blocks("docs/operations.md", "Backup")[:2]
+    )
+    before = exchange.owned()
+    with open_folder() as backup, open_folder() as folder:
+        exchange.shell(save, BACKUP=str(backup))
+        exchange.until_the_desk_asks()
+        exchange.until(lambda: exchange.buys(CLASS, "6.60", "later"), "the original trades on")
+        elsewhere = Exchange(folder)
+        (folder / "var").mkdir()
+        try:
+            elsewhere.shell(restore, BACKUP=str(backup))
+            elsewhere.until_well()
+
+            assert elsewhere.owned() == before
+            elsewhere.until_the_desk_asks()
+            elsewhere.until(lambda: elsewhere.buys(CLASS, "6.60", "in-the-copy"), "the copy trades on")
+            audited = elsewhere.hourbook("audit", "--young", timeout_s=120)
+            assert (audited.code, "none broken" in audited.out) == (0, True), audited
+            assert [bought(each)[0] for each in (exchange, elsewhere)] == ["later", "in-the-copy"]
+        finally:
+            elsewhere.hourbook("down", timeout_s=120)
+
+
+def bought(exchange: Exchange) -> list[str]:
+    """Client ids of the orders that were filled, the newest first."""
+    return [order["client_order_id"] for order in exchange.json("orders", "--all") if order["state"] == "filled"]

@@ -254,7 +254,7 @@ def test_down_keeps_the_data_and_the_audit_is_clean(exchange: Exchange) -> None:
 def test_a_copy_of_its_folder_is_the_exchange_as_it_was_then(exchange: Exchange) -> None:
     """As docs/operations.md has it; the original trades on beside the copy, and neither knows of the other."""
     save, restore = (
-        block.replace("make ", ".venv/bin/hourbook ") for block in blocks("docs/operations.md", "Backup")[:2]
+        block.replace("make ", ".venv/bin/hourbook ") for block in blocks("docs/operations.md", "Backup")[-2:]
     )
     before = exchange.owned()
     with open_folder() as backup, open_folder() as folder:

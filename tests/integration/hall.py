@@ -183,15 +183,18 @@ def status_of(address: str) -> dict[str, Any]:
 
 
 @contextmanager
-def open_hall(rate: int) -> Iterator[Hall]:
-    """On a broker and a database of its own, every process with its login; when it fails, the processes' last lines are shown."""
+def open_hall(rate: int, *, always: bool = False) -> Iterator[Hall]:
+    """On a broker and a database of its own, every process with its login; when it fails, the processes' last lines are shown.
+
+    `always`: who is halted is started again, as `make up` does it, and fails no test by itself.
+    """
     if ApacheKafka.missing() is not None:
         pytest.skip(Skip.NO_KAFKA)
     with (
         open_folder() as home,
         ApacheKafka(home / "kafka", logins=(logins := logins_of(home))) as kafka,
         any_postgres()(home / "postgres", fsync=False) as postgres,
-        Supervisor(home / "logs", restarts_in_a_row_max=1_000) as supervisor,
+        Supervisor(home / "logs", restarts_in_a_row_max=1_000, always=always) as supervisor,
         httpx.Client(timeout=10, trust_env=False) as client,
     ):
         try:

@@ -54,6 +54,7 @@ from services.matching.store import FileSnapshotStore, Snapshot, Unusable
 from services.runtime.archive import archived
 from services.runtime.errors import Halt
 from services.runtime.log import Headers, Log, Record
+from services.runtime.positions import START, verify
 
 READ: Final = 500
 WAIT_MS: Final = 2_000
@@ -149,6 +150,8 @@ class ShardAudit:
 
     async def _run(self, commands: Log, events: Log, quarantine: QuarantineReader, snapshots: Path | None) -> None:
         await quarantine.refresh()
+        for log in (commands, events):
+            await verify(log, START)
         stored = await self._stored(snapshots)
         _, end = await commands.bounds()
         said = _accepted(self._found, events)

@@ -4,7 +4,7 @@
 2. Each snapshot, newest first: it is whole; the engine in it has the state hash it was stored with; `commands` holds the
    very record it was taken after (if not, Halt: that log was cut or replaced); `events` holds the very record that its seq
    ends with (if not, an older one is tried: `events` may have lost its tail, and it is said again from further back).
-3. Without one, from offset 0 of both logs.
+3. Without one, from offset 0 of both logs. Where one was cut, Halt: a tool makes a snapshot from the archive.
 
 What follows in the logs is applied and compared by `Mirror.catch_up`.
 """
@@ -19,6 +19,7 @@ from services.matching.mirror import Mirror
 from services.matching.quarantine import QuarantineReader
 from services.matching.replica import Replica
 from services.matching.store import FILE_FORMAT, Snapshot, SnapshotStore, Unusable
+from services.runtime.errors import Halt
 from services.runtime.log import Log
 from services.runtime.positions import START, Position, contradiction, verify
 
@@ -45,8 +46,11 @@ async def recover(
             notice(f"snapshot {name} is not used: {reason}")
             continue
         return Mirror(replica, commands, events, banned, events_position, epoch=stored.epoch)
-    await verify(commands, START)
-    await verify(events, START)
+    for log in (commands, events):
+        if reason := await contradiction(log, START):
+            raise Halt(
+                f"{reason}. No snapshot can be begun at: `hourbook snapshot --shard {shard}` makes one from there"
+            )
     return Mirror(Replica(shard, Engine()), commands, events, banned)
 
 

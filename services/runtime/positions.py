@@ -47,7 +47,12 @@ async def contradiction(log: Log, position: Position) -> str:
     where = f"{log.topic}/{log.partition}"
     first, end = await log.bounds()
     if position.next_offset == 0:
-        return f"{where} was cut: it begins at {first}, and nothing of it has been read yet" if first > 0 else ""
+        if first == 0:
+            return ""
+        return (
+            f"{where} was cut: it begins at {first}, and nothing of it has been read yet; "
+            "what was before is in the archive (HOURBOOK_DATA/archive)"
+        )
     last = position.next_offset - 1
     if not first <= last < end:
         return f"{where} holds {first}..{end - 1}, and record {last} has been read from it: it was cut or replaced"

@@ -155,7 +155,8 @@ class Hall:
             pool = await open_pool(self.stack.dsn)
             try:
                 async with Cluster(self.stack.bootstrap, login=self.stack.login(OPERATOR)) as cluster:
-                    return await audit(cluster, pool, 2, self.stack.home / "data" / "snapshots", lambda _: None)
+                    data = self.stack.home / "data"
+                    return await audit(cluster, pool, 2, data / "snapshots", lambda _: None, archive=data / "archive")
             finally:
                 await pool.close()
 

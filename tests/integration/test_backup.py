@@ -8,7 +8,9 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -99,6 +101,12 @@ class Backups:
         self._made.append(backup)
         return backup
 
+    def end_for_ever(self) -> None:
+        """Commits wait for nobody any more: processes can end."""
+        self.end()
+        for backup in self._made[-1:]:
+            backup.shell('psql "$ADMINISTRATOR" -c "ALTER SYSTEM RESET ALL" -c "SELECT pg_reload_conf()"')
+
     def end(self) -> None:
         """No stream runs."""
         for backup in self._made:
@@ -121,7 +129,7 @@ def backups(hall: Hall) -> Iterator[Backups]:
     with open_folder() as home:
         made = Backups(hall, home)
         yield made
-        made.end()
+        made.end_for_ever()
 
 
 def fund(hall: Hall, amount: str) -> None:
@@ -129,7 +137,7 @@ def fund(hall: Hall, amount: str) -> None:
 
 
 def trade(hall: Hall, client_id: str) -> None:
-    """Two are asked, one is bought, one more is bid for."""
+    """Two are asked, one is bought, one more is bid for; what is refused for the moment is sent again, as a client would."""
     contract = hall.hours(CLASSES[0])[3]["contract"]
     for who, side, qty, price in (
         ("provider", "sell", 2, "2.60"),
@@ -137,10 +145,14 @@ def trade(hall: Hall, client_id: str) -> None:
         ("buyer", "buy", 1, "2.40"),
     ):
         terms = {"contract": contract, "side": side, "qty": qty, "price": price}
-        answer = hall.ask(
-            "POST", "/v1/orders", hall.bearers[who], {**terms, "client_order_id": f"{client_id}-{side}-{price}"}
-        )
-        assert answer.status_code == 201, answer.text
+        order = {**terms, "client_order_id": f"{client_id}-{side}-{price}"}
+        hall.until(lambda who=who, order=order: placed(hall, who, order), "the order is taken")
+
+
+def placed(hall: Hall, who: str, order: dict[str, Any]) -> bool:
+    answer = hall.ask("POST", "/v1/orders", hall.bearers[who], order)
+    assert answer.status_code == 201 or answer.json()["retryable"], answer.text
+    return answer.status_code == 201
 
 
 def bid(hall: Hall) -> dict[str, Any]:
@@ -255,9 +267,9 @@ def test_restored_to_before_a_confirmed_transfer_settlement_halts_and_the_right_
     all_is_well(hall, "mended")
 
 
-def halted(hall: Hall) -> str | None:
-    """What settlement said when it halted; None: it has not."""
-    (life,) = [life for life in hall.supervisor.lives() if life.name == "settlement"]
+def halted(hall: Hall, name: str = "settlement") -> str | None:
+    """What a process said when it halted; None: it has not."""
+    (life,) = [life for life in hall.supervisor.lives() if life.name == name]
     return life.last_words if life.exit_code == os.EX_DATAERR else None
 
 
@@ -276,3 +288,71 @@ def test_while_the_stream_is_away_nothing_is_settled_and_afterwards_all_is(hall:
     ids = {order["client_order_id"] for order in settled(hall)["buyer /v1/orders"]}
     assert ids > {"unsafe-buy-2.60", "unsafe-buy-2.40"}
     all_is_well(hall, "streamed-again")
+
+
+# --- Archive and snapshots -----------------------------------------------------------------------------------
+
+
+def tool(hall: Hall, words: str) -> tuple[int, str]:
+    """`hourbook ...` as an operator types it: how it ended, and what it said."""
+    done = subprocess.run(
+        [sys.executable, "-m", "services.cli", *words.split()[1:]],
+        env={**os.environ, **hall.stack.environment()},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def archived(hall: Hall) -> Path:
+    """Folder of the archive: the old part of shard 0's logs is there, and nowhere else."""
+    trade(hall, "archived")
+    hall.until_settled()
+    (block,) = blocks("docs/operations.md", "Archive")
+    for words in block.splitlines():
+        ended, said = tool(hall, words)
+        assert ended == 0, said
+    assert re.search(r"^events/0: copied below offset (\d+); the log now begins at \1$", said, re.MULTILINE)
+    return hall.stack.home / "data/archive"
+
+
+def test_what_was_archived_and_is_lost_is_missed_by_replay_and_audit_until_it_is_put_back(
+    hall: Hall, archived: Path, tmp_path: Path
+) -> None:
+    """The market goes on without; the tools name what is missing, and are content with a copy."""
+    typed = ("hourbook replay --shard 0", "hourbook audit --young", "hourbook archive --shard 0")
+    shutil.copytree(archived, tmp_path / "archive")
+    shutil.rmtree(archived)
+
+    replayed, audited, again = (tool(hall, words) for words in typed)
+    trade(hall, "without")
+    shutil.copytree(tmp_path / "archive", archived)
+
+    begins = re.findall(r"commands/0 was cut: it begins at (\d+)", replayed[1])[0]
+    missing = (
+        f"commands/0 was cut: it begins at {begins}, and nothing of it has been read yet; "
+        "what was before is in the archive (HOURBOOK_DATA/archive)"
+    )
+    assert replayed == (65, f"hourbook: {missing}\n")
+    assert (audited[0], f"D1: shard 0: Halt: {missing}\n" in audited[1]) == (1, True)
+    between = f"commands/0 begins at {begins}, the archive ends at 0: what was between is lost"
+    assert again == (65, f"hourbook: {between}\n")
+    assert {words: tool(hall, words)[0] for words in typed} == dict.fromkeys(typed, 0)
+
+
+def test_lost_snapshots_of_a_log_that_was_cut_are_made_from_the_archive(hall: Hall, archived: Path) -> None:
+    """A shard that cannot begin says what to type, and begins by itself afterwards."""
+    shutil.rmtree(archived.parent / "snapshots")
+    for name in ("matching-0a", "matching-0b"):
+        os.kill(hall.supervisor.pid(name), signal.SIGKILL)
+    hall.until(lambda: halted(hall, "matching-0a") is not None, "the shard halts")
+    advice = re.search(r"`(hourbook snapshot --shard 0)`", halted(hall, "matching-0a") or "")
+    assert advice is not None
+
+    ended, said = tool(hall, advice[1])
+
+    assert ended == 0, said
+    all_is_well(hall, "begun-again")

@@ -8,10 +8,18 @@ from typing import Any, Final, Self
 
 from schemas.commands import Ground
 from services.gateway import idle
+from services.gateway.reads import client_ids
 from tests.simulation.simstore import SimDatabase, Tuple
 from tests.simulation.simtables import Row, SimTables
 from tests.simulation.world import Wait
 
+NEWEST_SQL: Final = """
+    SELECT $1 AS account, $2 AS client_id, order_id, is_block FROM (
+        SELECT order_id, accepted_ms, false AS is_block FROM settlement.orders WHERE account = $1 AND client_id = $2
+        UNION ALL
+        SELECT order_id, accepted_ms, true FROM settlement.blocks WHERE account = $1 AND client_id = $2
+    ) ORDER BY accepted_ms DESC, order_id LIMIT 1
+"""
 MEMBERS_OWN: Final = (2, 3, 4, 5, 8)
 """Kinds of accounts whose `ref` is a member's."""
 
@@ -56,6 +64,8 @@ class SimPool:
     def _answer(self, statement: str, *values: object) -> list[Any]:
         if statement == idle._SQL:
             return _idle(self._db, *values)  # type: ignore[arg-type]  # a moment
+        if statement == client_ids._SQL:
+            return _stand_for(self._tables, *values)  # type: ignore[arg-type]  # two lists
         return self._tables.answer(statement, *values)
 
 
@@ -76,6 +86,11 @@ class SimConnection(contextlib.AbstractAsyncContextManager[Any]):
 
     async def fetchval(self, statement: str, *values: object) -> Any:
         return (await self.fetch(statement, *values))[0][0]
+
+
+def _stand_for(tables: SimTables, accounts: list[int], ids: list[str]) -> list[Row]:
+    """`reads.client_ids`, id by id: SQLite has no LATERAL."""
+    return [row for asked in zip(accounts, ids, strict=True) for row in tables.answer(NEWEST_SQL, *asked)]
 
 
 def _idle(db: SimDatabase, before_ms: int) -> list[dict[str, Any]]:

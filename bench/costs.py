@@ -38,6 +38,7 @@ from bench.usage import MIB, Meter, resident
 from schemas.specifications import published
 from services.cli.stack import Stack
 from services.runtime.infra import Program, Supervisor, free_port
+from services.runtime.kafka import Cluster
 
 PAGE: Final = Path(__file__).parents[1] / "docs" / "scaling.md"
 HEADING: Final = "Measured"
@@ -48,6 +49,7 @@ BATCHED: Final = 1_280
 BATCH: Final = 64
 REPRICES: Final = 60
 REPRICE_S: Final = 0.5
+WARM: Final = 50
 IDLE_S: Final = 20
 READERS: Final = (1, 100, 1_000)
 READ_S: Final = 20
@@ -162,11 +164,16 @@ def load(place: House, clients: list[dict[str, str]], idle: Mapping[str, float],
     )
 
 
+def warmed_up(place: House, clients: list[dict[str, str]]) -> dict[str, float]:
+    """`idle_of` after some orders: a young broker is busy with itself, and a young exchange is slower than a warm one."""
+    load(place, _fresh(clients), dict.fromkeys(place.pids, 0.0), orders=WARM, batch=1)
+    return idle_of(place)
+
+
 def orders() -> list[Table]:
     with house() as place:
-        idle = idle_of(place)
         clients = order_rate.furnish(place.stack)
-        load(place, clients, idle, orders=20, batch=1)  # a young exchange is slower than a warm one
+        idle = warmed_up(place, clients)
         singly = load(place, _fresh(clients), idle, orders=ORDERS, batch=1)
         batched = load(place, _fresh(clients), idle, orders=BATCHED, batch=BATCH)
     rows = [
@@ -183,9 +190,8 @@ def side_by_side() -> list[Table]:
     rows = []
     for gateways, shards in ((1, 1), (1, 2), (2, 1), (2, 2)):
         with house(shards=shards, gateways=gateways, feed=False) as place:
-            idle = idle_of(place)
             clients = order_rate.furnish(place.stack)
-            load(place, clients, idle, orders=20, batch=1)
+            idle = warmed_up(place, clients)
             singly = load(place, _fresh(clients), idle, orders=ORDERS, batch=1)
             batched = load(place, _fresh(clients), idle, orders=BATCHED, batch=BATCH)
         row = [f"{gateways} and {shards}"]
@@ -218,6 +224,7 @@ def _fresh(clients: list[dict[str, str]]) -> list[dict[str, str]]:
 def idle() -> list[Table]:
     """Processes at rest, then with all published classes listed."""
     with house() as place:
+        time.sleep(IDLE_S)  # a young broker is busy with itself
         empty = {name: resident(pid) for name, pid in place.pids.items()}
         used = idle_of(place)
         operator = _operator(place.stack)
@@ -227,17 +234,24 @@ def idle() -> list[Table]:
             contracts += len(operator.done("GET", f"/v1/contracts?class={class_id}"))
         time.sleep(5)
         listed = {name: resident(pid) for name, pid in place.pids.items()}
+
+    def held(name: str) -> float:
+        """Books that a process knows: of a shard, its half."""
+        return contracts / 2 if kind(name) == "matching" else contracts
+
     rows = [
         [
             name,
             f"{100 * used[name]:.1f} %",
             f"{empty[name] / MIB:.0f}",
-            "–" if name in ("Kafka", "Postgres") else f"{(listed[name] - empty[name]) / 1024 / contracts:.1f}",
+            "–" if name in ("Kafka", "Postgres") else f"{(listed[name] - empty[name]) / 1024 / held(name):.1f}",
         ]
         for name in empty
     ]
-    title = f"**At rest**: of a core, memory, and memory per empty book ({contracts:,} of them in two shards)"
-    return [Table(title, ["process", "processor", "MiB", "KiB per book in the exchange"], rows)]
+    title = (
+        f"**At rest**: of a core; memory with nothing listed; what each of {contracts:,} empty books in two shards adds"
+    )
+    return [Table(title, ["process", "processor", "MiB", "KiB per empty book that it knows"], rows)]
 
 
 def reprices() -> list[Table]:
@@ -245,7 +259,6 @@ def reprices() -> list[Table]:
     with house() as place:
         operator = _operator(place.stack)
         operator.done("POST", "/v1/admin/classes", {"shard": 0, "specification": published()[CLASS].decode()})
-        idle = idle_of(place)
         maker = Caller(place.stack.http_port, order_rate.account(operator, "maker", "market_maker"))
         until(lambda: maker.ask("GET", "/v1/account")[0] == 200)
         listed = [each for each in maker.done("GET", f"/v1/contracts?class={CLASS}") if each["phase"] == "forward"][2:]
@@ -253,7 +266,11 @@ def reprices() -> list[Table]:
         promise = {"class": CLASS, "from": listed[0]["hour"], "hours": len(listed), "ground": "promised", "qty": 4}
         maker.done("PUT", "/v1/capacity", promise | {"version": 1, "collateral_price": "6.60"})
         hours = [each["hour"] for each in listed]
+        _reprice(place, maker, hours, dict.fromkeys(place.pids, 0.0))
+        idle = idle_of(place)
+        began = asyncio.run(_written(place))
         silent = _reprice(place, maker, hours, idle)
+        ended = asyncio.run(_written(place))
         environment = {**place.environment, "BENCH_FEED_PORT": str(place.stack.feed_port)}
         books = [f"book:{each['contract']}" for each in listed]
         with attack(environment, "subscribers", readers=1, channels=books):
@@ -263,8 +280,27 @@ def reprices() -> list[Table]:
         for name, each in sorted(silent.items(), key=lambda item: -item[1])
     ]
     rows.append(["all", f"**{sum(silent.values()):,.0f}**", f"**{sum(heard.values()):,.0f}**"])
+    rows += [
+        [f"bytes of `{topic}`", f"{(ended[topic] - began[topic]) / REPRICES:,.0f}", ""]
+        for topic in ("commands", "events")
+    ]
     title = f"**µs of processor time per repricing** of a class: both sides of {len(hours)} hours, in one request"
     return [Table(title, ["process", "nobody reads the feed", "somebody reads all books"], rows)]
+
+
+async def _written(place: House) -> dict[str, int]:
+    """Bytes of all values in the logs of shard 0, by topic."""
+    sizes = {}
+    async with Cluster(place.stack.bootstrap, prefix=place.stack.topic_prefix) as cluster:
+        for topic in ("commands", "events"):
+            log, size = cluster.log(topic, 0), 0
+            offset, end = await log.bounds()
+            while offset < end:
+                records = await log.read(offset, wait_ms=1_000)
+                size += sum(len(record.value) for record in records)
+                offset = records[-1].offset + 1 if records else offset
+            sizes[topic] = size
+    return sizes
 
 
 def _reprice(place: House, maker: Caller, hours: list[str], idle: Mapping[str, float]) -> dict[str, float]:

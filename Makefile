@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help install kafka run up down test lint format sim week hostile chaos mutants bench compile lock holes
+.PHONY: help install kafka run up down test lint format sim week hostile chaos mutants bench limits costs compile lock holes
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} \
@@ -37,6 +37,10 @@ chaos: install kafka ## A hostile day: real processes under orders, hurt and jud
 	.venv/bin/python -m tests.chaos
 bench: install kafka ## Measure the figures of docs/benchmarks.md; takes minutes and wants a quiet machine
 	.venv/bin/python -m bench
+limits: install kafka ## Clients who take too much, a million open orders: what others are served, and docs/reliability.md; a quarter of an hour
+	.venv/bin/python -m bench.limits
+costs: install kafka ## What an order, a shard and a reader cost, two gateways and two shards: the tables of docs/scaling.md
+	.venv/bin/python -m bench.costs
 compile: install ## The engine's pure modules as machine code in var/compiled; needs a C compiler (docs/operations.md)
 	@deploy/compile.sh
 lock: install ## Resolve the dependencies again; UPGRADE=1 takes the newest versions

@@ -44,7 +44,7 @@ async def crowd(port: int, clients: Sequence[Sequence[bytes]], deal: Deal) -> Ta
         for sent in requests:
             while True:
                 writer.write(sent)
-                pause = deal(*await _answer(reader))
+                pause = deal(*await answer(reader))
                 if pause is None:
                     break
                 again += 1
@@ -56,7 +56,8 @@ async def crowd(port: int, clients: Sequence[Sequence[bytes]], deal: Deal) -> Ta
     return Taken(time.perf_counter() - started, again)
 
 
-async def _answer(reader: asyncio.StreamReader) -> tuple[int, bytes]:
+async def answer(reader: asyncio.StreamReader) -> tuple[int, bytes]:
+    """(status, body)."""
     head = (await reader.readuntil(b"\r\n\r\n")).lower()
     length = head.partition(b"content-length:")[2].split(b"\r\n", 1)[0]
     return int(head[9:12]), await reader.readexactly(int(length))

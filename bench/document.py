@@ -36,9 +36,7 @@ def write(lines: Mapping[str, Line | str], seconds: float, load: float) -> str:
     notes = tomllib.loads(NOTES.read_text())
     parts = [
         HEAD,
-        f"- {datetime.now(UTC):%Y-%m-%d}, {seconds / 60:.0f} minutes, commit {_commit()}",
-        f"- {_machine()}; load of the minute before: {load:.1f}",
-        f"- {_versions()}",
+        *about(seconds, load),
         "",
         "| figure | target | ours | peer | unit | ratio | spread | verdict |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
@@ -53,6 +51,24 @@ def write(lines: Mapping[str, Line | str], seconds: float, load: float) -> str:
         missed = any(isinstance(line := lines[figure.key], dict) and not figure.reached(line) for figure in variants)
         parts += [note[key].strip() for key, wanted in (("always", True), ("missed", missed)) if wanted and key in note]
     return "\n".join(parts) + "\n"
+
+
+def about(seconds: float, load: float) -> list[str]:
+    """When, where, and with what. `load`: of the minute before."""
+    return [
+        f"- {datetime.now(UTC):%Y-%m-%d}, {seconds / 60:.0f} minutes, commit {_commit()}",
+        f"- {_machine()}; load of the minute before: {load:.1f}",
+        f"- {_versions()}",
+    ]
+
+
+def with_section(page: str, heading: str, text: str) -> str:
+    """A page with `text` under one of its second headings; what people wrote under the others stays."""
+    pattern = re.compile(rf"^## {re.escape(heading)}\n.*?(?=^## |\Z)", re.MULTILINE | re.DOTALL)
+    section = f"## {heading}\n\n{text.strip()}\n"
+    if not pattern.search(page):
+        return f"{page.rstrip()}\n\n{section}"
+    return pattern.sub(lambda found: section + ("\n" if found.end() < len(page) else ""), page)
 
 
 def _row(figure: Figure, line: Line | str) -> str:

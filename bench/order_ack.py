@@ -161,15 +161,31 @@ def clients(bootstrap: str) -> tuple[AIOKafkaProducer, AIOKafkaConsumer]:
 @contextlib.contextmanager
 def exchange(place: Given) -> Iterator[Stack]:
     """An exchange with an empty ledger, taking orders."""
+    with processes(place) as (stack, _):
+        yield stack
+
+
+@contextlib.contextmanager
+def processes(place: Given, *, shards: int = SHARDS, feed: bool = False) -> Iterator[tuple[Stack, Supervisor]]:
+    """The same, and who keeps its processes; with market data where it is asked for."""
     stack = Stack(
-        place.bootstrap, place.dsn, place.home, shards=SHARDS, http_port=free_port(), topic_prefix=place.prefix
+        place.bootstrap,
+        place.dsn,
+        place.home,
+        shards=shards,
+        http_port=free_port(),
+        feed_port=free_port() if feed else 0,
+        market_port=free_port() if feed else 0,
+        topic_prefix=place.prefix,
     )
     asyncio.run(stack.create(sandbox=True))
     with Supervisor(place.home / "logs") as supervisor:
         stack.start(supervisor)
         nobody = Caller(stack.http_port, "")
         until(lambda: nobody.ask("GET", "/v1/status")[1]["accepting_orders"], supervisor)
-        yield stack
+        if feed:
+            until(lambda: nobody.ask("GET", "/v1/market")[0] == 200, supervisor)
+        yield stack, supervisor
 
 
 def furnish(stack: Stack) -> dict[str, str]:

@@ -94,22 +94,27 @@ def _requests(number: int, client: dict[str, str], given: argparse.Namespace) ->
 def _order(number: int, turn: int, client: dict[str, str]) -> dict[str, Any]:
     class_id = CLASSES[(number + turn // 2) % 2]
     price = PRICES[class_id][turn % 2]
-    return {"contract": client[class_id], "side": "buy", "qty": 1, "price": price, "client_order_id": f"o-{turn}"}
+    name = f"o{client.get('round', '')}-{turn}"
+    return {"contract": client[class_id], "side": "buy", "qty": 1, "price": price, "client_order_id": name}
 
 
 def furnish(stack: Stack) -> list[dict[str, str]]:
-    """A provider with a standing ask in each shard, and the clients: bearer, and the hour in which they trade of each class."""
+    """A provider with a standing ask in each class, and the clients: bearer, and the hour in which they trade of each class.
+
+    One class in each shard, or both in the only one.
+    """
     bearer = asyncio.run(stack.first_operator_key()).bearer
     operator = Caller(stack.http_port, bearer)
     until(lambda: operator.ask("GET", "/v1/keys")[0] == 200)
-    for shard, class_id in enumerate(CLASSES):
-        operator.done("POST", "/v1/admin/classes", {"shard": shard, "specification": published()[class_id].decode()})
-    provider = Caller(stack.http_port, _account(operator, "provider", "provider"))
+    for number, class_id in enumerate(CLASSES):
+        listed = {"shard": number % stack.shards, "specification": published()[class_id].decode()}
+        operator.done("POST", "/v1/admin/classes", listed)
+    provider = Caller(stack.http_port, account(operator, "provider", "provider"))
     until(lambda: provider.ask("GET", "/v1/account")[0] == 200)
     hours = {}
     for class_id in CLASSES:
-        listed = operator.done("GET", f"/v1/contracts?class={class_id}")
-        hour = [hour for hour in listed if hour["phase"] == "forward"][2]
+        contracts = operator.done("GET", f"/v1/contracts?class={class_id}")
+        hour = [hour for hour in contracts if hour["phase"] == "forward"][2]
         backing = {
             "class": class_id,
             "from": hour["hour"],
@@ -124,7 +129,7 @@ def furnish(stack: Stack) -> list[dict[str, str]]:
         hours[class_id] = hour["contract"]
 
     def client(number: int) -> dict[str, str]:
-        own = _account(Caller(stack.http_port, bearer), f"client-{number}", "member")
+        own = account(Caller(stack.http_port, bearer), f"client-{number}", "member")
         member = Caller(stack.http_port, own)
         until(lambda: member.ask("GET", "/v1/account")[0] == 200)
         for class_id in CLASSES:
@@ -135,7 +140,7 @@ def furnish(stack: Stack) -> list[dict[str, str]]:
         return list(pool.map(client, range(CLIENTS)))
 
 
-def _account(operator: Caller, name: str, role: str) -> str:
+def account(operator: Caller, name: str, role: str) -> str:
     """A new account with money in its wallet; its bearer."""
     account = operator.done("POST", "/v1/admin/accounts", {"name": name, "role": role})["account"]
     deposit = {"account": account, "amount": "100000", "provider": "simulated-faucet", "provider_ref": name}

@@ -38,6 +38,10 @@ class Servers:
         self._postgres = postgres
         self._home = home
 
+    def pids(self) -> dict[str, int]:
+        """Their processes."""
+        return {"Kafka": self._kafka.pid, "Postgres": self._postgres.pid}
+
     def environment(self) -> Mapping[str, str]:
         """Of one side's process: everything of its own."""
         name = f"b{secrets.token_hex(4)}"

@@ -59,17 +59,20 @@ def opening(
         ]
 
 
-def resting_orders(orders: int, accounts: int, hours: int = 24, per_frame: int = 64) -> Iterator[list[Command]]:
+def resting_orders(
+    orders: int, accounts: int, hours: int = 24, per_frame: int = 64, *, t0_ms: int = T0_MS
+) -> Iterator[list[Command]]:
     """Frames of bids and asks that never meet, spread over accounts, hours and 200 prices a side."""
+    first, valid_ms = first_hour(t0_ms), t0_ms + VALIDITY_MS
     frame: list[Command] = []
     for number in range(orders):
         bid = number % 2 == 0
         step = number // 2 % 200
         price = LIST_PRICE - (step + 1) * TICK if bid else LIST_PRICE + step * TICK
-        contract = contract_of(CLASS_NO, FIRST_HOUR + number // 400 % hours)
+        contract = contract_of(CLASS_NO, first + number // 400 % hours)
         side = Side.BUY if bid else Side.SELL
         account = number % accounts + 1
-        frame.append(PlaceOrder(account, contract, side, 1 + number % 8, price, Tif.GTC, 0, f"r{number}", VALID_MS))
+        frame.append(PlaceOrder(account, contract, side, 1 + number % 8, price, Tif.GTC, 0, f"r{number}", valid_ms))
         if len(frame) == per_frame:
             yield frame
             frame = []

@@ -108,10 +108,11 @@ class Connection(WSListener):
             self._end(INTERNAL, "internal")
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:  # noqa: ARG002 # the interface
-        """However it ended."""
+        """However it ended. Whoever is linked is unlinked: what waited for him, megabytes, must not wait for a collection."""
         self._feed.connections.pop(self, None)
         if self._session is not None:
             self._feed.hub.leave(self._session)
+        self._session = self.transport = None
 
     def pause_writing(self) -> None:
         """`waiting` says it."""

@@ -45,7 +45,7 @@ async def serve(service: Service, plan: SnapshotPlan) -> None:
     # Two exchanges may share a database as they may share a broker: by their prefix.
     lease_name = f"{service.settings.topic_prefix}matching-{service.settings.shard}"
     holder = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
-    collector = Collector()
+    collector = Collector(settles=True)
     async with _opened(service) as (mirror, store, references):
         collector.freeze()
         follower = Follower(

@@ -72,6 +72,7 @@ def take(mirror: Mirror) -> Snapshot:
     """The snapshot of a mirror whose every output was seen in `events`."""
     assert mirror.verified, "events does not hold everything up to here"
     replica, events_position = mirror.replica, mirror.events_position
+    dumped = engine_bytes.dump(replica.engine)
     return Snapshot(
         format=FILE_FORMAT,
         shard=replica.shard,
@@ -83,8 +84,8 @@ def take(mirror: Mirror) -> Snapshot:
         chain=replica.chain,
         epoch=mirror.epoch,
         time_ms=replica.engine.time_ms,
-        state_hash=engine_bytes.state_hash(replica.engine),
-        engine=engine_bytes.dump(replica.engine),
+        state_hash=engine_bytes.hash_of(dumped),
+        engine=dumped,
     )
 
 

@@ -89,6 +89,8 @@ class Cluster:
         self.write_ms_max = write_ms_max
         """An append that takes longer ends as WriteUnknown."""
         self._logs: list[KafkaLog] = []
+        self._asker: AIOKafkaConsumer | None = None
+        self._asking = asyncio.Lock()
 
     async def __aenter__(self) -> Self:
         return self
@@ -96,6 +98,25 @@ class Cluster:
     async def __aexit__(self, *_: object) -> None:
         for log in list(self._logs):
             await log.close()
+        if self._asker is not None:
+            await self._asker.stop()
+
+    async def asker(self) -> AIOKafkaConsumer:
+        """A started consumer that reads nothing, for questions about offsets.
+
+        A broker answers a connection in order, and a read at the end of a log for as long as `_JUMP_MS` not at all: asked on the
+        same connection, a shard's writer stood still for up to that long once a second.
+        """
+        async with self._asking:
+            if self._asker is None:
+                asker = AIOKafkaConsumer(**self.connecting, group_id=None, enable_auto_commit=False)
+                try:
+                    await asker.start()
+                except BaseException:  # also when we are cancelled: what it has opened is closed
+                    await asker.stop()
+                    raise
+                self._asker = asker
+            return self._asker
 
     def log(self, topic: str, partition: int = 0) -> KafkaLog:
         """A log with connections of its own, closed with the cluster."""
@@ -251,10 +272,11 @@ class KafkaLog:
 
     async def bounds(self) -> tuple[int, int]:
         """(offset of the first record, offset that the next record will get). Raises Unreachable."""
-        consumer = await self._open_reader()
+        await self._open_reader()  # raises where the broker does not show it to us
         try:
+            asker = await self._cluster.asker()
             firsts, ends = await asyncio.gather(
-                consumer.beginning_offsets([self._where]), consumer.end_offsets([self._where])
+                asker.beginning_offsets([self._where]), asker.end_offsets([self._where])
             )
             first, end = firsts[self._where], ends[self._where]
         except (KafkaError, OSError) as error:

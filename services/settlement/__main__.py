@@ -45,7 +45,7 @@ async def serve(service: Service) -> None:
     # Two exchanges may share a database server, each with a database; a broker, each with a prefix.
     lease_name = f"{settings.topic_prefix}{LEASE_NAME}"
     holder = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
-    collector = Collector()
+    collector = Collector(settles=True)
     while True:
         epoch = await get_lease(lease, holder, service.clock, service.status, lease_name)
         service.status.set(epoch=epoch, role="active")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import json
+import weakref
 from collections.abc import AsyncIterator
 from typing import Any, cast
 
@@ -337,6 +339,26 @@ async def test_a_reader_who_never_reads_costs_nothing_after_two_heartbeats(port:
         await asyncio.sleep(0.05)
         assert not port.hub.sessions
         assert not port.server.connections
+
+
+async def test_what_waited_for_a_reader_who_has_gone_is_freed_at_once(port: Port) -> None:
+    """Not when garbage is collected: old garbage waits for an idle minute, and where there is always trade none comes."""
+    name = f"grid:{CLASS}"
+    gc.disable()
+    try:
+        async with Wire.open(port.number, receive_bytes=4_096) as wire:
+            await wire.say({"op": "subscribe", "channels": [name]})
+            await wire.until("grid_snapshot")
+            _shout(port, name, 20_000, 400)
+            left = [weakref.ref(connection) for connection in port.server.connections]
+            assert len(left) == 1
+            port.server.sweep()
+            port.server.sweep()
+            await _forgotten(port)
+        await asyncio.sleep(0.01)
+        assert [connection() for connection in left] == [None]
+    finally:
+        gc.enable()
 
 
 async def test_a_reader_who_pings_and_never_reads_is_cut_off(port: Port) -> None:

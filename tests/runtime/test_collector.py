@@ -91,3 +91,24 @@ def test_old_garbage_goes_once_a_minute_and_what_was_loaded_is_not_walked(clock:
     kept.turn(busy=False)
     assert left() is None
     assert loaded.myself is loaded
+
+
+def test_a_large_state_without_cycles_is_walked_once_and_then_never_again(clock: Clock) -> None:
+    """A million orders take 0.6 s to walk, in which the market would stand still every quiet minute."""
+    kept, growing = Collector(settles=True), Collector()
+    kept.freeze()
+    orders = [[] for _ in range(100_000)]
+    clock.now_s += ALL_S
+    growing.turn(busy=False)
+    assert walked() > len(orders)
+    kept.turn(busy=False)
+    assert walked() < len(orders)
+    left = garbage()
+    clock.now_s += ALL_S
+    kept.turn(busy=False)
+    assert left() is None, "what came later is looked at as before"
+
+
+def walked() -> int:
+    """How many objects a look at everything would walk."""
+    return len(gc.get_objects())

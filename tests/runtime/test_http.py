@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import resource
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
-from services.runtime.http import http_server
+from services.runtime.http import CONNECTIONS_MAX, http_server
 from services.runtime.infra import free_port
 
 HEAD_S = 1
@@ -57,8 +58,14 @@ async def calling(port: int) -> AsyncIterator[Caller]:
 
 @pytest.fixture
 async def port() -> AsyncIterator[int]:
+    async with serving_at(HEAD_S) as number:
+        yield number
+
+
+@contextlib.asynccontextmanager
+async def serving_at(head_s: int) -> AsyncIterator[int]:
     number = free_port()
-    server = http_server(application, "127.0.0.1", number, head_s=HEAD_S)
+    server = http_server(application, "127.0.0.1", number, head_s=head_s)
     serving = asyncio.create_task(server.serve())
     while not serving.done():
         with contextlib.suppress(OSError):
@@ -79,6 +86,28 @@ async def test_whoever_says_no_more_is_let_go(port: int, said: bytes, status: by
     async with calling(port) as caller:
         caller.say(said)
         assert (await caller.hears()).partition(b"\r\n")[0] == status
+
+
+async def test_a_thousand_who_say_nothing_leave_room_for_whoever_comes_next() -> None:
+    """He is answered at once, and not when the first of them is let go."""
+    async with serving_at(head_s=60) as port, contextlib.AsyncExitStack() as stack:
+        for _ in range(1_000):
+            await stack.enter_async_context(calling(port))
+        async with calling(port) as caller:
+            caller.say(ASK)
+            async with asyncio.timeout(10):
+                assert (await caller.reader.readline()) == b"HTTP/1.1 200 OK\r\n"
+
+
+async def test_a_shell_that_allows_few_files_does_not_decide_how_many_may_connect() -> None:
+    """Many systems begin with 1,024 files for a process, which may ask for more itself."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (512, before[1]))
+    try:
+        async with serving_at(HEAD_S):
+            assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] >= min(before[1], CONNECTIONS_MAX)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 async def test_there_is_no_second_protocol(port: int) -> None:

@@ -53,6 +53,24 @@ async def test_the_end_is_exact_after_a_batch_of_many(cluster: Cluster) -> None:
         assert await cluster.log("t").bounds() == (0, end)
 
 
+async def test_the_bounds_are_told_while_the_broker_holds_back_the_answer_to_a_read(cluster: Cluster) -> None:
+    """A read that finds nothing goes on at the broker for a quarter of a second, and the broker answers a connection in order.
+
+    A shard's writer looks at bounds every second: waiting behind such a read, it let an order in ten wait for so long.
+    """
+    await cluster.create_topic("t", 1, 1, {})
+    log = cluster.log("t")
+    assert await log.bounds() == (0, 0)
+    took_s = []
+    for _ in range(10):
+        assert await log.read(0) == []
+        await asyncio.sleep(0.01)  # on its way
+        began_s = time.monotonic()
+        assert await log.bounds() == (0, 0)
+        took_s.append(time.monotonic() - began_s)
+    assert sorted(took_s)[5] < 0.1, took_s
+
+
 async def test_an_offset_out_of_range_raises(cluster: Cluster) -> None:
     """Above the end, far above it, and below the beginning."""
     await cluster.create_topic("t", 1, 1, {})

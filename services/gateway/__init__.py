@@ -14,6 +14,7 @@ offers       what clouds ask                                market       market 
 Who may, and how it is said:
 keyring, auth, limits                                       errors       every refusal there is
 values, times   numbers, moments and names at the edge      edge         what is HTTP about it
+brake        who asks too often is refused before the application looks
 app, wiring, routes   the application, what handlers are given, the handlers
 openapi      the API as a document                          metrics      numbers for operators
 

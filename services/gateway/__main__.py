@@ -20,6 +20,7 @@ import httpx
 from schemas.codec import WRITER_GATEWAY_MIN
 from services.gateway.app import build
 from services.gateway.blocks import Blocks
+from services.gateway.brake import Brake
 from services.gateway.classes import Classes
 from services.gateway.corrections import Corrections
 from services.gateway.database import Database
@@ -66,7 +67,8 @@ async def serve(service: Service) -> None:
         await service.wait_for("kafka", cluster.ping)
         await check_topics(cluster, settings.shards, TOPICS)
         gateway, tasks = await _wire(service, cluster)
-        server = http_server(build(gateway), settings.listen, settings.http_port)
+        application = Brake(build(gateway), gateway.keyring, gateway.limits, gateway.clock)
+        server = http_server(application, settings.listen, settings.http_port)
         async with asyncio.TaskGroup() as group:
             for task in tasks:
                 group.create_task(task())

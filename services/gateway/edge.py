@@ -123,20 +123,31 @@ def problem(request: ASGIConnection[Any, Any, Any, Any], error: Exception) -> Re
     refusal = _refusal(error)
     if refusal.code == "internal":
         _log.error("fault in %s, request %s", request.url.path, request_id, exc_info=error)
+    verdict = getattr(request.state, "verdict", None)
+    headers = refusal_headers(
+        refusal, request_id, verdict.wait_ms if verdict is not None and refusal.code == "rate_limited" else 1_000
+    )
+    if refusal.row.status == 405 and isinstance(error, HTTPException) and error.headers:
+        headers["Allow"] = error.headers["allow"]
+    return Response(
+        problem_of(refusal, request_id), status_code=refusal.row.status, headers=headers, media_type=MediaType.JSON
+    )
+
+
+def problem_of(refusal: ApiError, request_id: str) -> bytes:
+    """The body of a refusal's answer."""
+    document = msgspec.to_builtins(refusal.problem(request_id))
+    return msgspec.json.encode({name: value for name, value in document.items() if value is not None})
+
+
+def refusal_headers(refusal: ApiError, request_id: str, wait_ms: int) -> dict[str, str]:
+    """Of every refusal with its status."""
     headers = {"Content-Type": "application/problem+json", "Request-Id": request_id}
     if refusal.row.status in (429, 503):
-        verdict = getattr(request.state, "verdict", None)
-        wait_ms = verdict.wait_ms if verdict is not None and refusal.code == "rate_limited" else 1_000
         headers["Retry-After"] = str(max(1, -(-wait_ms // 1000)))
     if refusal.row.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
-    if refusal.row.status == 405 and isinstance(error, HTTPException) and error.headers:
-        headers["Allow"] = error.headers["allow"]
-    document = msgspec.to_builtins(refusal.problem(request_id))
-    shown = {name: value for name, value in document.items() if value is not None}
-    return Response(
-        msgspec.json.encode(shown), status_code=refusal.row.status, headers=headers, media_type=MediaType.JSON
-    )
+    return headers
 
 
 def _refusal(error: Exception) -> ApiError:

@@ -34,8 +34,13 @@ async def count_request(message: Message, scope: Scope) -> None:
     if began_s is None:  # no handler was found for it
         REQUESTS.labels("none", "none", message["status"]).inc()
         return
-    REQUESTS.labels(scope["method"], scope["path_template"], message["status"]).inc()
-    SECONDS.labels(scope["path_template"]).observe(time.perf_counter() - began_s)
+    count_answer(scope["method"], scope["path_template"], message["status"], began_s)
+
+
+def count_answer(method: str, route: str, status: int, began_s: float) -> None:
+    """One answer of a route."""
+    REQUESTS.labels(method, route, status).inc()
+    SECONDS.labels(route).observe(time.perf_counter() - began_s)
 
 
 def tell_status(status: Status, shards: Shards, progress: Progress, pool: asyncpg.Pool) -> None:

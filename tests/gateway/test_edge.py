@@ -46,7 +46,7 @@ class Door:
         nothing = cast("Any", None)
         keyring = Keyring(nothing, b"")
         keyring.keys.update(self.keys)
-        gateway = Gateway(
+        self.gateway = gateway = Gateway(
             shards=nothing, classes=nothing, reads=nothing, progress=nothing, requests=nothing,
             orders=nothing, ranges=nothing, blocks=nothing, quotes=nothing, previews=nothing, corrections=nothing,
             keyring=keyring,

@@ -1,6 +1,6 @@
 """A member who keeps the rules, at a steady pace, and what he is served: the one whom attacks must not reach.
 
-He places an order every 50 ms on one connection that he keeps open, half of them resting and half bought at once, in an hour
+He places an order every 50 ms on one of four connections that he keeps open: half rest and half buy at once, in an hour
 where nobody else trades; he reads that hour's book on the feed; and once a second somebody who was not there before connects
 and asks for the state of the market. An order's time begins when it was due and not when it could be sent, so that whoever is
 kept waiting is counted for all that he would have done.
@@ -29,6 +29,8 @@ from bench.crowd import answer, request
 from bench.order_ack import ASK, BID
 
 EVERY_S: Final = 0.05
+CONNECTIONS: Final = 4
+Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 NEWCOMER_S: Final = 1.0
 PATIENCE_S: Final = 5.0
 """An order that the feed has not told of for so long counts as left out."""
@@ -136,7 +138,8 @@ class Watch(picows.WSListener):
 
     def _tell(self, side: str, orders: int, now: float) -> None:
         for _ in range(orders):
-            self.told.append(1000 * (now - self.due[side].popleft()))
+            if self.due[side]:  # else it was so late that it counts as left out
+                self.told.append(1000 * (now - self.due[side].popleft()))
 
     def late(self) -> int:
         """Orders that nothing was told of; they are not waited for any more."""
@@ -194,27 +197,31 @@ class Steady:
         return seen
 
     async def _trade(self) -> None:
-        reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
-        due, number = time.monotonic(), 0
-        while True:
-            side = ("asks", "bids")[number % 2]
-            order = {
-                "contract": os.environ["BENCH_CONTRACT"],
-                "side": "buy",
-                "qty": 1,
-                "price": _LEVELS[side],
-                "client_order_id": f"m-{number}",
-            }
-            await asyncio.sleep(due - time.monotonic())
-            self._watch.due[side].append(due)
-            writer.write(request("/v1/orders", json.dumps(order).encode(), self._bearer))
-            status, _ = await answer(reader)
-            self._orders.append(1000 * (time.monotonic() - due))
-            if status != 201:
-                self._refused[str(status)] += 1
-                self._watch.due[side].pop()
-            due += EVERY_S
-            number += 1
+        """Each order when it is due, on whichever connection is free: one that takes long must not make the next ones late."""
+        free: asyncio.Queue[Connection] = asyncio.Queue()
+        for _ in range(CONNECTIONS):
+            free.put_nowait(await asyncio.open_connection("127.0.0.1", self._port))
+        async with asyncio.TaskGroup() as group:
+            due, number = time.monotonic(), 0
+            while True:
+                await asyncio.sleep(due - time.monotonic())
+                group.create_task(self._order(number, due, await free.get(), free))
+                due += EVERY_S
+                number += 1
+
+    async def _order(self, number: int, due: float, connection: Connection, free: asyncio.Queue[Connection]) -> None:
+        reader, writer = connection
+        side = ("asks", "bids")[number % 2]
+        order = {"contract": os.environ["BENCH_CONTRACT"], "side": "buy", "qty": 1, "price": _LEVELS[side]}
+        self._watch.due[side].append(due)
+        body = json.dumps(order | {"client_order_id": f"m-{number}"}).encode()
+        writer.write(request("/v1/orders", body, self._bearer))
+        status, _ = await answer(reader)
+        free.put_nowait(connection)
+        self._orders.append(1000 * (time.monotonic() - due))
+        if status != 201:
+            self._refused[str(status)] += 1
+            self._watch.due[side].remove(due)
 
     async def _newcome(self) -> None:
         async with asyncio.TaskGroup() as group:

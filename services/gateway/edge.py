@@ -6,7 +6,7 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from urllib.parse import unquote
 
 import msgspec
@@ -18,8 +18,9 @@ from litestar.exceptions import HTTPException, InternalServerException, Validati
 from litestar.types import Message, Scope
 
 from schemas.ids import is_client_id
+from services.gateway.auth import Caller
 from services.gateway.errors import ApiError
-from services.gateway.limits import Limits
+from services.gateway.limits import Limits, Verdict
 
 BODY_MAX: Final = 64 * 1024
 BODY_S: Final = 10
@@ -28,7 +29,16 @@ _JSON: Final = "application/json"
 _UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """msgspec leaves the last two to Python: text that is not UTF-8, and arrays nested by the thousand."""
 _OF_STATUS: Final = {404: "not_found", 405: "method_not_allowed", 413: "too_large"}
+ADMITTED: Final = "hourbook.admitted"
+"""In a request's scope: `Admitted`, where it was judged before the application."""
 _log = logging.getLogger("hourbook.gateway")
+
+
+class Admitted(NamedTuple):
+    """Who asks, and that it counts."""
+
+    caller: Caller
+    verdict: Verdict
 
 
 class JsonRequest(Request[Any, Any, AppState]):

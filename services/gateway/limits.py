@@ -43,11 +43,6 @@ class Limits:
             full_ms=-(-(self.burst * 1000 - tokens) // self.rate_per_s),
         )
 
-    def is_empty(self, key: str, now_ms: int) -> bool:
-        """Whether not even one request of `key` would pass; nothing is taken."""
-        tokens, then_ms = self._buckets.get(key, (self.burst * 1000, now_ms))
-        return tokens + max(0, now_ms - then_ms) * self.rate_per_s < 1000
-
     def headers(self, verdict: Verdict | None) -> dict[str, str]:
         """RateLimit fields: the policy, and to a caller that is known what is left of it."""
         window_s = -(-self.burst // self.rate_per_s)

@@ -18,7 +18,7 @@ from services.gateway.auth import Request as Judged
 from services.gateway.blocks import Blocks
 from services.gateway.classes import Classes
 from services.gateway.corrections import Corrections
-from services.gateway.edge import JsonRequest, check_path
+from services.gateway.edge import ADMITTED, Admitted, JsonRequest, check_path
 from services.gateway.errors import ApiError
 from services.gateway.keyring import Keyring
 from services.gateway.limits import Limits
@@ -99,6 +99,10 @@ class Gateway:
             raise ApiError("malformed", "a body is missing")
 
     async def _caller(self, request: JsonRequest) -> Caller:
+        admitted = request.scope.get(ADMITTED)
+        if isinstance(admitted, Admitted):
+            request.state.verdict = admitted.verdict
+            return admitted.caller
         address = request.client.host if request.client else ""
         judged = Judged(request.method, request.target, await request.body(), request.headers, address)
         caller = authenticate(self.keyring.keys, judged, self.clock.now_ms())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from typing import Any
 
@@ -108,8 +109,19 @@ async def test_an_unusual_path_is_refused_all_the_same_by_the_application(door: 
     assert door.through.total() == 1
 
 
+async def test_of_a_bunch_that_comes_at_once_no_more_is_let_through_than_may(door: Behind) -> None:
+    """All of them are looked at before the application has done anything for the first."""
+    bunch = await asyncio.gather(*(door.braked.get("/v1/keys", headers=ANA) for _ in range(20)))
+    assert Counter(answer.status_code for answer in bunch) == {200: 2, 429: 18}
+    assert door.through.total() == 2
+
+
+async def test_who_is_let_through_is_counted_once_and_told_so(door: Behind) -> None:
+    told = [(await door.braked.get("/v1/keys", headers=ANA)).headers["ratelimit"] for _ in range(2)]
+    assert told == ['"key";r=1;t=1', '"key";r=0;t=1']
+
+
 async def test_the_brake_lets_go_at_the_very_millisecond(door: Behind) -> None:
-    """It takes nothing itself: what the bucket holds is the application's to take, once."""
     door.spent()
     door.clock.ms += 499
     assert (await door.braked.get("/v1/keys", headers=ANA)).json()["detail"] == "wait 1 ms"

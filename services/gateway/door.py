@@ -1,8 +1,8 @@
 """One shard's door: commands go out in frames, answers come back from `events`.
 
 1. `start`: the end of `events` is resolved to a number; nothing is accepted before.
-2. `submit` queues a command; one append is in flight, and what arrives meanwhile is the next frame (group commit). Where
-   `FRAMES_AHEAD` frames wait for their answers, the next one waits for one of them, or `GATHER_S`: a log's work is by the frame.
+2. `submit` queues a command. While a frame waits for its answer, or `GATHER_S`, what arrives meanwhile is the next frame (group
+   commit): log, shards and settlement work by the frame, and one alone is answered as soon as ever.
 3. `read` follows `events`; headers name writer and frame, so that others' records need not be decoded.
 4. The outcome and the effects of a command resolve its waiter, once every part of its frame's output is there: a large
    output comes in several records, and a command's effects may stand in more than one. Nothing else acknowledges.
@@ -39,9 +39,8 @@ from services.runtime.errors import Halt
 from services.runtime.log import Log, LogError, Outgoing, Record, WriteRefused
 
 FRAME_MAX: Final = 64
-FRAMES_AHEAD: Final = 2
-"""So many are sent as soon as there is a command for them: a quiet exchange answers no later for it."""
-GATHER_S: Final = 0.02
+GATHER_S: Final = 0.05
+"""Behind a frame that is not answered nobody waits longer: its shard may be away for long."""
 QUEUE_MAX: Final = 10_000
 ANSWER_S: Final = 5.0
 _LOOK_BACK: Final = 1_000
@@ -186,12 +185,12 @@ class Door:
             self._forget()
 
     async def _gather(self) -> None:
-        """Let the next frame grow while enough of them wait for answers."""
-        if len(self._pending) < FRAMES_AHEAD:
+        """Let the next frame grow while one waits for its answer."""
+        if not self._pending:
             return
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(GATHER_S):
-                while len(self._pending) >= FRAMES_AHEAD and len(self._queue) < FRAME_MAX:
+                while self._pending and len(self._queue) < FRAME_MAX:
                     self._answered.clear()
                     await self._answered.wait()
 

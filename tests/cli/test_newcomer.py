@@ -60,6 +60,7 @@ def test_what_the_desk_sells_now_is_procured_within_seconds_and_the_desk_pays() 
     """By the simulated cloud; after that nothing is left that an operator could buy a machine for."""
 
     def procured() -> tuple[int, list[Any]]:
+        told("positions")  # a member's read waits until his fills are settled, an operator's does not
         processes = {each["name"]: each["details"] for each in told("status")["processes"]}
         return processes["simulated-cloud"].get("procured_gpu_minutes", 0), told("admin", "promises")["begun"]
 

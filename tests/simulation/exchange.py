@@ -10,7 +10,8 @@ import argparse
 import re
 import tempfile
 from collections import Counter, defaultdict
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -238,20 +239,22 @@ class Exchange:
 
     def _attend(self, name: str, sentence: str) -> None:
         advice = re.search(r"--shard (\d+) --offset (\d+) --hash ([0-9a-f]{32})", sentence)
+        run: Callable[[], Awaitable[Any]]
         if advice is not None:
-            run = self._quarantine(int(advice[1]), int(advice[2]), advice[3])
+            run = partial(self._quarantine, int(advice[1]), int(advice[2]), advice[3])
         elif name.startswith("matching") and "was cut: it begins at" in sentence:
-            run = self._snapshot(name)
+            run = partial(self._snapshot, name)
         elif name.startswith("settlement") and self.did["events lost its tail"] and "events/" in sentence:
             # What it has read is written again by matching, byte for byte: it may go on when that is there.
-            run = Wait(self.world.now_ms)
+            run = partial(Wait, self.world.now_ms)
         else:
             raise AssertionError(f"L1: {name} has halted, and no operator can help: {sentence}")
         self.world.spawn(f"operator for {name}", self._work(run)).on_end = lambda _: self._launch(name, RESTART_MS)
 
     @staticmethod
-    async def _work(run: Any) -> None:
-        await run
+    async def _work(run: Callable[[], Awaitable[Any]]) -> None:
+        """Made in here: a day may end before he has begun."""
+        await run()
 
     async def _quarantine(self, shard: int, offset: int, hash_hex: str) -> None:
         cluster = self.cluster

@@ -78,6 +78,9 @@ class SimTime:
 class NoCollector:
     """`services.runtime.collector.Collector`: the world's processes share one memory."""
 
+    def __init__(self, *, settles: bool = False) -> None:
+        """Whatever is asked for."""
+
     def freeze(self) -> None:
         """Nothing."""
 
@@ -181,6 +184,11 @@ def _no_application(wired: Any) -> Any:
     return wired
 
 
+def _no_brake(gateway: Gateway, *_: object) -> Gateway:
+    """It is about HTTP, and members in here speak none."""
+    return gateway
+
+
 REPLACED: list[tuple[Any, dict[str, Any]]] = [
     (
         matching_main,
@@ -219,6 +227,7 @@ REPLACED: list[tuple[Any, dict[str, Any]]] = [
             "open_pool": _open_pool,
             "http_server": SimServer,
             "build": _no_application,
+            "Brake": _no_brake,
             "httpx": SimHttpx,
             "secrets": SimSecrets,
         },

@@ -144,7 +144,7 @@ async def _story(shard: Shard, orders: int) -> list[Fact]:
         ),
         Fact("both killed, a process started, until an order is answered", restart_s, "s", RESTART_S),
         Fact("of it: the snapshot read and checked", load_s, "s"),
-        Fact("a whole garbage collection, in a quiet minute", 1000 * collect_s, "ms", STALL_MS),
+        Fact("a look of the garbage collection at all of it, once", 1000 * collect_s, "ms", STALL_MS),
     ]
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import re
 import socket
 import subprocess
 import sys
@@ -25,7 +24,7 @@ import msgspec
 import picows
 import uvloop
 
-from bench.crowd import request
+from bench.crowd import answer, request, whole_answer
 from bench.order_ack import BID
 
 NICE: Final = 10
@@ -85,9 +84,7 @@ async def flood(given: Told) -> Told:
         async def hear() -> None:
             nonlocal outstanding
             while True:
-                head = (await reader.readuntil(b"\r\n\r\n")).lower()
-                length = re.search(rb"content-length: (\d+)", head)
-                await reader.readexactly(int(length[1]) if length else 0)
+                head, _ = await whole_answer(reader)
                 status = head[9:12].decode()
                 answers[f"{status} with Retry-After" if b"\r\nretry-after: " in head else status] += 1
                 outstanding -= 1
@@ -234,10 +231,8 @@ async def ranges(given: Told) -> Told:
             cancelled = f"DELETE /v1/orders/client/{name} HTTP/1.1\r\nHost: x\r\n{bearer}\r\n\r\n".encode()
             for sent in (placed, cancelled):
                 writer.write(sent)
-                head = (await reader.readuntil(b"\r\n\r\n")).lower()
-                length = re.search(rb"content-length: (\d+)", head)
-                await reader.readexactly(int(length[1]) if length else 0)
-                answers[head[9:12].decode()] += 1
+                status, _ = await answer(reader)
+                answers[str(status)] += 1
                 due += 1 / given["rate"]
                 await asyncio.sleep(due - time.monotonic())
             turn += 1

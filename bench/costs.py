@@ -33,7 +33,7 @@ from bench.attackers import attack
 from bench.document import about, with_section
 from bench.measure import Run, run_side
 from bench.member import EVERY_S, Asked
-from bench.order_ack import Caller, processes, until
+from bench.order_ack import Caller, account, first_operator, processes, until
 from bench.servers import Given, servers
 from bench.usage import MIB, Meter, resident
 from schemas.specifications import published
@@ -85,9 +85,7 @@ class House(NamedTuple):
 def house(*, shards: int = 2, gateways: int = 1, feed: bool = True) -> Iterator[House]:
     """An exchange with nothing in it. The ports of further gateways are in BENCH_PORTS."""
     with servers() as started:
-        environment = dict(started.environment())
-        os.environ.update(environment)
-        place = Given.from_environment()
+        environment, place = started.enter()
         with processes(place, shards=shards, feed=feed) as (stack, supervisor):
             ports = [stack.http_port]
             for number in range(1, gateways):
@@ -226,7 +224,7 @@ def idle() -> list[Table]:
         time.sleep(IDLE_S)  # a young broker is busy with itself
         empty = {name: resident(pid) for name, pid in place.pids.items()}
         used = idle_of(place)
-        operator = _operator(place.stack)
+        operator = Caller(place.stack.http_port, first_operator(place.stack))
         contracts = 0
         for number, (class_id, text) in enumerate(published().items()):
             operator.done("POST", "/v1/admin/classes", {"shard": number % 2, "specification": text.decode()})
@@ -256,9 +254,9 @@ def idle() -> list[Table]:
 def reprices() -> list[Table]:
     """One market maker, one class, all of its hours, again and again; once with a reader of all books."""
     with house() as place:
-        operator = _operator(place.stack)
+        operator = Caller(place.stack.http_port, first_operator(place.stack))
         operator.done("POST", "/v1/admin/classes", {"shard": 0, "specification": published()[CLASS].decode()})
-        maker = Caller(place.stack.http_port, order_rate.account(operator, "maker", "market_maker"))
+        maker = Caller(place.stack.http_port, account(operator, "maker", "market_maker", order_rate.MONEY))
         until(lambda: maker.ask("GET", "/v1/account")[0] == 200)
         listed = [each for each in maker.done("GET", f"/v1/contracts?class={CLASS}") if each["phase"] == "forward"][2:]
         maker.done("POST", "/v1/transfers", {"direction": "to_trading", "amount": "90000", "class": CLASS})
@@ -360,12 +358,6 @@ def _busy_share(pids: Mapping[str, int], member: Asked) -> float:
     member.during(READ_S)
     seconds, used = meter.read()
     return statistics.fmean(used.values()) / seconds
-
-
-def _operator(stack: Stack) -> Caller:
-    operator = Caller(stack.http_port, asyncio.run(stack.first_operator_key()).bearer)
-    until(lambda: operator.ask("GET", "/v1/keys")[0] == 200)
-    return operator
 
 
 TABLES: Final[Mapping[str, Callable[[], list[Table]]]] = {

@@ -58,6 +58,12 @@ async def crowd(port: int, clients: Sequence[Sequence[bytes]], deal: Deal) -> Ta
 
 async def answer(reader: asyncio.StreamReader) -> tuple[int, bytes]:
     """(status, body)."""
+    head, body = await whole_answer(reader)
+    return int(head[9:12]), body
+
+
+async def whole_answer(reader: asyncio.StreamReader) -> tuple[bytes, bytes]:
+    """(head in lower case, body)."""
     head = (await reader.readuntil(b"\r\n\r\n")).lower()
     length = head.partition(b"content-length:")[2].split(b"\r\n", 1)[0]
-    return int(head[9:12]), await reader.readexactly(int(length))
+    return head, await reader.readexactly(int(length))

@@ -13,10 +13,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import itertools
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -83,8 +84,8 @@ def _number(value: float) -> str:
 def full_shard(orders: int) -> list[Fact]:
     """All of it, on servers of its own."""
     with servers() as started:
-        os.environ.update(started.environment())
-        return uvloop.run(_measure(Given.from_environment(), orders))
+        _, place = started.enter()
+        return uvloop.run(_measure(place, orders))
 
 
 async def _measure(place: Given, orders: int) -> list[Fact]:
@@ -215,11 +216,8 @@ class Shard:
 
     async def probe(self, orders: int) -> list[float]:
         """Milliseconds of each, sorted."""
-        taken, due = [], time.monotonic()
-        for _ in range(orders):
-            await asyncio.sleep(due - time.monotonic())
-            taken.append(1000 * await self._order(due))
-            due += PROBE_S
+        taken: list[float] = []
+        await self._probe(taken, range(orders))
         return sorted(taken)
 
     async def until_it_follows(self, name: str) -> None:
@@ -236,7 +234,7 @@ class Shard:
     async def probe_during(self, standby: OwnedProcess, snapshots: int) -> tuple[list[float], list[float]]:
         """The same until the standby has written so many snapshots, and how many seconds each of these took."""
         taken: list[float] = []
-        probing = asyncio.create_task(self._probe_on(taken))
+        probing = asyncio.create_task(self._probe(taken, itertools.count()))
         took = []
         await self.until_it_follows("b")
         for _ in range(snapshots):
@@ -250,9 +248,9 @@ class Shard:
         probing.cancel()
         return sorted(taken), took
 
-    async def _probe_on(self, taken: list[float]) -> None:
+    async def _probe(self, taken: list[float], turns: Iterable[int]) -> None:
         due = time.monotonic()
-        while True:
+        for _ in turns:
             await asyncio.sleep(due - time.monotonic())
             taken.append(1000 * await self._order(due))
             due += PROBE_S

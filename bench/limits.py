@@ -11,7 +11,6 @@ Exit 1 when a bound was missed.
 from __future__ import annotations
 
 import argparse
-import asyncio
 import os
 import sys
 import time
@@ -24,8 +23,8 @@ from bench.attackers import attack
 from bench.document import about, with_section
 from bench.full_shard import Fact, full_shard
 from bench.member import Asked, Seen, at
-from bench.order_ack import CLASS, Caller, furnish, processes, until
-from bench.servers import Given, servers
+from bench.order_ack import CLASS, Caller, account, first_operator, furnish, processes, until
+from bench.servers import servers
 from bench.usage import MIB, Peak, status_of
 from services.cli.stack import Stack
 from services.gateway.limits import RATE_PER_S
@@ -187,8 +186,7 @@ def _number(value: object) -> str:
 def ground() -> Iterator[Ground]:
     """An exchange, a member, and an account for attackers."""
     with servers() as started:
-        environment = dict(started.environment())
-        place = _place(environment)
+        environment, place = started.enter()
         with processes(place, feed=True) as (stack, supervisor):
             environment |= furnish(stack) | {"BENCH_FEED_PORT": str(stack.feed_port)}
             listed = Caller(stack.http_port, "").done("GET", f"/v1/contracts?class={CLASS}")
@@ -205,19 +203,9 @@ def ground() -> Iterator[Ground]:
             assert not any(supervisor.restarts().values()), f"restarted: {supervisor.restarts()}"
 
 
-def _place(environment: Mapping[str, str]) -> Given:
-    os.environ.update(environment)
-    return Given.from_environment()
-
-
 def other(stack: Stack) -> str:
     """Another account with money in the shard; its bearer."""
-    operator = Caller(stack.http_port, asyncio.run(stack.first_operator_key()).bearer)
-    until(lambda: operator.ask("GET", "/v1/keys")[0] == 200)
-    account = operator.done("POST", "/v1/admin/accounts", {"name": "other", "role": "member"})["account"]
-    deposit = {"account": account, "amount": "1000000", "provider": "simulated-faucet", "provider_ref": "other"}
-    operator.done("POST", "/v1/admin/deposits", deposit)
-    bearer: str = operator.done("POST", "/v1/admin/keys", {"account": account, "scopes": ["read", "trade"]})["bearer"]
+    bearer = account(Caller(stack.http_port, first_operator(stack)), "other", "member")
     member = Caller(stack.http_port, bearer)
     until(lambda: member.ask("GET", "/v1/account")[0] == 200)
     member.done("POST", "/v1/transfers", {"direction": "to_trading", "amount": "900000", "class": CLASS})

@@ -190,16 +190,9 @@ def processes(place: Given, *, shards: int = SHARDS, feed: bool = False) -> Iter
 
 def furnish(stack: Stack) -> dict[str, str]:
     """A provider with a standing ask, a member with money in the shard; the environment of the member's client."""
-    operator = Caller(stack.http_port, asyncio.run(stack.first_operator_key()).bearer)
-    until(lambda: operator.ask("GET", "/v1/keys")[0] == 200)
+    operator = Caller(stack.http_port, first_operator(stack))
     operator.done("POST", "/v1/admin/classes", {"shard": 0, "specification": published()[CLASS].decode()})
-    bearers = {}
-    for name, role in (("provider", "provider"), ("member", "member")):
-        account = operator.done("POST", "/v1/admin/accounts", {"name": name, "role": role})["account"]
-        deposit = {"account": account, "amount": "1000000", "provider": "simulated-faucet", "provider_ref": name}
-        operator.done("POST", "/v1/admin/deposits", deposit)
-        scopes = ["read", "trade", "supply"]
-        bearers[name] = operator.done("POST", "/v1/admin/keys", {"account": account, "scopes": scopes})["bearer"]
+    bearers = {name: account(operator, name, name) for name in ("provider", "member")}
     provider, member = (Caller(stack.http_port, bearers[name]) for name in ("provider", "member"))
     until(lambda: member.ask("GET", "/v1/account")[0] == 200)
     hours = operator.done("GET", f"/v1/contracts?class={CLASS}")
@@ -214,6 +207,24 @@ def furnish(stack: Stack) -> dict[str, str]:
         "BENCH_BEARER": bearers["member"],
         "BENCH_CONTRACT": hour["contract"],
     }
+
+
+def first_operator(stack: Stack) -> str:
+    """His bearer, once the door knows it."""
+    bearer = asyncio.run(stack.first_operator_key()).bearer
+    operator = Caller(stack.http_port, bearer)
+    until(lambda: operator.ask("GET", "/v1/keys")[0] == 200)
+    return bearer
+
+
+def account(operator: Caller, name: str, role: str, amount: str = "1000000") -> str:
+    """A new account with so many USD in its wallet; its bearer."""
+    account = operator.done("POST", "/v1/admin/accounts", {"name": name, "role": role})["account"]
+    deposit = {"account": account, "amount": amount, "provider": "simulated-faucet", "provider_ref": name}
+    operator.done("POST", "/v1/admin/deposits", deposit)
+    asked = {"account": account, "scopes": ["read", "trade", "supply"]}
+    bearer: str = operator.done("POST", "/v1/admin/keys", asked)["bearer"]
+    return bearer
 
 
 def until(holds: Callable[[], bool], supervisor: Supervisor | None = None, seconds: float = 60) -> None:
@@ -240,9 +251,7 @@ def main() -> None:
         uvloop.run({"peer": lambda: theirs(given), "echo": echo}[given.side]())
         return
     with servers() as started:
-        environment = dict(started.environment())
-        os.environ.update(environment)
-        place = Given.from_environment()
+        environment, place = started.enter()
         with exchange(place) as stack:
             asyncio.run(create_bare_topics(place))
             command = [sys.executable, "-m", "bench.order_ack", "--side", "echo"]

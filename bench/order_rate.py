@@ -33,7 +33,7 @@ import uvloop
 
 from bench.crowd import crowd, request
 from bench.measure import Run, done, options, report, rounds, run_side
-from bench.order_ack import Caller, exchange, until
+from bench.order_ack import Caller, account, exchange, first_operator, until
 from bench.servers import Given, Servers, servers
 from schemas.specifications import published
 from services.audit.run import audit
@@ -50,6 +50,7 @@ CLASSES = ("H100.SXM.80.US", "L40S.48.US")
 PRICES = {"H100.SXM.80.US": ("2.50", "1.90"), "L40S.48.US": ("0.95", "0.70")}
 """What the standing ask wants, and what a bid that rests offers."""
 ASK_QTY = 100_000
+MONEY = "100000"
 AGAIN_S = 0.05
 
 
@@ -103,13 +104,12 @@ def furnish(stack: Stack) -> list[dict[str, str]]:
 
     One class in each shard, or both in the only one.
     """
-    bearer = asyncio.run(stack.first_operator_key()).bearer
+    bearer = first_operator(stack)
     operator = Caller(stack.http_port, bearer)
-    until(lambda: operator.ask("GET", "/v1/keys")[0] == 200)
     for number, class_id in enumerate(CLASSES):
         listed = {"shard": number % stack.shards, "specification": published()[class_id].decode()}
         operator.done("POST", "/v1/admin/classes", listed)
-    provider = Caller(stack.http_port, account(operator, "provider", "provider"))
+    provider = Caller(stack.http_port, account(operator, "provider", "provider", MONEY))
     until(lambda: provider.ask("GET", "/v1/account")[0] == 200)
     hours = {}
     for class_id in CLASSES:
@@ -129,7 +129,7 @@ def furnish(stack: Stack) -> list[dict[str, str]]:
         hours[class_id] = hour["contract"]
 
     def client(number: int) -> dict[str, str]:
-        own = account(Caller(stack.http_port, bearer), f"client-{number}", "member")
+        own = account(Caller(stack.http_port, bearer), f"client-{number}", "member", MONEY)
         member = Caller(stack.http_port, own)
         until(lambda: member.ask("GET", "/v1/account")[0] == 200)
         for class_id in CLASSES:
@@ -138,16 +138,6 @@ def furnish(stack: Stack) -> list[dict[str, str]]:
 
     with ThreadPoolExecutor(8) as pool:
         return list(pool.map(client, range(CLIENTS)))
-
-
-def account(operator: Caller, name: str, role: str) -> str:
-    """A new account with money in its wallet; its bearer."""
-    account = operator.done("POST", "/v1/admin/accounts", {"name": name, "role": role})["account"]
-    deposit = {"account": account, "amount": "100000", "provider": "simulated-faucet", "provider_ref": name}
-    operator.done("POST", "/v1/admin/deposits", deposit)
-    asked = {"account": account, "scopes": ["read", "trade", "supply"]}
-    bearer: str = operator.done("POST", "/v1/admin/keys", asked)["bearer"]
-    return bearer
 
 
 async def check(place: Given, orders: int, filled: int) -> None:
@@ -223,9 +213,7 @@ def measured(bench: str, given: argparse.Namespace, started: Servers) -> None:
     """Rounds in turn, each with an exchange, or a gateway of the peer's, of its own."""
 
     def run(side: str) -> Run:
-        environment = dict(started.environment())
-        os.environ.update(environment)
-        place = Given.from_environment()
+        environment, place = started.enter()
         if side == "peer":
             with peer(place.home) as port:
                 return run_side(bench, side, *given.passed_on, env=environment | {"BENCH_PORT": str(port)})

@@ -55,6 +55,12 @@ class Servers:
             _HOME: str(home),
         }
 
+    def enter(self) -> tuple[dict[str, str], Given]:
+        """This process goes on as one side's; (its environment, what it finds there)."""
+        environment = dict(self.environment())
+        os.environ.update(environment)
+        return environment, Given.from_environment()
+
 
 @contextmanager
 def servers() -> Iterator[Servers]:

@@ -25,7 +25,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypeVar
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
@@ -65,6 +65,7 @@ _FETCH_BYTES: Final = 4 * 1024 * 1024
 _REQUEST_MS: Final = 10_000
 _WRITE_MS: Final = 30_000
 _CHECK_S: Final = 1.0
+_Client = TypeVar("_Client", AIOKafkaConsumer, AIOKafkaProducer)
 _JUMP_MS: Final = 250
 """A jump has to wait until the broker has answered the fetch before it, which waits so long for a record."""
 
@@ -109,13 +110,9 @@ class Cluster:
         """
         async with self._asking:
             if self._asker is None:
-                asker = AIOKafkaConsumer(**self.connecting, group_id=None, enable_auto_commit=False)
-                try:
-                    await asker.start()
-                except BaseException:  # also when we are cancelled: what it has opened is closed
-                    await asker.stop()
-                    raise
-                self._asker = asker
+                self._asker = await _started(
+                    AIOKafkaConsumer(**self.connecting, group_id=None, enable_auto_commit=False)
+                )
             return self._asker
 
     def log(self, topic: str, partition: int = 0) -> KafkaLog:
@@ -202,13 +199,9 @@ class Cluster:
 
     async def producer(self) -> AIOKafkaProducer:
         """A started producer, acks=all."""
-        producer = AIOKafkaProducer(**self.connecting, acks="all", enable_idempotence=True, max_batch_size=_BATCH_BYTES)
-        try:
-            await producer.start()
-        except BaseException:  # also when we are cancelled: what it has opened is closed
-            await producer.stop()
-            raise
-        return producer
+        return await _started(
+            AIOKafkaProducer(**self.connecting, acks="all", enable_idempotence=True, max_batch_size=_BATCH_BYTES)
+        )
 
     @contextlib.asynccontextmanager
     async def _admin(self) -> AsyncIterator[AIOKafkaAdminClient]:
@@ -419,6 +412,15 @@ class KafkaLog:
             # An idempotent producer tries for ever and would wait for it here: cut it off.
             producer._sender.sender_task.cancel()  # noqa: SLF001 # it has no public end but success
             await producer.client.close()
+
+
+async def _started(client: _Client) -> _Client:
+    try:
+        await client.start()
+    except BaseException:  # also when we are cancelled: what it has opened is closed
+        await client.stop()
+        raise
+    return client
 
 
 def _size(record: Outgoing) -> int:

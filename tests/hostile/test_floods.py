@@ -18,10 +18,10 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 
+from bench.usage import resident
 from services.gateway.edge import BODY_MAX
 from services.gateway.limits import BURST, RATE_PER_S
 from services.market_data.sessions import CHANNELS_MAX, FRAMES_MAX
@@ -78,9 +78,7 @@ class Memory:
         self._before = self.now()
 
     def now(self) -> int:
-        found = re.search(r"^VmRSS:\s+(\d+) kB$", Path(f"/proc/{self._pid}/status").read_text(), re.MULTILINE)
-        assert found is not None
-        return int(found[1]) * 1024
+        return resident(self._pid)
 
     def check(self) -> None:
         assert self.now() - self._before < MEMORY_MAX

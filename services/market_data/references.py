@@ -69,8 +69,6 @@ class References:
     def due(self, now_ms: Millis) -> list[Reference]:
         """Wishes to be written now; they count as written. `now_ms`: wall clock."""
         wishes = [wish for listed in self._market.classes.values() for wish in self._due(listed, now_ms)]
-        for wish in wishes:
-            self._written_ms[wish.class_no, wish.hour] = self._market.time_ms
         live = {(no, hour) for no, listed in self._market.classes.items() for hour in (ALL_HOURS, *listed.contracts)}
         self._written_ms = {target: when for target, when in self._written_ms.items() if target in live}
         return wishes
@@ -85,13 +83,18 @@ class References:
                 contract = listed.contracts[hour]
                 if contract.phase == "closed":
                     continue
-                if contract.own is None and wanted is of_class:
-                    continue  # its class's, which moves by itself
+                if contract.own is None and (wanted is of_class or self._moves(listed)):
+                    continue  # it has its class's, which moves by itself, and what it may have depends on where that has got to
                 anchor = contract.anchor
             price = clipped(wanted.price, listed.spec.list_price, anchor.price)
             if abs(price - anchor.price) * 100 < anchor.price * PERCENT or not self._may(listed, hour, anchor):
                 continue
+            self._written_ms[listed.spec.class_no, hour] = self._market.time_ms
             yield Reference(listed.class_id, listed.spec.class_no, hour, price, wanted.source, self._market.time_ms)
+
+    def _moves(self, listed: Listed) -> bool:
+        """What was wished for the class is still on its way."""
+        return listed.anchor.moved_ms < self._written_ms.get((listed.spec.class_no, ALL_HOURS), 0)
 
     def _may(self, listed: Listed, hour: Hour, anchor: Anchor) -> bool:
         """A minute has passed since the target was moved, and since it was last wished for."""

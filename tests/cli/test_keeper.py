@@ -125,7 +125,8 @@ def test_nothing_is_left_of_a_sandbox_however_it_ends(place: Place, number: sign
         "home = Path(sys.argv[1])\n"
         "try:\n"
         "    with local.place_of_sandbox(home) as folder:\n"
-        "        print(folder, flush=True); time.sleep(60)\n"
+        "        print(folder, flush=True)\n"
+        "        for _ in range(6000): time.sleep(0.01)  # one long sleep may begin after the signal was noted\n"
         "except KeyboardInterrupt: print('stopped')\n"
     )
     process = subprocess.Popen([sys.executable, "-c", program, home], stdout=subprocess.PIPE, text=True, cwd=Path.cwd())

@@ -204,6 +204,21 @@ def test_an_hour_whose_trades_have_grown_old_goes_back_to_its_class(desk: Desk) 
     assert desk.due() == [(3, 2.0)]
 
 
+def test_an_hour_that_has_its_class_s_waits_until_that_has_moved(desk: Desk) -> None:
+    """The engine judges the hour's by what its class has by then: half of the old one may be less than half of the new."""
+    desk.trades(ENOUGH)
+    desk.say(ReferenceMoved(0, 1, ALL_HOURS, 4_000_000, "median of 2 clouds"))
+    for name in "ab":
+        desk.cloud(name, 2.0)
+    desk.median(8.0, 2)
+    desk.say(ev.Ticked(0, 0), after_ms=MS_PER_MINUTE)
+    assert desk.due() == [(-1, 8.0)]
+    desk.say(ev.Ticked(0, 0), after_ms=1_000)
+    assert desk.due() == []
+    desk.say(ReferenceMoved(0, 1, ALL_HOURS, 8_000_000, "median of 2 clouds"), after_ms=1_000)
+    assert {price for _, price in desk.due()} == {4.0}, "half of what its class has now"
+
+
 def test_an_hour_that_is_closed_needs_none(desk: Desk) -> None:
     desk.trades(ENOUGH)
     desk.say(ev.GateClosed(contract_of(1, HOUR + 3)), ev.RunningClosed(contract_of(1, HOUR + 3)))

@@ -10,7 +10,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from services.matching.mirror import Mirror
+from services.matching.mirror import READ_MAX, Mirror
 from services.matching.recovery import save
 from services.matching.store import SnapshotStore
 from services.runtime.lease import Lease, LeaseAway
@@ -20,6 +20,9 @@ from services.runtime.status import Status
 LEASE_MS: Final = 3_000
 """How long a writer that says nothing keeps its lease; it renews at a third of that."""
 _WAIT_MS: Final = 100
+_PAUSE_MS: Final = 50
+"""Between two looks at the logs, so that one look finds many records: nobody waits for a standby, and while it woke for every
+record it took broker and processors from those who are waited for."""
 _SAVE_AGAIN_MS: Final = 10_000
 """Pause after a snapshot for which the disk had no room."""
 
@@ -69,7 +72,7 @@ class Follower:
         await self.mirror.catch_up(progress=self._report)
         while True:
             moved = await self.mirror.compare_some(wait_ms=_WAIT_MS if self.mirror.full else 0)
-            await self.mirror.apply_some(wait_ms=0 if moved else _WAIT_MS)
+            applied = await self.mirror.apply_some(wait_ms=0 if moved else _WAIT_MS)
             self._report()
             await self._save_when_due()
             epoch = await self._try_lease()
@@ -77,6 +80,8 @@ class Follower:
                 # Who writes takes no snapshots.
                 self._status.go_on("disk")
                 return epoch
+            if max(moved, applied) < READ_MAX:
+                await self._clock.sleep_ms(_PAUSE_MS)
 
     async def _save_when_due(self) -> None:
         new = self.mirror.replica.next_offset - self._saved_offset

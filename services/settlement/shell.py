@@ -49,7 +49,10 @@ EVENTS_MAX: Final = 40_000
 """Events in one batch, the last record's as a whole: bounds a transaction."""
 SLICE_MAX: Final = 50
 """Events applied before others may go on."""
-IDLE_MS: Final = 5
+FEW: Final = 500
+PAUSE_MS: Final = 10
+"""After a turn of few events, so that what comes meanwhile is one batch: settling each record by itself took broker, database and
+processors from the orders that are waited for."""
 REPORT_MS: Final = 1_000
 FRAME_MAX: Final = 64
 WINDOW_MAX: Final = 1_024
@@ -87,6 +90,8 @@ class Reader(Protocol):
     """One log being settled."""
 
     log: Log
+    taken: int
+    """By the last turn: events, or records where each is one thing."""
 
     async def turn(self) -> Batch | None:
         """Take the next records and apply them; None: there are none. Raises Halt, StoreAway."""
@@ -165,9 +170,9 @@ class Settlement:
                 self._publish(self._publication(), await self._store.commit(batch))
         await self._report()
         self._between(busy)
-        if not busy:
+        if max(reader.taken for reader in self._readers) < FEW:
             self._publish(None, await self._store.flush())
-            await self._clock.sleep_ms(IDLE_MS)
+            await self._clock.sleep_ms(PAUSE_MS)
 
     def _publication(self) -> Publication:
         """What may be told once the last batch is durable."""
@@ -226,7 +231,7 @@ class Settlement:
                 sent, moved_ms, patience_ms, window = confirmed, now_ms, min(2 * patience_ms, RESEND_MS_MAX), FRAME_MAX
             last = min(self.committed[number], sent + FRAME_MAX, confirmed + window)
             if last <= sent:
-                await self._clock.sleep_ms(IDLE_MS)
+                await self._clock.sleep_ms(PAUSE_MS)
                 continue
             commands = [decode_outbox(shard.unconfirmed[outbox].body) for outbox in range(sent + 1, last + 1)]
             frame = encode_frame(WRITER_SETTLEMENT, sent + 1, commands)
@@ -290,6 +295,7 @@ class EventsReader:
 
     def __init__(self, state: State, fetch: Fetch, log: Log, clock: Clock) -> None:
         self.log = log
+        self.taken = 0
         self._state = state
         self._fetch = fetch
         self._clock = clock
@@ -316,6 +322,7 @@ class EventsReader:
                 # Others go on meanwhile: the batch before this one is on its way to the database.
                 breathe = count + SLICE_MAX
                 await self._clock.sleep_ms(0)
+        self.taken = count
         if record is None:
             return None
         position = after(record)
@@ -346,6 +353,7 @@ class RequestsReader:
 
     def __init__(self, state: State, fetch: Fetch, log: Log, store: Store, status: Status) -> None:
         self.log = log
+        self.taken = 0
         self._state = state
         self._fetch = fetch
         self._store = store
@@ -356,6 +364,7 @@ class RequestsReader:
         """Some records, and what the store remembers of their ids."""
         cursor = self._state.cursor("requests", self.log.partition)
         records = await self._fetch(self.log, cursor.next_offset)
+        self.taken = len(records)
         if not records:
             return None
         asked = [
@@ -378,6 +387,7 @@ class DeliveryReader:
 
     def __init__(self, state: State, fetch: Fetch, log: Log, store: Store, status: Status) -> None:
         self.log = log
+        self.taken = 0
         self._state = state
         self._fetch = fetch
         self._store = store
@@ -388,6 +398,7 @@ class DeliveryReader:
         """Some records, and what the store remembers of their titles."""
         cursor = self._state.cursor("delivery", self.log.partition)
         records = await self._fetch(self.log, cursor.next_offset)
+        self.taken = len(records)
         if not records:
             return None
         said = [(record, deliveries.decode(record.value)) for record in records]

@@ -87,7 +87,7 @@ def look(frames: Frames, ended: str) -> int:
 
 
 def main() -> None:
-    given = options(__doc__, rounds=3, compiled=True, orders=ORDERS, frame=64, look=0)
+    given = options(__doc__, rounds=5, compiled=True, orders=ORDERS, frame=64, look=0)
     if given.side:
         (theirs if given.side == "peer" else ours)(given)
         return

@@ -52,7 +52,7 @@ async def serve(service: Service) -> None:
             partial(cluster.log, "references"),
             service.clock,
             service.status,
-            between=lambda busy: collector.turn(busy=busy),
+            between=collector.turn,
         )
 
         def is_ready() -> bool:

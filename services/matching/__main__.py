@@ -57,7 +57,7 @@ async def serve(service: Service, plan: SnapshotPlan) -> None:
             lease_name=lease_name,
             holder=holder,
             plan=plan,
-            idle=collector.idle,
+            between=collector.turn,
         )
         epoch = await follower.run()
         try:
@@ -72,7 +72,7 @@ async def serve(service: Service, plan: SnapshotPlan) -> None:
                 holder=holder,
                 epoch=epoch,
                 references=references,
-                idle=collector.idle,
+                between=collector.turn,
             ).run()
         finally:
             # However it ends, it writes no more: the standby need not wait until the lease has run out.

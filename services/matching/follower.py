@@ -48,7 +48,7 @@ class Follower:
         lease_name: str,
         holder: str,
         plan: SnapshotPlan | None = None,
-        idle: Callable[[], None] = lambda: None,
+        between: Callable[[bool], None] = lambda busy: None,  # noqa: ARG005 # who tests or simulates wants nothing done
     ) -> None:
         self.mirror = mirror
         self._lease = lease
@@ -60,8 +60,8 @@ class Follower:
         self._holder = holder
         """Of this one process: nobody else ever uses it."""
         self._plan = plan or SnapshotPlan()
-        self._idle = idle
-        """Called when there is nothing to do: the moment for a garbage collection."""
+        self._between = between
+        """Called between two looks, with whether there was anything to do: the moment for a garbage collection."""
         self._saved_offset = mirror.replica.next_offset
         self._saved_ms = clock.now_ms()
         self._save_not_before_ms = 0
@@ -80,6 +80,7 @@ class Follower:
                 # Who writes takes no snapshots.
                 self._status.go_on("disk")
                 return epoch
+            self._between(bool(moved or applied))
             if max(moved, applied) < READ_MAX:
                 await self._clock.sleep_ms(_PAUSE_MS)
 
@@ -115,7 +116,6 @@ class Follower:
         if now_ms - self._lease_asked_ms < LEASE_MS // 3:
             return None
         self._lease_asked_ms = now_ms
-        self._idle()
         # Whoever is behind would keep the market waiting for what another may have at hand.
         await self.mirror.catch_up()
         try:

@@ -147,7 +147,7 @@ class Shell:
         holder: str,
         epoch: int,
         references: References | None = None,
-        idle: Callable[[], None] = lambda: None,
+        between: Callable[[bool], None] = lambda busy: None,  # noqa: ARG005 # who tests or simulates wants nothing done
     ) -> None:
         """Without `references` collars stay where the list prices put them."""
         self.mirror = mirror
@@ -158,8 +158,8 @@ class Shell:
         self._holder = holder
         self._epoch = epoch
         self._references = references
-        self._idle = idle
-        """Called when there is nothing to do: the moment for a garbage collection."""
+        self._between = between
+        """Called between two steps, with whether there was anything to do: the moment for a garbage collection."""
         self._writer = Writer(mirror.events, epoch)
         self._ticks = TickClock()
         self._busy_ms = 0
@@ -182,6 +182,7 @@ class Shell:
             elif now_ms - self._busy_ms >= TICK_MS:
                 await self._tick(now_ms)
             await self._duties(now_ms)
+            self._between(busy)
 
     async def _step(self) -> bool:
         """One read of commands, applied and written. False: there was none."""
@@ -209,7 +210,6 @@ class Shell:
         until_ms = self._ticks.until_ms(now_ms)
         await self.mirror.commands.append([Outgoing(encode_frame(WRITER_SHELL, until_ms, [Tick(until_ms)]))])
         self._busy_ms = now_ms
-        self._idle()
 
     async def _duties(self, now_ms: int) -> None:
         if now_ms - self._renewed_ms >= LEASE_MS // 3:

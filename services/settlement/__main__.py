@@ -99,9 +99,7 @@ def _settlement(service: Service, cluster: Cluster, store: PostgresStore, collec
         lambda shard: cluster.log("commands", shard),
         lambda: cluster.log("requests"),
     )
-    return Settlement(
-        shards, store, logs, service.clock, service.status, between=lambda busy: collector.turn(busy=busy)
-    )
+    return Settlement(shards, store, logs, service.clock, service.status, between=collector.turn)
 
 
 def main() -> int:

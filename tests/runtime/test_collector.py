@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from services.runtime import collector
-from services.runtime.collector import ALL_S, YOUNG_S, Collector
+from services.runtime.collector import ALL_S, NEW_MAX, YOUNG_S, Collector
 
 
 class Cycle:
@@ -56,7 +56,7 @@ def test_young_garbage_goes_once_a_second_while_nobody_waits(clock: Clock) -> No
     kept.turn(busy=False)
     assert left() is not None
     clock.now_s += YOUNG_S / 2
-    kept.idle()
+    kept.turn(busy=False)
     assert left() is None
 
 
@@ -107,6 +107,21 @@ def test_a_large_state_without_cycles_is_walked_once_and_then_never_again(clock:
     clock.now_s += ALL_S
     kept.turn(busy=False)
     assert left() is None, "what came later is looked at as before"
+
+
+@pytest.mark.usefixtures("clock")
+def test_no_look_at_such_a_state_is_long_however_fast_it_grows() -> None:
+    """In the middle of a load that never ends: a million orders that came in it were looked at in one second and a half."""
+    kept, growing = Collector(settles=True), Collector()
+    kept.freeze()
+    orders = list[list[int]]()
+    for _ in range(10):
+        orders += [[] for _ in range(NEW_MAX // 2)]
+        growing.turn(busy=True)
+        assert walked() > NEW_MAX // 4, "where nothing settles it waits for a quiet moment"
+        kept.turn(busy=True)
+        assert walked() < 1.5 * NEW_MAX
+    assert len(orders) == 5 * NEW_MAX
 
 
 def walked() -> int:

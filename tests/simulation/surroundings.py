@@ -84,10 +84,7 @@ class NoCollector:
     def freeze(self) -> None:
         """Nothing."""
 
-    def idle(self) -> None:
-        """Nothing."""
-
-    def turn(self, *, busy: bool) -> None:
+    def turn(self, busy: bool) -> None:
         """Nothing."""
 
 

@@ -20,7 +20,7 @@ YOUNG_S: Final = 1.0
 ALL_S: Final = 60.0
 """Between two looks at everything while there is nothing else to do; at young objects while there always is."""
 NEW_MAX: Final = 50_000
-"""Objects that may have come since the last look where the state settles: some 25 ms to look at."""
+"""Objects that may have come since the last look where the state settles: 4 to 25 ms to look at."""
 
 
 class Collector:

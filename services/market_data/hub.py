@@ -14,6 +14,7 @@ from schemas import feeds
 from schemas.codec import EventsRecord
 from schemas.edge import iso
 from schemas.units import Millis
+from services.market_data.channels import Rings
 from services.market_data.holdings import Holdings
 from services.market_data.market import Market
 from services.market_data.private import Desks, PrivateFeed
@@ -29,8 +30,9 @@ class Hub:
     def __init__(self, shards: int, *, first_seq: int, feed_key: bytes) -> None:
         self.markets = [Market(shard) for shard in range(shards)]
         self.holdings = [Holdings(shard) for shard in range(shards)]
-        self.public = PublicFeed(self.markets, first_seq)
-        self.private = PrivateFeed(self.markets, self.holdings, Desks(feed_key))
+        self.rings = Rings()
+        self.public = PublicFeed(self.markets, first_seq, self.rings)
+        self.private = PrivateFeed(self.markets, self.holdings, Desks(feed_key), self.rings)
         self.sessions: dict[Session, None] = {}
         self.slow_readers = 0
         """How many were ended because too much waited to be read by them."""

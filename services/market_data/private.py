@@ -17,7 +17,7 @@ from schemas.feed_token import desk_tag
 from schemas.ids import class_no_of, format_order, format_symbol, hour_of
 from schemas.units import Millis, format_usd
 from services.market_data.books import price_text
-from services.market_data.channels import Channel, Reader
+from services.market_data.channels import Channel, Reader, Rings
 from services.market_data.holdings import Account, Fill, Holdings, Order, Touched
 from services.market_data.market import Market
 from services.market_data.public import encode
@@ -54,10 +54,11 @@ class Desks:
 class PrivateFeed:
     """Channels of accounts over the holdings of all shards."""
 
-    def __init__(self, markets: Sequence[Market], holdings: Sequence[Holdings], desks: Desks) -> None:
+    def __init__(self, markets: Sequence[Market], holdings: Sequence[Holdings], desks: Desks, rings: Rings) -> None:
         self.holdings = holdings
         self.desks = desks
         self._markets = markets
+        self._rings = rings
         self._channels: dict[tuple[int, int], Channel] = {}
         """(account, shard) → its channel, as long as somebody listens or did a moment ago."""
 
@@ -72,7 +73,7 @@ class PrivateFeed:
             key = (account, holdings.shard)
             channel = self._channels.get(key)
             if channel is None:
-                channel = self._channels[key] = Channel(CHANNEL, holdings.seq)
+                channel = self._channels[key] = Channel(CHANNEL, holdings.seq, self._rings)
                 holdings.watched[account] = 1
             channel.readers[reader] = None
             joined.append(channel)
@@ -108,7 +109,7 @@ class PrivateFeed:
     def cool(self, now_ms: Millis) -> None:
         """Forget channels that nobody has listened to for a while."""
         for account, shard in [key for key, channel in self._channels.items() if channel.is_cold(now_ms)]:
-            del self._channels[account, shard]
+            self._channels.pop((account, shard)).forget()
             del self.holdings[shard].watched[account]
 
     # --- Lines -------------------------------------------------------------------------------------------------

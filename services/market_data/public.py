@@ -17,7 +17,7 @@ from schemas import feeds
 from schemas.edge import iso
 from schemas.ids import class_no_of, parse_symbol
 from schemas.units import Millis, format_usd
-from services.market_data.channels import Channel, Channels
+from services.market_data.channels import Channel, Channels, Rings
 from services.market_data.lines import all_pairs, block_line, grid_row, pairs, trade_line
 from services.market_data.market import Contract, Listed, Market, Turn
 from services.market_data.tape import Trade
@@ -48,9 +48,9 @@ class Named(NamedTuple):
 class PublicFeed:
     """Channels over the markets of all shards."""
 
-    def __init__(self, markets: Sequence[Market], first_seq: int) -> None:
+    def __init__(self, markets: Sequence[Market], first_seq: int, rings: Rings) -> None:
         self.markets = markets
-        self.channels = Channels(first_seq)
+        self.channels = Channels(first_seq, rings)
         self.corrections: deque[feeds.CorrectionLine] = deque(maxlen=CORRECTIONS_KEPT)
         self._trades: dict[int, deque[Named]] = {}
         """Class number → its newest trades."""

@@ -14,7 +14,7 @@ from schemas.events import Event, Reason
 from schemas.feed_token import LIFE_MS, derive_feed_key, make_token
 from schemas.ids import contract_of, format_symbol, order_id
 from schemas.units import MS_PER_HOUR
-from services.market_data.channels import RING_BYTES_MAX, RING_MAX, WARM_MS
+from services.market_data.channels import RING_BYTES_MAX, RING_MAX, WARM_MS, Channel, Rings
 from services.market_data.hub import Hub
 from services.market_data.sessions import CHANNELS_MAX, PRIVATE_MS, Session
 from tests.market_data.client import Client
@@ -239,6 +239,50 @@ def test_what_is_kept_of_a_channel_is_bounded_in_bytes_too(story: Story) -> None
         channel.send(channel.seq + 1, b"x" * 10_000)
     assert channel.since(channel.seq - RING_BYTES_MAX // 10_000) is not None
     assert channel.since(channel.seq - RING_BYTES_MAX // 10_000 - 1) is None
+
+
+def test_what_is_kept_of_all_channels_is_bounded_and_the_quietest_goes_first(story: Story) -> None:
+    """Who comes back to it is sent a snapshot."""
+    session, _, client = story.reader(BOOK)
+    story.bid(1, 199)
+    story.hub.leave(session)
+    rings, book = story.hub.rings, story.hub.public.channels.warm[BOOK]
+    busy, quiet = Channel("busy", 0, rings), book.seq
+    story.bid(2, 200)
+    assert book.since(quiet) is not None
+    rings.bytes_max = 12_000
+    for seq in range(1, 4):
+        busy.send(seq, b"x" * 4_000)
+    assert rings.bytes == 12_000
+    assert rings.emptied == 1
+    assert busy.since(0) is not None
+    assert book.since(quiet) is None
+    assert book.since(book.seq) == [], "it still says when nothing was missed"
+    back, _, _ = story.reader(client=client)
+    client.kinds.clear()
+    back.receive(client.resume(), NOW_MS)
+    story.bid(3, 201)
+    assert client.kinds == ["subscribed", "book_snapshot", "book"]
+    assert client.books[BOOK].levels("bids") == {price: qty for qty, price in enumerate(_cents(199, 200, 201), 1)}
+
+
+def test_a_message_larger_than_all_that_may_be_kept_is_sent_and_not_kept() -> None:
+    rings = Rings(bytes_max=1_000)
+    channel = Channel("book", 0, rings)
+    channel.send(1, b"x" * 1_001)
+    assert (channel.seq, channel.since(0), channel.since(1), rings.bytes) == (1, None, [], 0)
+
+
+def test_channels_that_are_gone_hold_nothing(story: Story) -> None:
+    """Public ones that cool down, those that end, and private ones."""
+    sessions = [story.reader(BOOK)[0], story.member()[0]]
+    story.bid(1, 199)
+    for session in sessions:
+        story.hub.leave(session)
+    assert story.hub.rings.bytes > 0
+    for later_ms in (0, WARM_MS):
+        story.hub.tick(NOW_MS + later_ms)
+    assert story.hub.rings.bytes == 0
 
 
 def test_a_channel_that_nobody_reads_is_forgotten_and_its_number_never_comes_again(story: Story) -> None:

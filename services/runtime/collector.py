@@ -33,6 +33,8 @@ class Collector:
         moment waits. Not where strangers come and go: a connection that ends after such a look would never be freed.
         """
         self._settles = settles
+        self._passed = 0
+        """Objects that looks at young ones have passed over since the last look at everything."""
         self._young_s = self._all_s = time.monotonic()
         gc.disable()
         gc.collect()
@@ -40,17 +42,21 @@ class Collector:
     def freeze(self) -> None:
         """What is there now stays: it is never looked at, not even once, and loading it is that much sooner done."""
         gc.freeze()
+        self._passed = 0
         self._young_s = self._all_s = time.monotonic()
 
     def turn(self, busy: bool) -> None:
         """Between two batches. `busy`: others wait."""
         now_s = time.monotonic()
-        much = self._settles and gc.get_count()[0] >= NEW_MAX
+        new = self._passed + gc.get_count()[0]
+        much = self._settles and new >= NEW_MAX
         if much or (not busy and now_s - self._all_s >= ALL_S):
             gc.collect()
             if self._settles:
                 gc.freeze()
+            self._passed = 0
             self._young_s = self._all_s = now_s
         elif now_s - self._young_s >= (ALL_S if busy else YOUNG_S):
             gc.collect(1)
+            self._passed = new
             self._young_s = now_s

@@ -279,7 +279,11 @@ def test_channels_that_are_gone_hold_nothing(story: Story) -> None:
     story.bid(1, 199)
     for session in sessions:
         story.hub.leave(session)
-    assert story.hub.rings.bytes > 0
+    ended = story.hub.public.channels.open("ended")
+    ended.send(ended.seq + 1, b"x")
+    held = story.hub.rings.bytes
+    story.hub.public.channels.end("ended")
+    assert story.hub.rings.bytes == held - 1 > 0
     for later_ms in (0, WARM_MS):
         story.hub.tick(NOW_MS + later_ms)
     assert story.hub.rings.bytes == 0

@@ -124,6 +124,19 @@ def test_no_look_at_such_a_state_is_long_however_fast_it_grows() -> None:
     assert len(orders) == 5 * NEW_MAX
 
 
+def test_what_young_looks_have_passed_over_counts_as_new(clock: Clock) -> None:
+    """A load with a quiet moment in every second: its orders were moved out of sight of the count, and looked at in one go."""
+    kept = Collector(settles=True)
+    kept.freeze()
+    orders = list[list[int]]()
+    for _ in range(20):
+        orders += [[] for _ in range(NEW_MAX // 4)]
+        clock.now_s += YOUNG_S
+        kept.turn(busy=False)
+        assert walked() < 1.5 * NEW_MAX
+    assert len(orders) == 5 * NEW_MAX
+
+
 def walked() -> int:
     """How many objects a look at everything would walk."""
     return len(gc.get_objects())

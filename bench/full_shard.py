@@ -316,9 +316,8 @@ class Shard:
         collector.freeze()
         loaded = time.perf_counter()
         frozen = gc.get_freeze_count()
-        new = [
-            [number] for number in range(NEW_MAX + 1_000)
-        ]  # some are made of what others have left, and do not count
+        # Some are made of what others have left, and do not count.
+        new = [[number] for number in range(NEW_MAX + 1_000)]
         began_look = time.perf_counter()
         collector.turn(busy=True)
         look_s = time.perf_counter() - began_look

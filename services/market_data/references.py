@@ -93,8 +93,9 @@ class References:
             yield Reference(listed.class_id, listed.spec.class_no, hour, price, wanted.source, self._market.time_ms)
 
     def _moves(self, listed: Listed) -> bool:
-        """What was wished for the class is still on its way."""
-        return listed.anchor.moved_ms < self._written_ms.get((listed.spec.class_no, ALL_HOURS), 0)
+        """What was wished for the class is still on its way; after a minute it is lost, or was wished for again."""
+        written_ms = self._written_ms.get((listed.spec.class_no, ALL_HOURS), 0)
+        return listed.anchor.moved_ms < written_ms and self._market.time_ms - written_ms < AGAIN_MS
 
     def _may(self, listed: Listed, hour: Hour, anchor: Anchor) -> bool:
         """A minute has passed since the target was moved, and since it was last wished for."""

@@ -219,6 +219,22 @@ def test_an_hour_that_has_its_class_s_waits_until_that_has_moved(desk: Desk) -> 
     assert {price for _, price in desk.due()} == {4.0}, "half of what its class has now"
 
 
+def test_an_hour_does_not_wait_for_a_class_whose_wish_was_lost(desk: Desk) -> None:
+    """A new writer reads the end of the wishes only; and the clouds want nothing any more."""
+    desk.trades(ENOUGH)
+    desk.say(ReferenceMoved(0, 1, ALL_HOURS, 4_000_000, "median of 2 clouds"))
+    for name in "ab":
+        desk.cloud(name, 2.0)
+    desk.median(8.0, 2)
+    desk.say(ev.Ticked(0, 0), after_ms=MS_PER_MINUTE)
+    assert desk.due() == [(-1, 8.0)]
+    desk.median(4.0, 2)
+    desk.say(ev.Ticked(0, 0), after_ms=MS_PER_MINUTE - 1)
+    assert desk.due() == []
+    desk.say(ev.Ticked(0, 0), after_ms=1)
+    assert {price for _, price in desk.due()} == {2.25}
+
+
 def test_an_hour_that_is_closed_needs_none(desk: Desk) -> None:
     desk.trades(ENOUGH)
     desk.say(ev.GateClosed(contract_of(1, HOUR + 3)), ev.RunningClosed(contract_of(1, HOUR + 3)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Final, Literal
 
 from schemas.commands import Ground, Role, Side, State, Tif
@@ -35,6 +36,7 @@ GROUNDS: Final[Mapping[int, GroundName]] = {
 }
 
 
+@lru_cache(maxsize=1024)  # all that one record did has one moment
 def iso(time_ms: Millis) -> str:
     """1_790_000_000_000 → `2026-09-21T14:13:20.000Z`."""
     return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
@@ -57,6 +57,10 @@ class Answer(NamedTuple):
     effects: tuple[Event, ...]
 
 
+Outcome = Answer | ApiError
+"""Of one command. The error may say that it is unknown."""
+
+
 def answers_of(record: EventsRecord) -> dict[int, Answer]:
     """Answers by the command's index: each outcome with the effects up to the next outcome."""
     found: dict[int, Answer] = {}
@@ -92,11 +96,11 @@ class Door:
         self._progress = progress
         self._position = 0
         self._frame_no = 0
-        self._queue: deque[tuple[Command, asyncio.Future[Answer]]] = deque()
+        self._queue: deque[tuple[Command, asyncio.Future[Outcome]]] = deque()
         self._arrived = asyncio.Event()
         self._answered = asyncio.Event()
         """Set when a frame is answered."""
-        self._pending: dict[int, Sequence[asyncio.Future[Answer]]] = {}
+        self._pending: dict[int, Sequence[asyncio.Future[Outcome]]] = {}
         """Frame → who waits for its commands' answers, by index."""
         self._parts: dict[int, list[Event]] = {}
         """Frame → its output so far, where more is to come."""
@@ -141,20 +145,34 @@ class Door:
 
     async def submit(self, command: Command) -> Answer:
         """One command's answer. Raises ApiError: overloaded, not_ready (no effect), outcome_unknown."""
-        if len(self._queue) >= QUEUE_MAX:
-            raise ApiError("overloaded", "too many commands wait at this gateway")
-        waiter: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self._queue.append((command, waiter))
+        (outcome,) = await self.submit_many([command])
+        if isinstance(outcome, ApiError):
+            raise outcome
+        return outcome
+
+    async def submit_many(self, commands: Sequence[Command]) -> list[Outcome]:
+        """What became of each, in their order."""
+        assert commands
+        waiters: list[asyncio.Future[Outcome]] = [asyncio.get_running_loop().create_future() for _ in commands]
+        room = QUEUE_MAX - len(self._queue)
+        self._queue.extend(zip(commands[:room], waiters[:room], strict=True))
+        _fail(waiters[room:], ApiError("overloaded", "too many commands wait at this gateway"))
         self._arrived.set()
         try:
-            async with asyncio.timeout(ANSWER_S):
-                return await waiter
-        except TimeoutError:
-            if any(queued is waiter for _, queued in self._queue):
-                # It never left: withdraw it, so that it has no effect.
-                self._queue = deque(pair for pair in self._queue if pair[1] is not waiter)
-                raise ApiError("not_ready") from None
-            raise ApiError("outcome_unknown") from None
+            await asyncio.wait(waiters, timeout=ANSWER_S)
+            if late := {waiter for waiter in waiters if not waiter.done()}:
+                self._give_up(late)
+            return [waiter.result() for waiter in waiters]
+        finally:
+            for waiter in waiters:
+                waiter.cancel()  # he who asks has gone: what has not left is not sent
+
+    def _give_up(self, late: set[asyncio.Future[Outcome]]) -> None:
+        """Whoever never left is withdrawn, so that it has no effect."""
+        never_left = {waiter for _, waiter in self._queue if waiter in late}
+        self._queue = deque(pair for pair in self._queue if pair[1] not in late)
+        _fail(never_left, ApiError("not_ready"))
+        _fail(late - never_left, ApiError("outcome_unknown"))
 
     async def write(self) -> None:
         """Step 2, for ever."""
@@ -233,7 +251,7 @@ class Door:
                 waiters[index].set_result(answer)
 
 
-def _fail(waiters: Sequence[asyncio.Future[Answer]], error: ApiError) -> None:
+def _fail(waiters: Iterable[asyncio.Future[Outcome]], error: ApiError) -> None:
     for waiter in waiters:
         if not waiter.done():
-            waiter.set_exception(error)
+            waiter.set_result(error)

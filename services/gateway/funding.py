@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Final
 from weakref import WeakValueDictionary
 
@@ -19,16 +19,12 @@ from schemas.events import Code, Rejected
 from schemas.requests import FromTrading, ToTrading
 from schemas.units import Micros, format_usd
 from services.gateway.auth import Caller
-from services.gateway.door import Answer, Door
+from services.gateway.door import Answer, Door, Outcome
 from services.gateway.errors import ApiError
 from services.gateway.requests import WAIT_S, Requests, refuse
 
 FUNDINGS_MAX: Final = 4
 """Transfers for one bid: more than one is needed only when another gateway's bids take the money on its way."""
-
-
-Outcome = Answer | ApiError
-"""Of one of many commands; an error that says that it is unknown is an outcome as well."""
 
 
 class Funding:
@@ -51,7 +47,7 @@ class Funding:
 
     async def submit_many(self, caller: Caller, door: Door, commands: Sequence[Callable[[], Command]]) -> list[Outcome]:
         """Submit all; what their bids lack together is moved at once, or all that the wallet has, and these are sent again."""
-        outcomes = await _each(door, commands)
+        outcomes = await door.submit_many([command() for command in commands])
         short = {place: _rejected(outcome) for place, outcome in enumerate(outcomes) if _is_short(outcome)}
         if not short:
             return outcomes
@@ -61,7 +57,7 @@ class Funding:
                 moved = await self._fetch_what_there_is(caller, door.shard, need, have)
                 if not moved:
                     return outcomes
-                outcomes_again = await _each(door, [commands[place] for place in short])
+                outcomes_again = await door.submit_many([commands[place]() for place in short])
                 again = dict(zip(short, outcomes_again, strict=True))
                 used = sum(refusal.need for place, refusal in short.items() if not _is_rejected(again[place]))
                 if used < have + moved:
@@ -142,16 +138,6 @@ class Funding:
         # What does not get through now is swept back when it has been idle for a while.
         with contextlib.suppress(ApiError):
             await self._requests.ask(FromTrading(_own_request(caller), caller.account, shard, amount))
-
-
-async def _each(door: Door, commands: Iterable[Callable[[], Command]]) -> list[Outcome]:
-    async def one(command: Callable[[], Command]) -> Outcome:
-        try:
-            return await door.submit(command())
-        except ApiError as error:
-            return error
-
-    return await asyncio.gather(*map(one, commands))
 
 
 def _is_short(outcome: Outcome) -> bool:

@@ -12,6 +12,8 @@ from multiprocessing import get_context
 from typing import Final
 
 from msgspec import Struct
+from rich.console import Console
+from rich.progress import track
 
 from tests.simulation.bounds import bounds
 from tests.simulation.exchange import Exchange
@@ -60,7 +62,8 @@ def random_days(seeds: Iterable[int], steps: int = STEPS) -> list[Day]:
         return [random_day(seed, steps) for seed in seeds]
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         try:
-            return list(pool.map(random_day, seeds, [steps] * len(seeds), chunksize=5))
+            days = pool.map(random_day, seeds, [steps] * len(seeds), chunksize=5)
+            return list(track(days, "random days", len(seeds), console=Console(stderr=True)))
         except BaseException:  # a time-out: whoever waits must not wait for the rest
             pool.shutdown(wait=False, cancel_futures=True)
             raise

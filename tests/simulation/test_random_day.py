@@ -93,7 +93,7 @@ def seeds() -> list[int]:
     return [base + number for number in range(int(os.environ.get("HOURBOOK_SEEDS", "20")))]
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(900 + 10 * int(os.environ.get("HOURBOOK_SEEDS", "0")))
 def test_random_days_keep_every_promise() -> None:
     """Safety under faults, liveness after them, on every seed; and the days were worth something."""
     chosen, steps = seeds(), int(os.environ.get("HOURBOOK_STEPS", str(STEPS)))

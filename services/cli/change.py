@@ -87,7 +87,12 @@ def _cancel_all(context: Context, class_id: str, hour: str | None, side: Side | 
     elif hour is not None:
         parsed["hour"] = iso_hour(times.parse_hour(hour, datetime.now().astimezone()))
     done = context.client().delete("/v1/orders", http.MassCancelAnswer, **parsed)
-    context.show(done, lambda: output.console.print(f"{output.plural(done.cancelled, 'order or block')} cancelled"))
+    context.show(done, lambda: output.console.print(cancelled_words(done.cancelled)))
+
+
+def cancelled_words(count: int) -> str:
+    """`1 order or block cancelled`, `5 orders or blocks cancelled`."""
+    return f"{count} {'order or block' if count == 1 else 'orders or blocks'} cancelled"
 
 
 def _path(order: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import click
@@ -81,12 +81,23 @@ def running_contract(context: Context, class_id: str) -> str:
     """The contract whose hour runs. Raises Refused, Unusable."""
     if class_id.endswith("-USD"):
         raise Unusable(f"{class_id} names its hour already: --now goes with a class")
-    running = next((each for each in contracts(context.client(), class_id) if each.phase == "running"), None)
+    hours = contracts(context.client(), class_id)
+    running = next((each for each in hours if each.phase == "running"), None)
     if running is None:
-        raise Refused(
-            f"no hour of {class_id} runs just now: the last minutes of an hour are not sold; try again in a moment"
-        )
+        raise Refused(_none_runs(context.client(), class_id, next_open(hours)))
     return running.contract
+
+
+def _none_runs(client: Client, class_id: str, following: http.ContractAnswer | None) -> str:
+    """And from when on one does."""
+    if following is None:
+        return f"no hour of {class_id} is listed that is to come; `hourbook book` shows where one is"
+    gate = timedelta(minutes=client.get(f"/v1/classes/{class_id}", http.ClassAnswer).gate_minutes)
+    since = f"{datetime.fromisoformat(following.hour) - gate:%Y-%m-%dT%H:%M:%SZ}"
+    return (
+        f"no hour of {class_id} is sold just now: of the one that ends the last minutes are not, the next is from "
+        f"{times.shown_moment(since)} on; ahead with --hour 'in 3 hours'"
+    )
 
 
 def contracts(client: Client, class_id: str) -> list[http.ContractAnswer]:

@@ -257,7 +257,17 @@ def _say_order(order: http.OrderAnswer) -> None:
         verb = "waits" if order.leaves == 1 else "wait"
         say(f"  {order.leaves} {verb} in the book{until}; cancel with: {output.program()} cancel {order.order_id}")
     if order.cancelled:
-        say(f"  {order.cancelled} cancelled ({order.reason})")
+        say(cancelled_line(order.cancelled, order.reason, side=order.side, price=order.price, class_id=class_id))
+
+
+def cancelled_line(cancelled: int, reason: str, *, side: str, price: str, class_id: str) -> str:
+    """What is left of an order that does not wait; where nobody was there, it says so and where to look."""
+    line = f"  {cancelled} cancelled ({reason})"
+    if reason != "ioc":
+        return line
+    others, better = ("asks", "less") if side == "buy" else ("bids", "more")
+    look = f"{output.program()} book {class_id}"
+    return f"{line}: nobody {others} {price} or {better} for it just now; who {others} what: {look}"
 
 
 def say_fills(fills: Iterable[http.FillAnswer]) -> None:

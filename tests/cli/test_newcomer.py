@@ -51,7 +51,7 @@ def test_the_running_hour_is_bought_at_once_or_says_why_not() -> None:
     assert whole in (
         ["  bought N at N = N USD, fee N, from desk"],
         ["  bought N at N = N USD, fee N, from member"],
-        ["  N cancelled (ioc)"],
+        ["  N cancelled (ioc): nobody asks N or less for it just now; who asks what: hourbook book HN.SXM.N.US"],
     )
 
 

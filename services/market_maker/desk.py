@@ -513,6 +513,7 @@ class Desk:
             for own in each.positions.values()
         ]
         most = [symbol for qty, symbol, bound in full if qty >= bound]
+        counted = "1 hour" if len(most) == 1 else f"{len(most)} hours"
         used = self._used()
         silent_ms = max((now_ms - lived_ms for lived_ms in self._lived_ms.values()), default=0)
         silent = ", ".join(str(shard) for shard, ms in self._lived_ms.items() if now_ms - ms >= limits.dead_man_ms)
@@ -540,7 +541,7 @@ class Desk:
             Stand(
                 name="gpus_max", what="GPUs held, or owed, in one hour of a class", bound=limits.gpus_max,
                 stands=max((qty for qty, _, _ in full), default=0),
-                why=f"GPUs of an hour: no more on that side in {len(most)} hours" if most else "",
+                why=f"GPUs of an hour: no more on that side in {counted}" if most else "",
             ),
             Stand(
                 name="dead_man_ms", what="since each shard has heard of the desk", bound=limits.dead_man_ms,

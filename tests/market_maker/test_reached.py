@@ -91,6 +91,7 @@ async def test_an_hour_that_is_full_is_told_and_nothing_more_stands_on_that_side
 
     assert market.book()[0] == "09 | 8@8550 | "
     assert market.limit("gpus_max")[1:3] == (8, True)
+    assert market.limit("gpus_max")[4] == "GPUs of an hour: no more on that side in 1 hour"
     assert market.reached() == ["gpus_max"]
     market.hall.trade(market.symbol(9), Side.SELL, 1, 8_550)
     await market.turn()

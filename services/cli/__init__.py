@@ -1,7 +1,8 @@
 """The command line `hourbook`: a member's, an operator's, and the one that starts an exchange on this machine.
 
-It speaks to the exchange through the public API only (`client`), and starts rooms as processes of their own (`stack`). Begin with
-`__main__`, then `trade`. What every command is given: `context`; how it shows and how it fails: `output`, `errors`.
+It speaks to the exchange through the public API only (`client`), and starts rooms as processes of their own (`stack`).
+It begins in `start`; read `__main__` first, then `trade`. What every command is given: `context`; how it shows and how
+it fails: `output`, `errors`.
 
 A member's      `member`, `trade`, `change`, `quote`, `desk`, `volume`; which hours (`hours`, `times`); previews (`foretold`)
 An operator's   `admin`, `status`, and `tools` of other rooms: audit, replay, snapshot, archive, quarantine

@@ -37,6 +37,7 @@ from services.runtime.infra import (
     ServerFailed,
     WheelPostgres,
     any_postgres,
+    can_listen,
     free_port,
     open_folder,
 )
@@ -57,8 +58,12 @@ _PORTS: Final = ("kafka", "postgres", "http", "feed", "market")
 def sandbox(say: Say, *, port: int = 0, only_wheels: bool = False, demo: bool = True) -> Iterator[tuple[Stack, Keeper]]:
     """An exchange that is gone when the block ends. Raises CliError."""
     home = profile.SANDBOX.resolve()
+    if port and not can_listen(port):
+        raise Unusable(f"port {port} cannot be had on this machine: choose another with --port, or leave it out")
     try:
         with place_of_sandbox(home) as folder, contextlib.ExitStack() as servers:
+            if told := profile.beside(profile.SANDBOX):
+                say(told)
             say("starting broker (in memory, no logins and no access lists) and database")
             broker = servers.enter_context(MemoryBroker(folder / "broker"))
             kind = WheelPostgres if only_wheels else any_postgres()
@@ -133,6 +138,8 @@ def up(say: Say, *, cloud: bool = True) -> Up:
                 stderr=log,
                 start_new_session=True,
             )
+        if told := profile.beside(profile.DURABLE):
+            say(told)
         say(f"starting Apache Kafka, Postgres and {SHARDS} shards in {profile.DURABLE} (process {daemon.pid})")
     else:
         daemon = None

@@ -98,6 +98,17 @@ def home() -> Path | None:
     return next((each for each in (SANDBOX, DURABLE) if owner(each)), None)
 
 
+def beside(started: Path) -> str:
+    """What to know of the other exchange of this folder where it runs as well; else empty."""
+    other = DURABLE if started == SANDBOX else SANDBOX
+    if not owner(other):
+        return ""
+    return (
+        f"{other} runs from here as well: commands speak to {SANDBOX} until it stops, "
+        f"and to {DURABLE} with HOURBOOK_HOME={DURABLE}"
+    )
+
+
 def where_to_look() -> str:
     """What to do where nobody answers."""
     return "`hourbook status` tells what it waits for" if home() is not None else START
@@ -118,6 +129,8 @@ def find(name: str) -> Profile:
     if named := os.environ.get("HOURBOOK_PROFILE"):
         return _read(Path(named))
     if (here := home()) is not None:
+        if "HOURBOOK_HOME" in os.environ and not here.is_dir():
+            raise Unusable(f"there is no folder {here}; HOURBOOK_HOME names it")
         return _read(here / f"{name}.json")
     own = Path.home() / ".config" / "hourbook" / "profile.json"
     if not own.exists():

@@ -3,9 +3,13 @@
 import json
 import re
 import shlex
+import socket
+import sys
+from importlib.abc import MetaPathFinder
 
 import pytest
 
+from services.cli import start
 from tests.cli.conftest import Sandbox, typed, wait_for_asks
 
 CLASS = "L40S.48.US"
@@ -210,6 +214,30 @@ def test_help_is_what_is_shown_without_a_command(group: list[str]) -> None:
     assert done == typed(*group, "--help")
     assert (done.code, done.err) == (0, "")
     assert "..." not in done.out.partition("Commands:")[2]
+
+
+@pytest.mark.usefixtures("here")
+def test_a_port_that_another_has_is_refused_before_anything_is_started() -> None:
+    """Not after a minute of a gateway that begins anew."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        assert_one_line(f"sandbox --port {port}", 2, rf"port {port} cannot be had on this machine: choose another")
+
+
+def test_ctrl_c_while_it_is_still_being_read_ends_without_a_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine the imports take seconds, and whoever has mistyped does not wait for them."""
+
+    class Interrupted(MetaPathFinder):
+        def find_spec(self, name: str, path: object, target: object = None) -> None:  # noqa: ARG002 # the interface
+            if name == "services.cli.__main__":
+                raise KeyboardInterrupt
+
+    monkeypatch.delitem(sys.modules, "services.cli.__main__")
+    monkeypatch.setattr(sys, "meta_path", [Interrupted(), *sys.meta_path])
+    with pytest.raises(SystemExit) as ended:
+        start.main()
+
+    assert ended.value.code == 130
 
 
 @pytest.mark.usefixtures("inside")

@@ -85,6 +85,26 @@ def test_an_exchange_is_one_as_long_as_its_process_lives(here: Place) -> None:
         assert profile.owner(SANDBOX) == os.getpid()
 
 
+def test_whoever_starts_a_second_exchange_in_a_folder_is_told_whom_commands_speak_to(here: Place) -> None:
+    """Else a member's positions are gone, as it seems: the sandbox goes first."""
+    assert (profile.beside(SANDBOX), profile.beside(DURABLE)) == ("", "")
+    with running(here.folder / DURABLE):
+        assert profile.beside(SANDBOX) == (
+            "var/exchange runs from here as well: commands speak to var/sandbox until it stops, "
+            "and to var/exchange with HOURBOOK_HOME=var/exchange"
+        )
+        assert profile.beside(DURABLE) == ""
+    with running(here.folder / SANDBOX):
+        assert profile.beside(DURABLE).startswith("var/sandbox runs from here as well: commands speak to var/sandbox")
+
+
+@pytest.mark.usefixtures("here")
+def test_a_home_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOURBOOK_HOME", "nowhere")
+    with pytest.raises(Unusable, match="there is no folder nowhere; HOURBOOK_HOME names it"):
+        profile.find("member")
+
+
 def test_what_is_named_is_taken(here: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """HOURBOOK_PROFILE before HOURBOOK_HOME before what runs before the user's own file."""
     write(here.folder / ".config/hourbook/profile.json", "http://own")

@@ -17,7 +17,7 @@ loop begins, or in a thread.
 from services.runtime.infra.folders import open_folder
 from services.runtime.infra.kafka import ApacheKafka
 from services.runtime.infra.memory_broker import MemoryBroker
-from services.runtime.infra.ports import free_port
+from services.runtime.infra.ports import can_listen, free_port
 from services.runtime.infra.postgres import LocalPostgres, WheelPostgres, any_postgres
 from services.runtime.infra.processes import OwnedProcess
 from services.runtime.infra.server import Server, ServerFailed
@@ -36,6 +36,7 @@ __all__ = [
     "Supervisor",
     "WheelPostgres",
     "any_postgres",
+    "can_listen",
     "free_port",
     "open_folder",
 ]

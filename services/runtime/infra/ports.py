@@ -22,3 +22,14 @@ def free_port() -> int:
                 continue
             return port
     raise OSError(f"no free port on 127.0.0.1 in {_TRIES_MAX} tries, from {_LISTENED.start} to {_LISTENED.stop - 1}")
+
+
+def can_listen(port: int) -> bool:
+    """Whether a server may have this port of 127.0.0.1 just now; connections that have ended do not matter."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True

@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import sys
 
 import pytest
 
@@ -87,3 +88,13 @@ def test_what_documents_name_is_there(document: str) -> None:
     assert set(re.findall(r"`make ([a-z]+)", text)) <= targets
     assert [link for link in re.findall(r"\]\(([^)#:]+)[^)]*\)", text) if not (folder / link).exists()] == []
     assert typed <= set(hourbook.commands)
+
+
+@pytest.mark.usefixtures("before_the_gate")
+def test_the_signed_requests_of_the_api_document_work_as_they_stand(sandbox: Sandbox) -> None:
+    """An order that waits, and is cancelled again."""
+    (example,) = blocks("docs/api.md", "Keys")
+
+    done = sandbox.run([sys.executable, "-c", example])
+
+    assert (done.code, done.out, done.err) == (0, "open\n1\n", "")

@@ -225,7 +225,8 @@ def procure(
         body = http.ProcureRequest(
             account=account, class_id=class_id, from_hour=iso_hour(span.first), hours=span.count, qty=qty, cost=cost
         )
-        sentence = "simulated: account {account} has {declared} machines of {class_id} in each of {hours} hours; paid {cost} USD"
+        each = "in one hour" if span.count == 1 else "in each of {hours} hours"
+        sentence = f"simulated: account {{account}} has {{declared}} machines of {{class_id}} {each}; paid {{cost}} USD"
     _settle(context, "POST", "/v1/admin/procure", body, sentence, **named)
 
 

@@ -179,6 +179,9 @@ CODES: Final[dict[str, Row]] = {
         "No such title was sold as ready",
         "GET /v1/admin/uncovered lists them: name its account, hour and all of its GPUs",
     ),
+    "different_backing": Row(
+        422, "The account has more machines in some of these hours", "procure hours with as many machines by themselves"
+    ),
     "procured_before": Row(409, "A machine was procured for this title", "nothing is to be done"),
     "wrong_destination": Row(422, "The destination is not usable", "use 1 to 200 characters"),
     "wrong_name": Row(422, "The name is not usable", "use 1 to 100 characters"),

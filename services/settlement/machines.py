@@ -72,7 +72,7 @@ def procure(state: State, at: Origin, request: rq.Procure) -> Answer:
     ]
     qty, version = {row.qty if row else 0 for row in known}, max(row.version if row else 0 for row in known)
     if len(qty) > 1:
-        return Refused("wrong_hours", len(request.hours))  # hours of different backing: each kind by itself
+        return Refused("different_backing")
     total = qty.pop() + request.qty
     if total > QTY_MAX or version == NUMBER_MAX:
         return Refused("wrong_qty", of_class.lot)

@@ -88,6 +88,14 @@ def test_an_ended_hour_waits_until_somebody_says_what_was_delivered(exchange: Ex
     exchange.until(lambda: not waiting(), "settlement has read the record")
 
 
+def test_of_an_hour_that_was_never_listed_nothing_is_delivered(exchange: Exchange, early: Early) -> None:
+    class_id = early.sold.rpartition(".")[0]
+    record = {"contract": f"{class_id}.20200101T00-USD", "simulated": True, "undelivered_minutes": 60}
+    answer = exchange.operator.ask("POST", "/v1/admin/deliveries", record)
+    assert (answer.status_code, answer.json()["code"]) == (404, "unknown_contract")
+    assert "never listed" in answer.json()["detail"]
+
+
 def test_only_operators_see_what_waits(ana: Member) -> None:
     for path in ("/v1/admin/promises", "/v1/admin/uncovered", "/v1/admin/undelivered"):
         answer = ana.ask("GET", path)

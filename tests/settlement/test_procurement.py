@@ -105,7 +105,7 @@ def test_a_second_one_waits_for_the_answer_to_the_first(told: Told) -> None:
         ({"class_no": 9}, ("unknown_class", 0, 0)),
         ({"hours": ()}, ("wrong_hours", 1024, 0)),
         ({"hours": (0,)}, ("unknown_contract", 0, 0)),
-        ({"hours": (HOUR, HOUR + 1)}, ("wrong_hours", 2, 0)),  # 1 is declared in the one, and none in the other
+        ({"hours": (HOUR, HOUR + 1)}, ("different_backing", 0, 0)),  # 1 is declared in the one, and none in the other
         ({"account": 2}, ("wrong_role", 0, 0)),
         ({"qty": 0}, ("wrong_qty", 1, 0)),
         ({"qty": 1_000_001}, ("wrong_qty", 1, 0)),

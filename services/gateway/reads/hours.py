@@ -134,6 +134,11 @@ class Hours(Projection):
             for row in rows
         ]
 
+    async def was_listed(self, contract: int) -> bool:
+        """Whether it ever was."""
+        query = "SELECT EXISTS (SELECT FROM settlement.contracts WHERE contract = $1)"
+        return bool(await self._database.fetchval(query, contract))
+
     async def undelivered(self) -> list[http.UndeliveredAnswer]:
         """Ended hours with titles of which no delivery record speaks, the oldest first."""
         rows = await self._database.fetch(

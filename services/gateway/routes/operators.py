@@ -105,6 +105,8 @@ async def post_delivery(
     _, contract = await gateway.classes.contract(data.contract)
     if not 0 <= data.undelivered_minutes <= 60:
         raise ApiError("malformed", "undelivered_minutes is 0 to 60")
+    if not await gateway.reads.was_listed(contract):
+        raise ApiError("unknown_contract", f"{data.contract} was never listed: nothing of it was sold")
     record_id = request_id(caller, key)
     await gateway.requests.append(
         "delivery", Delivered(contract, data.title, data.undelivered_minutes, "simulated", record_id)

@@ -85,7 +85,7 @@ class Brake:
             caller = authenticate(self._keyring.keys, judged, now_ms)
         except ApiError:
             return None  # the application says why
-        return Admitted(caller, self._limits.take(caller.key_id, now_ms))
+        return Admitted(caller, self._limits.take(caller.key_id, self._clock.elapsed_ms()))
 
     def _template(self, method: str, path: str) -> str:
         """Of the route; empty: it is public, there is none, or it takes a second look."""

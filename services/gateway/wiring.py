@@ -111,7 +111,7 @@ class Gateway:
 
     def charge(self, request: JsonRequest, caller: Caller, cost: int) -> None:
         """So much of what the key may ask is used. Raises ApiError rate_limited: nothing is."""
-        verdict = request.state.verdict = self.limits.take(caller.key_id, self.clock.now_ms(), cost)
+        verdict = request.state.verdict = self.limits.take(caller.key_id, self.clock.elapsed_ms(), cost)
         if verdict.wait_ms:
             raise ApiError("rate_limited", f"wait {verdict.wait_ms} ms")
 

@@ -242,7 +242,7 @@ class GatewayClient:
     ) -> _Answer | Outcome:
         """The answer, or why there is none: Refused when it was never sent, Unknown when it was."""
         body = msgspec.json.encode(request) if request is not None else b""
-        await self._clock.sleep_ms(self._pace.reserve(self._clock.now_ms()))
+        await self._clock.sleep_ms(self._pace.reserve(self._clock.elapsed_ms()))
         key, now_ms = self._key, self._clock.now_ms()
         signed = signed_headers(key.key_id, key.secret, now_ms, method, path, body, idempotency_key)
         try:
@@ -253,7 +253,7 @@ class GatewayClient:
             return Unknown(repr(error))
         retry_after_ms = _retry_after_ms(answer.headers)
         if retry_after_ms:
-            self._pace.hold(self._clock.now_ms() + retry_after_ms)
+            self._pace.hold(self._clock.elapsed_ms() + retry_after_ms)
         return _Answer(answer.status_code, answer.content, retry_after_ms)
 
 

@@ -211,7 +211,7 @@ class Desk:
                 await asyncio.wait_for(self._caught_up.wait(), self._limits.stale_after_ms / 1_000)
             while True:
                 await self._away(self.read)
-                await self._quote_until(self._clock.now_ms() + self._limits.refresh_ms)
+                await self._quote_until(self._clock.elapsed_ms() + self._limits.refresh_ms)
         except asyncio.CancelledError:
             await self._stop()
             raise
@@ -273,7 +273,7 @@ class Desk:
 
     async def _live(self, listed: list[ListedClass]) -> None:
         """Each shard has a switch of its own. Raises GatewayAway: none took it."""
-        now_ms = self._clock.now_ms()
+        now_ms = self._clock.elapsed_ms()
         classes: dict[int, list[str]] = {}
         for each in listed:
             classes.setdefault(each.shard, []).append(each.terms.class_id)
@@ -325,14 +325,16 @@ class Desk:
         while True:
             self._changed.clear()
             await self.quote()
-            now_ms = self._clock.now_ms()
-            moments = [self.offers.stale_at_ms(now_ms), self._anchors.settles_at_ms(), deadline_ms]
-            wait_ms = min(moment for moment in moments if moment is not None) - now_ms
+            now_ms, elapsed_ms = self._clock.now_ms(), self._clock.elapsed_ms()
+            stale_at_ms, settles_at_ms = self.offers.stale_at_ms(now_ms), self._anchors.settles_at_ms()
+            waits_ms = [deadline_ms - elapsed_ms]
+            waits_ms += [] if stale_at_ms is None else [stale_at_ms - now_ms]
+            waits_ms += [] if settles_at_ms is None else [settles_at_ms - elapsed_ms]
             try:
-                await asyncio.wait_for(self._changed.wait(), max(wait_ms, 1) / 1_000)
+                await asyncio.wait_for(self._changed.wait(), max(min(waits_ms), 1) / 1_000)
             except TimeoutError:
                 # The deadline, or a source that has just grown stale: either way look again.
-                if self._clock.now_ms() >= deadline_ms:
+                if self._clock.elapsed_ms() >= deadline_ms:
                     return
 
     async def quote(self) -> None:
@@ -350,8 +352,9 @@ class Desk:
 
     def _view(self, each: _Class) -> View | NoView:
         """What the class rests on."""
-        name, now_ms = each.terms.class_id, self._clock.now_ms()
-        view = self._anchors.believe(name, self.offers.view(name, each.terms.lot, now_ms), now_ms)
+        name = each.terms.class_id
+        offered = self.offers.view(name, each.terms.lot, self._clock.now_ms())
+        view = self._anchors.believe(name, offered, self._clock.elapsed_ms())
         if isinstance(view, View):
             self._marks[name] = view.cheapest
             if each.shard in self._silent:
@@ -515,8 +518,9 @@ class Desk:
         most = [symbol for qty, symbol, bound in full if qty >= bound]
         counted = "1 hour" if len(most) == 1 else f"{len(most)} hours"
         used = self._used()
-        silent_ms = max((now_ms - lived_ms for lived_ms in self._lived_ms.values()), default=0)
-        silent = ", ".join(str(shard) for shard, ms in self._lived_ms.items() if now_ms - ms >= limits.dead_man_ms)
+        silences_ms = {shard: self._clock.elapsed_ms() - lived_ms for shard, lived_ms in self._lived_ms.items()}
+        silent_ms = max(silences_ms.values(), default=0)
+        silent = ", ".join(str(shard) for shard, ms in silences_ms.items() if ms >= limits.dead_man_ms)
         return [
             Stand(
                 name="loss_per_day_micros", what="loss since the day began (UTC)", bound=limits.loss_per_day_micros,

@@ -121,7 +121,7 @@ class Anchors:
         """Class -> the price that jumped, and when it was first seen."""
 
     def believe(self, class_id: str, view: View | NoView, now_ms: Millis) -> View | NoView:
-        """The view, or why not yet."""
+        """The view, or why not yet. `now_ms`: of a clock that never jumps, else a price would have stood for its jump."""
         if isinstance(view, NoView):
             return view
         before = self._believed.setdefault(class_id, view.cheapest)
@@ -146,5 +146,5 @@ class Anchors:
         return max((abs(price - before) * BP // before for before, price in jumps), default=0)
 
     def settles_at_ms(self) -> Millis | None:
-        """When the next jump will be believed."""
+        """When the next jump will be believed, by the same clock."""
         return min((since_ms + self._settle_ms for _, since_ms in self._since.values()), default=None)

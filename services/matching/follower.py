@@ -63,7 +63,7 @@ class Follower:
         self._between = between
         """Called between two looks, with whether there was anything to do: the moment for a garbage collection."""
         self._saved_offset = mirror.replica.next_offset
-        self._saved_ms = clock.now_ms()
+        self._saved_ms = clock.elapsed_ms()
         self._save_not_before_ms = 0
         self._lease_asked_ms = 0
 
@@ -86,15 +86,15 @@ class Follower:
 
     async def _save_when_due(self) -> None:
         new = self.mirror.replica.next_offset - self._saved_offset
-        now_ms = self._clock.now_ms()
+        now_ms = self._clock.elapsed_ms()
         if new < self._plan.records and (new <= 0 or now_ms - self._saved_ms < self._plan.every_ms):
             return
         if now_ms < self._save_not_before_ms:
             return
         # Nothing is applied meanwhile, so what is pending comes to an end; while nobody writes it does not come at all,
         # and the lease is more urgent than a snapshot.
-        patience_ms = self._clock.now_ms() + LEASE_MS // 3
-        while not self.mirror.verified and self._clock.now_ms() < patience_ms:
+        patience_ms = self._clock.elapsed_ms() + LEASE_MS // 3
+        while not self.mirror.verified and self._clock.elapsed_ms() < patience_ms:
             await self.mirror.compare_some(wait_ms=_WAIT_MS)
         if self.mirror.verified:
             await self._save()
@@ -104,15 +104,15 @@ class Follower:
             name = await save(self.mirror, self._store)
         except OSError as error:
             # A disk without room costs snapshots; a standby that ended for it would cost the market.
-            self._save_not_before_ms = self._clock.now_ms() + _SAVE_AGAIN_MS
+            self._save_not_before_ms = self._clock.elapsed_ms() + _SAVE_AGAIN_MS
             self._status.wait("disk", str(error))
             return
-        self._saved_offset, self._saved_ms = self.mirror.replica.next_offset, self._clock.now_ms()
+        self._saved_offset, self._saved_ms = self.mirror.replica.next_offset, self._clock.elapsed_ms()
         self._status.set(snapshot=name)
         self._status.go_on("disk")
 
     async def _try_lease(self) -> int | None:
-        now_ms = self._clock.now_ms()
+        now_ms = self._clock.elapsed_ms()
         if now_ms - self._lease_asked_ms < LEASE_MS // 3:
             return None
         self._lease_asked_ms = now_ms

@@ -55,7 +55,7 @@ async def replay(
     Raises Halt where they differ, and for a `through_seq` that the log does not reach.
     """
     assert start is None or events is None, "a comparison begins where both logs begin"
-    began_ms = clock.now_ms()
+    began_ms = clock.elapsed_ms()
     banned = QuarantineReader(quarantine, shard)
     await banned.refresh()
     replica = start or Replica(shard, Engine())
@@ -77,7 +77,7 @@ async def replay(
         records=replica.records - records_before,
         commands=replica.commands - commands_before,
         compared=mirror.seq_verified if events is not None else 0,
-        elapsed_ms=clock.now_ms() - began_ms,
+        elapsed_ms=clock.elapsed_ms() - began_ms,
     )
 
 

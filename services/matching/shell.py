@@ -109,15 +109,15 @@ class Writer:
 class TickClock:
     """What the broker's clock shows, as far as can be known here, and never more.
 
-    Every record read says: the broker's clock was at least at its stamp when we read it. A clock of ours that is wrong, or
-    jumps, moves the market by at most `STEP_MS_MAX` beyond the last stamp.
+    Every record read says: the broker's clock was at least at its stamp when we read it. From there on our own clock goes on
+    (`Clock.elapsed_ms`, as `now_ms` here); one that is fast moves the market by at most `STEP_MS_MAX` beyond the last stamp.
     """
 
     STEP_MS_MAX: Final = 60_000
 
     def __init__(self) -> None:
         self._ahead_ms: int | None = None
-        """The broker's clock minus ours, at least."""
+        """The broker's clock minus ours, at least: ours begins anywhere."""
         self._stamp_ms = 0
 
     def saw(self, stamp_ms: int, now_ms: int) -> None:
@@ -163,7 +163,7 @@ class Shell:
         self._writer = Writer(mirror.events, epoch)
         self._ticks = TickClock()
         self._busy_ms = 0
-        self._renewed_ms = clock.now_ms()
+        self._renewed_ms = clock.elapsed_ms()
         self._looked_ms = 0
 
     async def run(self) -> None:
@@ -172,11 +172,11 @@ class Shell:
         self._writer.begin(self.mirror.replica.seq - len(self.mirror.pending))
         await self._writer.write(self.mirror.pending)
         self.mirror.pending.clear()
-        self._ticks.saw(self.mirror.stamp_ms, self._clock.now_ms())
-        self._busy_ms = self._clock.now_ms()
+        self._ticks.saw(self.mirror.stamp_ms, self._clock.elapsed_ms())
+        self._busy_ms = self._clock.elapsed_ms()
         while True:
             busy = await self._step()
-            now_ms = self._clock.now_ms()
+            now_ms = self._clock.elapsed_ms()
             if busy:
                 self._busy_ms = now_ms
             elif now_ms - self._busy_ms >= TICK_MS:
@@ -198,10 +198,10 @@ class Shell:
                 await self._writer.write(said)
                 said, size = [], 0
                 # A long backlog must not cost the lease.
-                await self._duties(self._clock.now_ms())
+                await self._duties(self._clock.elapsed_ms())
         await self._writer.write(said)
         if records:
-            self._ticks.saw(mirror.stamp_ms, self._clock.now_ms())
+            self._ticks.saw(mirror.stamp_ms, self._clock.elapsed_ms())
         return bool(records)
 
     async def _tick(self, now_ms: int) -> None:
@@ -219,16 +219,16 @@ class Shell:
             self._looked_ms = now_ms
             await self._writer.look_for_rivals()
             await self.mirror.look()
-            await self._move_references(now_ms)
+            await self._move_references()
             self._report()
 
-    async def _move_references(self, now_ms: int) -> None:
+    async def _move_references(self) -> None:
         if self._references is None:
             return
         await self._references.read()
         moves = self._references.moves(self.mirror.replica.engine)
         if moves:
-            await self.mirror.commands.append([Outgoing(encode_frame(WRITER_SHELL, now_ms, moves))])
+            await self.mirror.commands.append([Outgoing(encode_frame(WRITER_SHELL, self._clock.now_ms(), moves))])
         self._status.set(references_fault=self._references.fault)
 
     async def _renew(self) -> None:

@@ -83,10 +83,13 @@ class Log(Protocol):
 
 
 class Clock(Protocol):
-    """Wall time and waiting, so that a simulation can own both."""
+    """Time and waiting, so that a simulation can own both."""
 
     def now_ms(self) -> int:
-        """Milliseconds since the Unix epoch."""
+        """Wall time: milliseconds since the Unix epoch. It may be wrong, and jump in either direction when that is mended."""
+
+    def elapsed_ms(self) -> int:
+        """Milliseconds since some moment of the past: for spans of time. It never jumps."""
 
     async def sleep_ms(self, duration_ms: int) -> None:
         """Let others run for so long."""

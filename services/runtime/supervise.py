@@ -52,6 +52,10 @@ class WallClock:
         """Milliseconds since the Unix epoch."""
         return time.time_ns() // 1_000_000
 
+    def elapsed_ms(self) -> int:
+        """Milliseconds since some moment before the process began."""
+        return time.monotonic_ns() // 1_000_000
+
     async def sleep_ms(self, duration_ms: int) -> None:
         """Let others run for so long."""
         await asyncio.sleep(duration_ms / 1000)

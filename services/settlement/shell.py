@@ -189,7 +189,7 @@ class Settlement:
             _, self.committed, self.payouts = self._unpublished.popleft()
 
     async def _report(self) -> None:
-        now_ms = self._clock.now_ms()
+        now_ms = self._clock.elapsed_ms()
         if now_ms - self._reported_ms < REPORT_MS:
             return
         self._reported_ms = now_ms
@@ -221,9 +221,9 @@ class Settlement:
         shard = self.state.shards[number]
         log = self._logs.write_commands(number)
         sent = confirmed = shard.confirmed
-        moved_ms, patience_ms, window = self._clock.now_ms(), RESEND_MS, WINDOW_MAX
+        moved_ms, patience_ms, window = self._clock.elapsed_ms(), RESEND_MS, WINDOW_MAX
         while True:
-            now_ms = self._clock.now_ms()
+            now_ms = self._clock.elapsed_ms()
             if shard.confirmed > confirmed or sent == confirmed:
                 confirmed, sent = shard.confirmed, max(sent, shard.confirmed)
                 moved_ms, patience_ms, window = now_ms, RESEND_MS, WINDOW_MAX
@@ -254,7 +254,7 @@ class Settlement:
         log = self._logs.write_requests()
         said_ms: dict[str, int] = {}
         while True:
-            now_ms = self._clock.now_ms()
+            now_ms = self._clock.elapsed_ms()
             said_ms = {request: when for request, when in said_ms.items() if now_ms - when < PAY_AGAIN_MS}
             moves = [move for move in await payments.progress(self.payouts) if move.request_id not in said_ms]
             if moves and not await self._append(log, [Outgoing(_encode(move)) for move in moves]):

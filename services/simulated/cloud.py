@@ -66,7 +66,7 @@ class Cloud:
                 *purchases(promises, cheapest, cover_ms, self._refusals, now_ms),
             ):
                 if isinstance(each, Purchase):
-                    if self._clock.now_ms() >= self._not_before_ms.get(each.contract, 0):
+                    if self._clock.elapsed_ms() >= self._not_before_ms.get(each.contract, 0):
                         await self._procure(each)
                 elif each not in self._uncovered:
                     self._uncovered.add(each)
@@ -109,7 +109,7 @@ class Cloud:
         what = f"{bought.qty} × {bought.contract}{part} for account {bought.account}"
         if isinstance(outcome, Refused):
             self._refusals[bought.contract] += 1
-            self._not_before_ms[bought.contract] = self._clock.now_ms() + AGAIN_MS
+            self._not_before_ms[bought.contract] = self._clock.elapsed_ms() + AGAIN_MS
             self._tell(f"procured nothing: {what}: {outcome.code} {outcome.detail}".rstrip())
             return
         self._counts["procured_gpu_minutes"] += bought.qty * bought.minutes

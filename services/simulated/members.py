@@ -112,7 +112,7 @@ class Members:
 
     async def _act(self, member: Member) -> None:
         """One thing. Raises Away while nothing of it was sent."""
-        now_ms = self._clock.now_ms()
+        now_ms = self._clock.elapsed_ms()
         if now_ms - member.looked_ms >= LOOK_MS:
             self._terms = [_terms(each) for each in await member.client.read("/v1/classes", list[http.ClassAnswer])]
             await member.look(now_ms)
@@ -147,7 +147,7 @@ class Members:
         self._status.set(last_refusal=f"{member.name}: {name}: {outcome.code} {outcome.detail}".rstrip())
         member.looked_ms = 0
         if outcome.code in NOT_OFFERED and not (name == "cancel" and outcome.code == "not_found"):
-            self._without[name] = self._clock.now_ms() + WITHOUT_MS
+            self._without[name] = self._clock.elapsed_ms() + WITHOUT_MS
             self._log.warning("not offered here", extra={"fields": {"what": name, "code": outcome.code}})
 
 

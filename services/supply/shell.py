@@ -72,6 +72,7 @@ class _Watch(Struct):
     place: Place
     circuit: Circuit
     due_ms: Millis = 0
+    """Of a clock that never jumps."""
     error: str = ""
     """Why the source as a whole cannot be read."""
     polls: dict[str, _Poll] = field(default_factory=dict)
@@ -134,7 +135,7 @@ class Supply:
     async def look(self) -> None:
         """One look at every source that is due, then a sign of life of each catalogue that owes one."""
         for watch in self._watches:
-            if self._clock.now_ms() >= watch.due_ms:
+            if self._clock.elapsed_ms() >= watch.due_ms:
                 await self._ask(watch)
         await self._beat()
         self._tell()
@@ -143,7 +144,7 @@ class Supply:
         while True:
             await self._ask(watch)
             self._tell()
-            await self._clock.sleep_ms(max(watch.due_ms - self._clock.now_ms(), 1))
+            await self._clock.sleep_ms(max(watch.due_ms - self._clock.elapsed_ms(), 1))
 
     async def _pulse(self) -> None:
         """Beside the looks: a server that takes its time must not make stale what it has said before."""
@@ -170,7 +171,7 @@ class Supply:
             return
         self._recover(watch)
         if any(isinstance(finding, BeingWritten) for finding in findings):
-            watch.due_ms = min(watch.due_ms, now_ms + SETTLE_MS)
+            watch.due_ms = min(watch.due_ms, self._clock.elapsed_ms() + SETTLE_MS)
 
     async def _take(self, watch: _Watch, finding: Finding, now_ms: Millis) -> None:
         """What is to be done about one catalogue."""
@@ -215,16 +216,19 @@ class Supply:
 
     async def _confirm(self, watch: _Watch, poll: _Poll, name: str) -> None:
         """It was looked at and holds what it held: what could not be read then cannot be read now."""
-        if not poll.error and poll.said_ms and self._clock.now_ms() - poll.said_ms >= HEARTBEAT_MS:
+        if not poll.error and self._owes_beat(poll):
             await self._say(watch, poll, name, looked=True)
 
     async def _beat(self) -> None:
         """Between two looks: where nothing speaks against it, what was read last still holds."""
         for watch in self._watches:
             for name, poll in list(watch.polls.items()):
-                healthy = poll.said_ms and not (watch.error or poll.error or poll.half_written)
-                if healthy and self._clock.now_ms() - poll.said_ms >= HEARTBEAT_MS:
+                if self._owes_beat(poll) and not (watch.error or poll.error or poll.half_written):
                     await self._say(watch, poll, name, looked=False)
+
+    def _owes_beat(self, poll: _Poll) -> bool:
+        """Also when the clock was set back since: what was said then lies ahead of it."""
+        return bool(poll.said_ms) and not 0 <= self._clock.now_ms() - poll.said_ms < HEARTBEAT_MS
 
     async def _say(self, watch: _Watch, poll: _Poll, name: str, *, looked: bool) -> None:
         async with self._writing:
@@ -254,7 +258,7 @@ class Supply:
             self._lines.warning("source unreadable", extra={"fields": {"source": watch.settings.name, "why": why}})
         before = watch.circuit.state
         pause_ms = watch.circuit.failed(self._jitter(), wanted_ms)
-        watch.due_ms = self._clock.now_ms() + pause_ms
+        watch.due_ms = self._clock.elapsed_ms() + pause_ms
         if before == "closed" and watch.circuit.state == "open":
             fields = {"source": watch.settings.name, "failures": watch.circuit.failures, "pause_ms": pause_ms}
             self._lines.warning("circuit open", extra={"fields": fields})
@@ -263,7 +267,7 @@ class Supply:
         if watch.error:
             self._lines.info("source readable again", extra={"fields": {"source": watch.settings.name}})
         watch.error = ""
-        watch.due_ms = self._clock.now_ms() + watch.circuit.succeeded(self._jitter())
+        watch.due_ms = self._clock.elapsed_ms() + watch.circuit.succeeded(self._jitter())
 
     def _mark(self, name: str, poll: _Poll, error: str) -> None:
         if PART in name and error and poll.error != error:

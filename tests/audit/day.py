@@ -178,6 +178,9 @@ class _Clock:
     def now_ms(self) -> int:
         return self._now_ms[0]
 
+    def elapsed_ms(self) -> int:
+        return self.now_ms()
+
     async def sleep_ms(self, duration_ms: int) -> None:  # noqa: ARG002 # see above
         await asyncio.sleep(0)
 

@@ -39,6 +39,9 @@ class Clock:
     def now_ms(self) -> int:
         return self.ms
 
+    def elapsed_ms(self) -> int:
+        return self.now_ms()
+
     async def sleep_ms(self, duration_ms: int) -> None:
         self.ms += duration_ms
 

@@ -44,6 +44,9 @@ class Clock(WallClock):
     def now_ms(self) -> int:
         return super().now_ms() + self.ahead_ms
 
+    def elapsed_ms(self) -> int:
+        return super().elapsed_ms() + self.ahead_ms
+
 
 class Bench:
     """One source file, one topic, and the supply processes that come and go over it."""

@@ -33,6 +33,9 @@ class Clock:
     def now_ms(self) -> int:
         return self.ms
 
+    def elapsed_ms(self) -> int:
+        return self.now_ms()
+
     async def sleep_ms(self, duration_ms: int) -> None:
         await asyncio.sleep(0)
         self.ms += duration_ms

@@ -71,6 +71,9 @@ class HallClock:
     def now_ms(self) -> int:
         return self.ms
 
+    def elapsed_ms(self) -> int:
+        return self.now_ms()
+
     async def sleep_ms(self, duration_ms: int) -> None:
         self.ms += duration_ms
         await asyncio.sleep(0)

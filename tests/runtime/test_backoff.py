@@ -16,6 +16,9 @@ class Pauses:
     def now_ms(self) -> int:
         return 0
 
+    def elapsed_ms(self) -> int:
+        return self.now_ms()
+
     async def sleep_ms(self, duration_ms: int) -> None:
         self.pauses.append(duration_ms)
         self.said.append(self.status.values["waiting_for"])

@@ -28,6 +28,9 @@ class TestClock:
     def now_ms(self) -> int:
         return self.now
 
+    def elapsed_ms(self) -> int:
+        return self.now_ms()
+
     async def sleep_ms(self, duration_ms: int) -> None:
         self.slept.append(duration_ms)
         self.now += duration_ms

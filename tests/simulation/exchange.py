@@ -115,6 +115,7 @@ class Exchange:
         self.internal: list[str] = []
         """Faults that a gateway answered as its own, and that were."""
         self.statuses: dict[str, Status] = {}
+        self.clocks: dict[str, SimClock] = {}
         self.running: dict[str, Process] = {}
         self.clients: list[Process] = []
         self._starts: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {}
@@ -187,7 +188,8 @@ class Exchange:
         service = Service(settings, Status(name))
         skews = [0, 0, -40_000, 25_000] if name.startswith("matching") else [0, 0, -100, 50]
         skew_ms = self.world.chance("skew").choice(skews)
-        service.clock = SimClock(self.world, skew_ms, oversleep_ms=25)  # type: ignore[assignment] # a clock all the same
+        clock = self.clocks[name] = SimClock(self.world, skew_ms, oversleep_ms=25)
+        service.clock = clock  # type: ignore[assignment] # a clock all the same
         return service
 
     def _begun(self, name: str, shard: int = 0) -> Service:
@@ -355,6 +357,8 @@ class Exchange:
             said = self.statuses[name].values if name in self.statuses else {"waiting_for": "its start"}
             if not self.running[name].alive or (said["waiting_for"] and name[:10] != "settlement"):
                 found.append(f"{name} waits for {said['waiting_for']}")
+        active = Counter(name[:-1] for name, status in self.statuses.items() if status.values.get("role") == "active")
+        found += [f"{count} processes of {of} are active" for of, count in active.items() if count > 1]
         return found
 
     def _answered_at(self, shard: int) -> int | None:

@@ -19,6 +19,7 @@ WEIGHTS: Final = {
     "kill": 6,
     "stop": 3,
     "pause": 1,
+    "clock": 3,
     "database away": 2,
     "commits": 2,
     "broker away": 1,
@@ -94,6 +95,14 @@ class Trouble:
     def _pause(self) -> None:
         """Nobody gets the processor for a while: leases run out, hours of the market pass."""
         self._world.now_ms += self._chance.randint(1_000, 60_000)
+
+    def _clock(self) -> None:
+        """Somebody sets a machine's clock wrong, and after a while right again."""
+        if alive := self._alive("matching", "settlement"):
+            clock = self._exchange.clocks[self._chance.choice(alive).name]
+            wrong_ms = self._chance.choice((-1, 1)) * self._chance.randint(60_000, 900_000)
+            clock.skew_ms += wrong_ms
+            self._for_ms(200, 5_000, lambda: setattr(clock, "skew_ms", clock.skew_ms - wrong_ms))
 
     # --- Database and disks --------------------------------------------------------------------------------
 

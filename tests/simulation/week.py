@@ -92,6 +92,9 @@ class MarketClock(SimClock):
     def now_ms(self) -> int:
         return START_MS + self._rate * (self.world.now_ms - START_MS)
 
+    def elapsed_ms(self) -> int:
+        return self.now_ms()
+
     async def sleep_ms(self, duration_ms: int) -> None:
         await super().sleep_ms(-(-duration_ms // self._rate))
 

@@ -335,6 +335,9 @@ class SimClock:
     def now_ms(self) -> int:
         return self.world.now_ms + self.skew_ms
 
+    def elapsed_ms(self) -> int:
+        return self.world.now_ms
+
     async def sleep_ms(self, duration_ms: int) -> None:
         late_ms = int(self.world.chance("sleep").random() * self.oversleep_ms) if self.oversleep_ms else 0
         await Wait(self.world.now_ms + max(1, duration_ms) + late_ms)

@@ -14,8 +14,6 @@ import time
 from collections.abc import Coroutine
 from typing import Any, Self, TypeVar
 
-import uvloop
-
 T = TypeVar("T")
 _CHUNK = 65_536
 _RESET = struct.pack("ii", 1, 0)
@@ -26,7 +24,8 @@ class Background:
     """An event loop in a thread."""
 
     def __init__(self) -> None:
-        self.loop = uvloop.new_event_loop()
+        # Not uvloop's: there a connection that is cancelled while it is made stays open, and then the loop cannot be closed.
+        self.loop = asyncio.new_event_loop()
         self.servers: list[asyncio.Server] = []
         """Closed at the end."""
         self._thread = threading.Thread(target=self.loop.run_forever, name="background", daemon=True)

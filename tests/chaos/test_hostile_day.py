@@ -5,6 +5,7 @@ Which process is hit, and by how much, follows from the seed that is printed fir
 
 from __future__ import annotations
 
+import gc
 import os
 import random
 import sys
@@ -27,6 +28,8 @@ MOMENTS_MISSED_MAX = 1
 
 
 @pytest.mark.timeout(400)
+# Members, lanes and their connections are cut in the middle of anything, the harness's own ends included.
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 def test_nothing_is_lost_on_a_hostile_day() -> None:
     """Whatever was acknowledged is in the log once and as it was told, every µUSD is somewhere, and everything heals."""
     if ApacheKafka.missing() is not None:
@@ -47,6 +50,7 @@ def test_nothing_is_lost_on_a_hostile_day() -> None:
 
     # The desk quotes hours, and the faster they pass the more of the machine it takes.
     day = spend(seed, plan, show, pace=0.4, rate=5)
+    gc.collect()  # what was cut is found here, and not in another test
 
     report(console, day)
     assert not day.sentences, f"kept in {day.home}:\n" + "\n".join(day.sentences)

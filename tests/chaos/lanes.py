@@ -120,6 +120,7 @@ class Lane:
         task = asyncio.ensure_future(self._carry(reader, writer))
         self._connections.add(task)
         task.add_done_callback(self._connections.discard)
+        task.add_done_callback(lambda _: _drop(writer))  # one that is cancelled before it began has no end of its own
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         ends = [writer]

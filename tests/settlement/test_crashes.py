@@ -22,7 +22,7 @@ from services.runtime.log import Outgoing
 from services.runtime.status import Status
 from services.settlement.ledger import CLEARING, TITLES, TREASURY
 from services.settlement.payments import SimulatedPayments
-from services.settlement.shell import Logs, Settlement, get_lease, keep_lease
+from services.settlement.shell import PAUSE_MS, Logs, Settlement, get_lease, keep_lease
 from services.settlement.state import Batch, Loaded, State
 from services.settlement.store import Recall, Recalled, StoreAway
 from tests.settlement.dict_store import DictStore
@@ -54,7 +54,7 @@ class WaitingStore:
         return await self.kept.recall(ask)
 
     async def commit(self, batch: Batch) -> int:
-        await self._wait()
+        await Wait(self.world.now_ms + PAUSE_MS + 1)  # whoever sends has looked meanwhile
         self.commits += 1
         if self.commits == self.away_at and self.world.chance("away").random() < 0.5:
             raise StoreAway("simulated: not done")

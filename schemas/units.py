@@ -7,6 +7,7 @@ Rounding is written here once, so that engine, ledger and door cannot differ by 
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Final
 
 Micros = int
@@ -35,6 +36,8 @@ AMOUNT_MAX: Final = 10**16
 """Largest single transfer, 10 billion USD."""
 MONEY_MAX: Final = 4 * 10**18
 """All money in the exchange, 4 trillion USD: no sum of it leaves 64 bits."""
+AMOUNTS_KEPT: Final = 4_096
+"""That need not be read or written again: prices come back, order after order."""
 
 _DECIMAL = re.compile(r"(0|[1-9][0-9]{0,11})(?:\.([0-9]{1,6}))?", re.ASCII)
 
@@ -80,6 +83,7 @@ def portion(amount: int, done: Gpus, k: Gpus, total: Gpus) -> int:
     return amount * (done + k) // total - amount * done // total
 
 
+@lru_cache(maxsize=AMOUNTS_KEPT)
 def parse_usd(text: str) -> Micros:
     """`"2.49"` → 2_490_000. Plain decimals only: no sign, no exponent, six fractional digits at most.
 
@@ -95,6 +99,7 @@ def parse_usd(text: str) -> Micros:
     return int(whole) * MICROS_PER_USD + int((fraction or "").ljust(6, "0"))
 
 
+@lru_cache(maxsize=AMOUNTS_KEPT)
 def format_usd(amount: Micros, places_min: int = 2) -> str:
     """2_490_000 → `"2.49"`: at least `places_min` fractional digits, never rounded."""
     sign, amount = ("-", -amount) if amount < 0 else ("", amount)

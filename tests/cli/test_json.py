@@ -13,7 +13,7 @@ from services.cli import status
 from services.cli.__main__ import hourbook
 from services.cli.admin import Promises, admin
 from services.cli.desk import Desk
-from tests.cli.conftest import Sandbox, typed
+from tests.cli.conftest import Sandbox, typed, wait_for_asks
 
 CLASS = "RTX4090.24.EU.COMM"
 
@@ -99,6 +99,7 @@ def test_no_command_is_forgotten() -> None:
 @pytest.mark.usefixtures("before_the_gate")
 def test_every_answer_is_one_document_of_its_schema(inside: Sandbox) -> None:
     """Nothing beside it: neither on standard output nor, where all went well, on standard error."""
+    wait_for_asks(CLASS)
     wrong = {}
     for words, kind in ANSWERS:
         done = typed("--json", *shlex.split(words)) if not words.startswith("audit") else _process(inside, words)

@@ -22,29 +22,14 @@ from services.gateway.limits import Limits
 from services.gateway.routes import ROUTES
 from services.gateway.times import MarketClock
 from services.gateway.wiring import Gateway
-
-
-class Clock:
-    """`services.runtime.log.Clock`, moved by hand."""
-
-    def __init__(self) -> None:
-        self.ms = 1_790_000_000_000
-
-    def now_ms(self) -> int:
-        return self.ms
-
-    def elapsed_ms(self) -> int:
-        return self.now_ms()
-
-    async def sleep_ms(self, duration_ms: int) -> None:
-        self.ms += duration_ms
+from tests.clock import HandClock
 
 
 class Door:
     """An application with two keys and two requests a second; routes that need more than that find nothing behind it."""
 
     def __init__(self) -> None:
-        self.clock = Clock()
+        self.clock = HandClock(1_790_000_000_000)
         self.keys = {name: Key(_record(name), name.encode() * 8) for name in ("ana", "bert")}
         nothing = cast("Any", None)
         keyring = Keyring(nothing, b"")

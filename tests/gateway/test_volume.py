@@ -20,6 +20,7 @@ from services.gateway.volume import FRESH_MS, Volume
 from services.runtime.infra import LocalPostgres
 from services.runtime.postgres import migrate, migrate_runtime, open_pool
 from services.settlement.__main__ import MIGRATIONS
+from tests.clock import HandClock
 from tests.gateway.exchange import Exchange, Member
 
 pytestmark = pytest.mark.postgres
@@ -28,22 +29,6 @@ NOW = 494_900
 DESK, ANA, BERT = 9, 1, 2
 PEOPLE = {"desk": DESK, "ana": ANA, "bert": BERT}
 CLASSES = {1: "H100", 2: "L40S"}
-
-
-class Clock:
-    """Half past."""
-
-    def __init__(self) -> None:
-        self.ms = NOW * MS_PER_HOUR + 30 * MS_PER_MINUTE
-
-    def now_ms(self) -> int:
-        return self.ms
-
-    def elapsed_ms(self) -> int:
-        return self.now_ms()
-
-    async def sleep_ms(self, duration_ms: int) -> None:
-        self.ms += duration_ms
 
 
 class Progress:
@@ -75,7 +60,7 @@ class Market:
 
     def __init__(self, pool: asyncpg.Pool) -> None:
         self.pool = pool
-        self.clock = Clock()
+        self.clock = HandClock(NOW * MS_PER_HOUR + 30 * MS_PER_MINUTE)  # half past
         self.progress = Progress(self.clock.ms)
         self.database = Counting(pool)
         self.volume = self.started()

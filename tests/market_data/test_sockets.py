@@ -16,6 +16,7 @@ import pytest
 from services.market_data.hub import Hub
 from services.market_data.server import FeedServer
 from services.market_data.sessions import CHANNELS_MAX, FRAMES_MAX, MESSAGE_MAX, OPS_MAX, PACED, WAITING_MAX
+from tests.clock import HandClock
 from tests.market_data.client import Client
 from tests.market_data.flow import CLASSES, Flow
 from tests.market_data.wire import BINARY, CLOSE, PING, PONG, TEXT, Closed, Refused, Wire
@@ -24,29 +25,12 @@ CLASS = CLASSES[1].class_id
 CONTINUED = 0
 
 
-class Clock:
-    """`services.runtime.log.Clock`; time stands still unless it is moved."""
-
-    def __init__(self) -> None:
-        self.ms = 1_790_000_000_000
-
-    def now_ms(self) -> int:
-        return self.ms
-
-    def elapsed_ms(self) -> int:
-        return self.now_ms()
-
-    async def sleep_ms(self, duration_ms: int) -> None:
-        await asyncio.sleep(0)
-        self.ms += duration_ms
-
-
 class Port:
     """A hub with a random market in it, behind a socket."""
 
     def __init__(self) -> None:
         self.hub = Hub(1, first_seq=1_000, feed_key=bytes(32))
-        self.clock = Clock()
+        self.clock = HandClock(1_790_000_000_000)
         self.ready = True
         self.server = FeedServer(self.hub, self.clock, lambda: self.ready)
         self.flow = Flow("sockets")

@@ -55,6 +55,7 @@ from services.matching.book import HalfBook, Order
 from services.matching.engine import Engine
 from services.matching.literals import CANCEL_ONLY
 from services.runtime.log import Clock
+from tests.clock import HandClock
 
 HOUR_MS = 3_600_000
 T0_MS = 497_000 * HOUR_MS
@@ -62,27 +63,10 @@ DESK, OTHER = 1, 2
 FEES = Fees()
 
 
-class HallClock:
-    """Time that passes when somebody waits."""
-
-    def __init__(self) -> None:
-        self.ms = T0_MS
-
-    def now_ms(self) -> int:
-        return self.ms
-
-    def elapsed_ms(self) -> int:
-        return self.now_ms()
-
-    async def sleep_ms(self, duration_ms: int) -> None:
-        self.ms += duration_ms
-        await asyncio.sleep(0)
-
-
 class Hall:
     """One shard, the desk's account, and another member with money and machines."""
 
-    def __init__(self, clock: HallClock, *, wallet: int = 10**12, horizon: int = 6) -> None:
+    def __init__(self, clock: HandClock, *, wallet: int = 10**12, horizon: int = 6) -> None:
         self.clock: Clock = clock
         self.engine = Engine()
         self.engine.apply(0, T0_MS, [StartShard(0, 2, T0_MS)])

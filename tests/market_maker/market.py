@@ -8,7 +8,8 @@ from schemas.supply import OfferGone, OfferSeen, PollDone
 from services.market_maker.desk import Desk
 from services.market_maker.limits import Limits
 from services.runtime.status import Status
-from tests.market_maker.hall import DESK, T0_MS, Hall, HallClock
+from tests.clock import HandClock
+from tests.market_maker.hall import DESK, T0_MS, Hall
 
 SINGLE = "H100"
 NODE = "H100.X8"
@@ -42,7 +43,7 @@ class Market:
     """What a test tells its story with."""
 
     def __init__(self, *, limits: Limits = LIMITS, wallet: int = 10**12) -> None:
-        self.clock = HallClock()
+        self.clock = HandClock(T0_MS)
         self.hall = Hall(self.clock, wallet=wallet)
         self.hall.list(SINGLE)
         self.limits = limits

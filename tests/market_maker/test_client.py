@@ -29,7 +29,8 @@ from services.market_maker.exchange import (
 )
 from services.market_maker.pace import Pace
 from services.market_maker.quoting import HourQuote
-from tests.market_maker.hall import HallClock
+from tests.clock import HandClock
+from tests.market_maker.hall import T0_MS
 
 KEY = Key("hb_1", b"s" * 32)
 SYMBOL = "H100.SXM.80.US.20261122T14-USD"
@@ -46,7 +47,7 @@ class Wire:
     def __init__(self, *answers: httpx.Response | Exception) -> None:
         self.answers = list(answers)
         self.requests: list[httpx.Request] = []
-        self.clock = HallClock()
+        self.clock = HandClock(T0_MS)
         self.client = GatewayClient(
             "http://gateway", KEY, self.clock, 100, 30_000, "run", httpx.MockTransport(self._answer)
         )

@@ -15,7 +15,8 @@ from services.market_maker.offers import NoView
 from services.runtime.errors import Halt
 from services.runtime.log import OutOfRange, Record, Unreachable
 from services.runtime.status import Status
-from tests.market_maker.hall import T0_MS, Hall, HallClock
+from tests.clock import HandClock
+from tests.market_maker.hall import T0_MS, Hall
 from tests.market_maker.market import LIMITS, Page
 
 
@@ -59,7 +60,7 @@ DONE = PollDone("s", 1, 1, 0, {}, T0_MS)
 
 @asynccontextmanager
 async def following(topic: Topic) -> AsyncIterator[Desk]:
-    clock = HallClock()
+    clock = HandClock(T0_MS)
     clock.sleep_ms = lambda _: asyncio.sleep(0.001)  # type: ignore[method-assign]
     desk = Desk(Hall(clock), LIMITS, clock, Status("market_maker"), Page())
     task = asyncio.create_task(desk.follow(topic))
@@ -118,6 +119,6 @@ async def test_a_record_that_is_no_offer_stops_the_desk() -> None:
     topic = Topic()
     topic.write(seen(3))
     topic.values.append(b"\x91\x63")
-    clock = HallClock()
+    clock = HandClock(T0_MS)
     with pytest.raises(Halt, match="offers offset 1 is not an offer record"):
         await Desk(Hall(clock), LIMITS, clock, Status("market_maker"), Page()).follow(topic)

@@ -204,8 +204,8 @@ def test_an_hour_whose_trades_have_grown_old_goes_back_to_its_class(desk: Desk) 
     assert desk.due() == [(3, 2.0)]
 
 
-def test_an_hour_that_has_its_class_s_waits_until_that_has_moved(desk: Desk) -> None:
-    """The engine judges the hour's by what its class has by then: half of the old one may be less than half of the new."""
+def wish_for_twice_as_much(desk: Desk) -> None:
+    """Of the class, whose hours have its reference; one of them has trades of its own."""
     desk.trades(ENOUGH)
     desk.say(ReferenceMoved(0, 1, ALL_HOURS, 4_000_000, "median of 2 clouds"))
     for name in "ab":
@@ -213,6 +213,11 @@ def test_an_hour_that_has_its_class_s_waits_until_that_has_moved(desk: Desk) -> 
     desk.median(8.0, 2)
     desk.say(ev.Ticked(0, 0), after_ms=MS_PER_MINUTE)
     assert desk.due() == [(-1, 8.0)]
+
+
+def test_an_hour_that_has_its_class_s_waits_until_that_has_moved(desk: Desk) -> None:
+    """The engine judges the hour's by what its class has by then: half of the old one may be less than half of the new."""
+    wish_for_twice_as_much(desk)
     desk.say(ev.Ticked(0, 0), after_ms=1_000)
     assert desk.due() == []
     desk.say(ReferenceMoved(0, 1, ALL_HOURS, 8_000_000, "median of 2 clouds"), after_ms=1_000)
@@ -221,13 +226,7 @@ def test_an_hour_that_has_its_class_s_waits_until_that_has_moved(desk: Desk) -> 
 
 def test_an_hour_does_not_wait_for_a_class_whose_wish_was_lost(desk: Desk) -> None:
     """A new writer reads the end of the wishes only; and the clouds want nothing any more."""
-    desk.trades(ENOUGH)
-    desk.say(ReferenceMoved(0, 1, ALL_HOURS, 4_000_000, "median of 2 clouds"))
-    for name in "ab":
-        desk.cloud(name, 2.0)
-    desk.median(8.0, 2)
-    desk.say(ev.Ticked(0, 0), after_ms=MS_PER_MINUTE)
-    assert desk.due() == [(-1, 8.0)]
+    wish_for_twice_as_much(desk)
     desk.median(4.0, 2)
     desk.say(ev.Ticked(0, 0), after_ms=MS_PER_MINUTE - 1)
     assert desk.due() == []

@@ -92,7 +92,7 @@ def _cancel_all(context: Context, class_id: str, hour: str | None, side: Side | 
 
 def cancelled_words(count: int) -> str:
     """`1 order or block cancelled`, `5 orders or blocks cancelled`."""
-    return f"{count} {'order or block' if count == 1 else 'orders or blocks'} cancelled"
+    return f"{output.plural(count, 'order or block', 'orders or blocks')} cancelled"
 
 
 def _path(order: str) -> str:

@@ -49,9 +49,9 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], *, 
     console.print(shown)
 
 
-def plural(count: int, what: str) -> str:
-    """`1 GPU`, `2 GPUs`."""
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+def plural(count: int, what: str, several: str = "") -> str:
+    """`1 GPU`, `2 GPUs`. `several`: where that is not `what` with an s."""
+    return f"{count} {what}" if count == 1 else f"{count} {several or what + 's'}"
 
 
 def percent(bp: int) -> str:

@@ -244,7 +244,7 @@ class Session:
 
     def _forget(self, now_ms: Millis) -> None:
         """What he did longer ago than `OPS_MS`."""
-        # Nor when the clock was set back: he would be held to what he did for as long as that.
+        # Or before the clock was set back: he would be held to it for as long as that.
         if not 0 <= now_ms - self._ops_since_ms < OPS_MS:
             self._ops, self._asked, self._frames, self._ops_since_ms = 0, 0, 0, now_ms
 

@@ -326,12 +326,14 @@ class Desk:
             self._changed.clear()
             await self.quote()
             now_ms, elapsed_ms = self._clock.now_ms(), self._clock.elapsed_ms()
-            stale_at_ms, settles_at_ms = self.offers.stale_at_ms(now_ms), self._anchors.settles_at_ms()
-            waits_ms = [deadline_ms - elapsed_ms]
-            waits_ms += [] if stale_at_ms is None else [stale_at_ms - now_ms]
-            waits_ms += [] if settles_at_ms is None else [settles_at_ms - elapsed_ms]
+            moments = (
+                (deadline_ms, elapsed_ms),
+                (self._anchors.settles_at_ms(), elapsed_ms),
+                (self.offers.stale_at_ms(now_ms), now_ms),
+            )
+            wait_ms = min(moment - now for moment, now in moments if moment is not None)
             try:
-                await asyncio.wait_for(self._changed.wait(), max(min(waits_ms), 1) / 1_000)
+                await asyncio.wait_for(self._changed.wait(), max(wait_ms, 1) / 1_000)
             except TimeoutError:
                 # The deadline, or a source that has just grown stale: either way look again.
                 if self._clock.elapsed_ms() >= deadline_ms:

@@ -120,16 +120,16 @@ class Lane:
         task = asyncio.ensure_future(self._carry(reader, writer))
         self._connections.add(task)
         task.add_done_callback(self._connections.discard)
-        task.add_done_callback(
-            lambda _: _drop(writer)
-        )  # here: one that is cancelled before it began has no end of its own
+        task.add_done_callback(lambda _: _drop(writer))  # one that is cancelled before it began has no end of its own
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        ends = [writer]
         with contextlib.suppress(OSError, asyncio.CancelledError):
-            if not self._is_open:
-                return
-            further, back = await asyncio.open_connection("127.0.0.1", self._target)
             try:
+                if not self._is_open:
+                    return
+                further, back = await asyncio.open_connection("127.0.0.1", self._target)
+                ends.append(back)
                 async with asyncio.TaskGroup() as both:
                     there, home = _Way(), _Way()
                     steps = [
@@ -147,7 +147,8 @@ class Lane:
                         step.cancel()
             finally:
                 # One end is gone: what was still on its way is, too.
-                _drop(back)
+                for end in ends:
+                    _drop(end)
 
     async def _take(self, reader: asyncio.StreamReader, way: _Way) -> None:
         with contextlib.suppress(OSError):

@@ -115,7 +115,7 @@ async def _serve(
         with contextlib.suppress(asyncio.CancelledError):
             await task
         inside = sum(held.stage == "open" for held in agent.machine.held.values())
-        _log.info("stopped; %d lease%s stay open and end by themselves", inside, "" if inside == 1 else "s")
+        _log.info("stopped; leases that stay open and end by themselves: %d", inside)
 
 
 # --- Words --------------------------------------------------------------------------------------------------

@@ -55,6 +55,8 @@ class DoorSaid(Struct, kw_only=True):
     """How it is."""
 
     port: int = 0
+    open: bool = False
+    """To the tenant, as the orders want it."""
     script: Script = ""
     warned: str = ""
     """The last warning that has been shown."""

@@ -57,6 +57,8 @@ class Look(Struct, frozen=True, kw_only=True):
     """How a lease is that has been prepared."""
 
     lives: bool
+    open: bool = False
+    """The tenant's login works."""
     script: Script = ""
 
 
@@ -184,7 +186,7 @@ class WithDoor(ABC):
         """See Driver."""
         folder = self.place.folder(lease.lease)
         said = doorway.read(folder / doorway.SAID, DoorSaid) or DoorSaid()
-        return Look(lives=doorway.lives(folder), script=said.script)
+        return Look(lives=doorway.lives(folder), open=said.open, script=said.script)
 
     async def close(self, lease: Lease) -> None:
         """See Driver."""

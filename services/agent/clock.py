@@ -1,7 +1,8 @@
 """The exchange's time, without a look at the machine's clock. Pure.
 
-An answer of the exchange says its time; from there on the machine's clock of elapsed time counts (CLOCK_BOOTTIME: never set, counts
-while the machine sleeps, begins anew with each start of the machine). So a clock that is an hour off, or set, changes nothing.
+An answer of the exchange says its time; from there on the machine's clock of elapsed time counts (CLOCK_BOOTTIME: never set,
+counts while the machine sleeps, begins anew with each start of the machine). So a clock that is an hour off, or set,
+changes nothing.
 
 After a restart of the machine how long it was off is not known. What is certain is a lower bound: the last time
 heard, and what has passed since the start. By it leases may be found to be over, and nothing may be opened.

@@ -2,9 +2,10 @@
 
     python -m services.agent.door FOLDER
 
-It lets in whose keys its orders name, starts their shells, commands and file transfers, shows warnings on their terminals, runs the
-start script, and at the end closes the port, ends sessions and kills whatever the tenant has started. Wiping is the agent's.
-What is said in files: doorway.py. Exits: 0 ended, 1 could not begin (said.json says why), 2 another door has this folder.
+It lets in whose keys its orders name, starts their shells, commands and file transfers, shows warnings on their terminals,
+runs the start script, and at the end closes the port, ends sessions and kills whatever the tenant has started. Wiping is the
+agent's. What is said in files: doorway.py. Exits: 0 ended, 1 could not begin (said.json says why), 2 another door has this
+folder.
 """
 
 from __future__ import annotations
@@ -36,10 +37,14 @@ TURN_S: Final = 0.1
 REAP_S: Final = 1.0
 LOGIN_TIMEOUT_S: Final = 30
 KEEPALIVE_S: Final = 60
-_SFTP_SERVERS: Final = "/usr/lib/openssh/sftp-server /usr/libexec/openssh/sftp-server /usr/lib/ssh/sftp-server /usr/libexec/sftp-server"
-_RUN_SFTP: Final = f"for each in {_SFTP_SERVERS}; do [ -x $each ] && exec $each; done; echo no sftp-server here >&2; exit 127"
+_SFTP_SERVERS: Final = (
+    "/usr/lib/openssh/sftp-server /usr/libexec/openssh/sftp-server /usr/lib/ssh/sftp-server /usr/libexec/sftp-server"
+)
+_RUN_SFTP: Final = (
+    f"for each in {_SFTP_SERVERS}; do [ -x $each ] && exec $each; done; echo no sftp-server here >&2; exit 127"
+)
 _TAKE_SCRIPT: Final = (
-    'umask 077; cd && cat >start-script && chmod 700 start-script && exec ./start-script >start-script.log 2>&1'
+    "umask 077; cd && cat >start-script && chmod 700 start-script && exec ./start-script >start-script.log 2>&1"
 )
 _TAKE_WARNING: Final = "umask 077; cd && cat >>WARNINGS.txt"
 _FROM_CLIENT: Final = ("LANG", "LC_")
@@ -67,6 +72,7 @@ class Door:
         self.terminals: set[Session] = set()
         self._children: set[int] = set()
         """Those that are waited for where they were started."""
+        self._starting = 0
         self._tasks: set[asyncio.Task[object]] = set()
         self._orders_raw = b""
 
@@ -82,7 +88,7 @@ class Door:
             self._read_orders()
             self._follow_orders()
             if time.monotonic() - reaped_s > REAP_S:
-                processes.reap(but=frozenset(self._children))
+                self.reap()
                 reaped_s = time.monotonic()
             await asyncio.sleep(TURN_S)
         listener.close()
@@ -117,6 +123,12 @@ class Door:
     def _files(self, channel: asyncssh.SSHServerChannel[bytes]) -> asyncssh.SFTPServer:
         # The probe never gets here: its key has a forced command.
         return asyncssh.SFTPServer(channel)
+
+    def reap(self) -> None:
+        """Takes leave of orphans that have ended."""
+        # One that is being started may have ended before its number is known here: asyncio waits for it, and must find it.
+        if not self._starting:
+            processes.reap(but=frozenset(self._children))
 
     # --- Orders ---------------------------------------------------------------------------------------------
 
@@ -166,7 +178,9 @@ class Door:
     async def _feed(self, command: str, text: str) -> int:
         """Run as the tenant with this on its standard input; its exit status."""
         try:
-            child = await self._start((*self.config.how.enter, *self.config.how.command, command), asyncio.subprocess.PIPE)
+            child = await self._start(
+                (*self.config.how.enter, *self.config.how.command, command), asyncio.subprocess.PIPE
+            )
         except OSError as error:
             _log.warning("cannot run %r: %s", command, error)
             return 127
@@ -204,7 +218,7 @@ class Door:
         if session.subsystem:
             words = (*enter, *how.command, _RUN_SFTP)
         elif session.command is None:
-            words = (*enter, *how.shell)
+            words = (*enter, *how.login)
         else:
             words = (*enter, *how.command, session.command)
         try:
@@ -261,21 +275,26 @@ class Door:
             environment[KEY_VARIABLE] = self.connections.get(_connection(session), "")
             if session.term_type is not None:
                 environment["TERM"] = session.term_type
-        child = await asyncio.create_subprocess_exec(
-            *words,
-            stdin=stdin,
-            stdout=stdout,
-            stderr=stderr,
-            cwd=how.home,
-            env=environment,
-            user=how.uid,
-            group=how.gid,
-            extra_groups=None if how.uid is None else (),
-            umask=0o077,
-            # With a terminal, `setsid` does it.
-            start_new_session=session is None or session.term_type is None,
-        )
-        self._children.add(child.pid)
+        self._starting += 1
+        try:
+            child = await asyncio.create_subprocess_exec(
+                *words,
+                stdin=stdin,
+                stdout=stdout,
+                stderr=stderr,
+                # A tenant who has removed his home gets in all the same.
+                cwd=how.home if await asyncio.to_thread(os.path.isdir, how.home) else "/",
+                env=environment,
+                user=how.uid,
+                group=how.gid,
+                extra_groups=None if how.uid is None else (),
+                umask=0o077,
+                # With a terminal, `setsid` does it.
+                start_new_session=session is None or session.term_type is None,
+            )
+            self._children.add(child.pid)
+        finally:
+            self._starting -= 1
         return child
 
     # --- The end --------------------------------------------------------------------------------------------
@@ -292,7 +311,9 @@ class Door:
             _log.error("processes of the tenant do not die: %s", processes.descendants(os.getpid()))
         for task in self._tasks:
             task.cancel()
-        self._say(ended=gone, port=0, open=False, script="cut_off" if self.said.script == "running" else self.said.script)
+        self._say(
+            ended=gone, port=0, open=False, script="cut_off" if self.said.script == "running" else self.said.script
+        )
 
 
 class Gate(asyncssh.SSHServer):

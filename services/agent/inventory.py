@@ -1,7 +1,8 @@
 """What the machine says it has: read off the GPUs by NVML, else declared by its owner, else simulated; and which of these it is.
 
-NVML comes with the driver; its Python names with the package nvidia-ml-py (`pip install 'hourbook[gpu]'`). What it does not tell stays
-away, and is never made up. Written against NVML's reference and tested with a stand-in for it: no machine with a GPU was at hand.
+NVML comes with the driver; its Python names with the package nvidia-ml-py (`pip install 'hourbook[gpu]'`). What it does not tell
+stays away, and is never made up. Written against NVML's reference and tested with a stand-in for it: no machine with a GPU
+was at hand.
 """
 
 from __future__ import annotations
@@ -172,4 +173,6 @@ def boot_id() -> str:
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     except OSError:
-        raise Unusable(f"the kernel of this machine ({os.uname().sysname}) tells no boot id: the agent needs Linux") from None
+        raise Unusable(
+            f"the kernel of this machine ({os.uname().sysname}) tells no boot id: the agent needs Linux"
+        ) from None

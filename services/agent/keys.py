@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import asyncssh
 
@@ -11,7 +12,8 @@ KEY_VARIABLE = "HOURBOOK_KEY"
 PROBE = "probe"
 
 
-def sort_out(ssh_keys: Sequence[str]) -> tuple[tuple[str, ...], str]:
+@lru_cache(maxsize=256)
+def sort_out(ssh_keys: tuple[str, ...]) -> tuple[tuple[str, ...], str]:
     """Those that are keys, in OpenSSH's form and without whatever options stood before them; and a remark on the others."""
     good: list[str] = []
     bad: list[str] = []
@@ -29,6 +31,7 @@ def sort_out(ssh_keys: Sequence[str]) -> tuple[tuple[str, ...], str]:
     return tuple(good), f"SSH key {', '.join(bad)} of {len(ssh_keys)} is none and was left out"
 
 
+@lru_cache(maxsize=256)
 def fingerprint(line: str) -> str:
     """`SHA256:...` of a line that `sort_out` has passed."""
     return str(asyncssh.import_public_key(line).get_fingerprint())

@@ -1,12 +1,14 @@
 """Processes of a tenant, found and killed, however they have tried to get away. Reads /proc: Linux.
 
-A lease's door is the *subreaper* of whatever it starts: a process whose parents have died becomes the door's child and not init's. So all
-of a tenant's are below the door in the tree of processes, `nohup`, `setsid` and double forks included. Where a door was killed
-itself, its tenant's processes are found by their user (where the tenant has one) or by the mark in their environment.
+A lease's door is the *subreaper* of whatever it starts: a process whose parents have died becomes the door's child and not
+init's. So all of a tenant's are below the door in the tree of processes, `nohup`, `setsid` and double forks included. Where a
+door was killed itself, its tenant's processes are found by their user (where the tenant has one) or by the mark in their
+environment.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -38,15 +40,15 @@ def become_subreaper() -> None:
 
 def all_processes() -> Iterator[Process]:
     """Of this machine, as far as it can be seen."""
-    for entry in os.listdir(_PROC):
-        if entry.isdigit():
+    for entry in _PROC.iterdir():
+        if entry.name.isdigit():
             try:
-                stat = (_PROC / entry / "stat").read_bytes()
+                stat = (entry / "stat").read_bytes()
             except (FileNotFoundError, ProcessLookupError, PermissionError):
                 continue
             # "pid (any name) state parent ...": the name may hold spaces and brackets.
             state, parent = stat[stat.rindex(b")") + 2 :].split()[:2]
-            yield Process(int(entry), int(parent), zombie=state in {b"Z", b"X"})
+            yield Process(int(entry.name), int(parent), zombie=state in {b"Z", b"X"})
 
 
 def descendants(root: int) -> list[int]:
@@ -107,10 +109,8 @@ def kill_all(find: Callable[[], list[int]], *, reaping: bool = False, patience_s
 
 def send(pid: int, number: signal.Signals) -> None:
     """To a process that may be gone."""
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.kill(pid, number)
-    except ProcessLookupError:
-        pass
 
 
 def reap(but: frozenset[int] = frozenset()) -> None:

@@ -1,7 +1,7 @@
 """What goes to and fro between a tenant's session and the program that was started for it: bytes, signals, the size of a window.
 
-`asyncssh` could redirect by itself. Its redirections lost the end of what `cat` says where it reads and writes much at once, so these
-are our own: one loop a direction, each waiting until the other side has room.
+`asyncssh` could redirect by itself. Its redirections lost the end of what `cat` says where it reads and writes much at once, so
+these are our own: one loop a direction, each waiting until the other side has room.
 """
 
 from __future__ import annotations
@@ -21,14 +21,16 @@ import asyncssh
 Session = asyncssh.SSHServerProcess[bytes]
 CHUNK: Final = 65_536
 LAST_OUTPUT_S: Final = 1.0
-"""A shell has ended, and something that it has left in the background still holds its terminal: so long is waited for what it says."""
+"""A shell has ended, and something left in the background still holds its terminal: so long is waited for what it says."""
 LOST: Final = (asyncssh.Error, OSError)
 """The tenant is gone."""
 
 
 async def on_pipes(session: Session, child: asyncio.subprocess.Process) -> None:
     """A command. Like any SSH server, it ends the session when nobody holds the ends of its outputs any more."""
-    assert child.stdin is not None and child.stdout is not None and child.stderr is not None
+    assert child.stdin is not None
+    assert child.stdout is not None
+    assert child.stderr is not None
     stdin = child.stdin
 
     async def give(data: bytes) -> None:
@@ -81,7 +83,9 @@ async def on_terminal(session: Session, child: asyncio.subprocess.Process, maste
 def set_size(terminal: int, session: Session) -> None:
     """Of a terminal, as the tenant's window is now."""
     width, height, across, down = session.term_size
-    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", *(min(n, 0xFFFF) for n in (height, width, across, down))))
+    fcntl.ioctl(
+        terminal, termios.TIOCSWINSZ, struct.pack("HHHH", *(min(n, 0xFFFF) for n in (height, width, across, down)))
+    )
 
 
 async def _incoming(
@@ -114,7 +118,7 @@ async def _incoming(
 
 
 async def _outgoing(reader: asyncio.StreamReader, writer: asyncssh.SSHWriter[bytes]) -> None:
-    """From the program to the tenant, until its end; where he is gone it is thrown away, so that what runs on is not stopped by it."""
+    """From the program to the tenant, until its end; where he is gone it is thrown away, and what runs on is not stopped."""
     hearing = True
     # EIO: nobody has the other side of a terminal open any more.
     with contextlib.suppress(OSError):

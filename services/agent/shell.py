@@ -1,4 +1,6 @@
-"""The agent's two loops. One does what `plan` says, the other asks the exchange; they meet in `machine`, and what changes there is on disk first.
+"""The agent's two loops. One does what `plan` says, the other asks the exchange.
+
+They meet in `machine`, and what changes there is on disk first.
 
 Neither waits for the other: an image that takes minutes to fetch holds up no heartbeat, and an exchange that is away no tenant.
 """
@@ -60,7 +62,13 @@ class Agent:
     """One machine's."""
 
     def __init__(
-        self, home: Path, identity: Identity, exchange: Exchange, driver: Driver, inventory: Inventory, saved: store.Saved
+        self,
+        home: Path,
+        identity: Identity,
+        exchange: Exchange,
+        driver: Driver,
+        inventory: Inventory,
+        saved: store.Saved,
     ) -> None:
         self.home = home
         self.identity = identity
@@ -104,7 +112,7 @@ class Agent:
                 store.save(self.home, store.Saved(machine=machine, anchor=anchor or self.anchor))
             except OSError as error:
                 # A full disk must not end access: what was not saved is only missed by an agent that starts now.
-                _log.error("what leases there are cannot be saved: %s", error)  # noqa: TRY400 # a sentence says it all
+                _log.error("what leases there are cannot be saved: %s", error)  # a sentence says it all
             self.machine, self.anchor = machine, anchor or self.anchor
             self._changed.set()
 
@@ -185,7 +193,7 @@ class Agent:
             _log.warning("lease %s cannot be opened: %s", lease.lease, error)
             self._put(plan.failed(self.machine, lease, str(error)))
         except Stuck as error:
-            _log.error("lease %s is not wiped yet: %s", lease.lease, error)  # noqa: TRY400 # a sentence says it all
+            _log.error("lease %s is not wiped yet: %s", lease.lease, error)  # a sentence says it all
             await asyncio.sleep(STUCK_MS / 1000)
 
     async def _let_in(self, lease: Lease, detail: str) -> None:
@@ -224,7 +232,7 @@ class Agent:
     def _order(self, machine: plan.Machine, held: plan.Held) -> str:
         """What the lease's door must do as it is held; a remark on keys that are none."""
         keys, remark = sort_out(held.lease.ssh_keys)
-        probe_keys, probe_remark = sort_out([held.lease.probe_key])
+        probe_keys, probe_remark = sort_out((held.lease.probe_key,))
         told = plan.orders(machine, held, self.now())
         orders = DoorOrders(
             open=told.open,
@@ -238,7 +246,7 @@ class Agent:
             self.driver.order(held.lease, orders)
         except OSError as error:
             # The next turn tries again; what was ordered before holds until then.
-            _log.error("lease %s: its door cannot be told anything: %s", held.lease.lease, error)  # noqa: TRY400 # same
+            _log.error("lease %s: its door cannot be told anything: %s", held.lease.lease, error)  # same
         return "; ".join(filter(None, (remark, probe_remark and "the exchange's own key is none")))
 
     def _elapsed_at(self, exchange_ms: Millis) -> Millis:
@@ -321,7 +329,7 @@ class Agent:
                 return answer
 
     async def _until_next(self, every_ms: Millis) -> None:
-        """Sooner where a lease comes to its end: the answer ends it or moves the end out. Sooner as well where something has changed."""
+        """Sooner where a lease comes to its end, which the answer brings or moves out, and where something has changed."""
         began, began_ms = plan.reports(self.machine), elapsed_ms()
         deadline_ms = began_ms + every_ms
         end_ms = plan.ask_ms(self.machine, self.now().ms)

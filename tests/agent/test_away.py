@@ -37,7 +37,9 @@ async def test_grace_ends_where_the_next_tenant_of_a_seat_begins(carl: Carl) -> 
     carl.lease("2", starts_s=600, ssh_keys=(public(BERT),))
     carl.start()
     ana = await carl.reported("1", "open")
-    bert = await eventually(lambda: report if (report := carl.exchange.report("2")) is not None and report.port else None)
+    bert = await eventually(
+        lambda: report if (report := carl.exchange.report("2")) is not None and report.port else None
+    )
     first = carl.lease("1", lasts_s=4)
     carl.lease("2", starts_s=(first.until_ms - carl.exchange.now_ms()) / 1000, ssh_keys=(public(BERT),))
     await carl.heard("2")
@@ -205,7 +207,7 @@ async def test_a_second_agent_of_a_machine_waits_until_the_first_is_gone(carl: C
     carl.exchange.alive_ms = 4_000
     carl.start()
     await eventually(lambda: "agent_running" in carl.exchange.refusals)
-    assert "waits until another agent of this machine is gone" in carl.log()
+    await eventually(lambda: "waits until another agent of this machine is gone" in carl.log())
     await eventually(lambda: carl.exchange.heartbeats)
 
 

@@ -27,10 +27,10 @@ def stand_in(*gpus: dict[str, object]) -> SimpleNamespace:
 
         return ask
 
-    names = (
-        "UUID Name MemoryInfo PciInfo PowerManagementLimit Temperature UtilizationRates "
-        "CurrentClocksThrottleReasons TotalEccErrors RetiredPages RemappedRows"
-    ).split()
+    names = [
+        *("UUID", "Name", "MemoryInfo", "PciInfo", "PowerManagementLimit", "Temperature", "UtilizationRates"),
+        *("CurrentClocksThrottleReasons", "TotalEccErrors", "RetiredPages", "RemappedRows"),
+    ]
     return SimpleNamespace(
         NVMLError=Told,
         nvmlInit=lambda: None,
@@ -111,7 +111,8 @@ def test_without_a_gpu_seats_are_declared_and_keep_their_names(
     found = inventory.find(tmp_path, 2, simulated=False)
     assert found.source == "declared"
     first = found.read()
-    assert len({gpu.uuid for gpu in first}) == 2 and all(gpu.name == "declared, not verified" for gpu in first)
+    assert len({gpu.uuid for gpu in first}) == 2
+    assert {gpu.name for gpu in first} == {"declared, not verified"}
     more = inventory.find(tmp_path, 3, simulated=False).read()
     assert more[:2] == first
     assert inventory.find(tmp_path, 2, simulated=False).read() == first

@@ -49,12 +49,15 @@ def test_a_driver_whose_program_is_missing_says_so(carl: Carl, driver: str) -> N
     assert f"driver `{driver}` needs the program {driver}, which is not on the PATH" in said
 
 
-def test_without_a_key_it_says_what_one_is(carl: Carl) -> None:
+def test_without_a_key_it_says_what_one_is() -> None:
     command = [sys.executable, "-m", "services.agent", "--machine", "box", "--class", "X"]
     environment = {name: value for name, value in os.environ.items() if name != "HOURBOOK_PROFILE"}
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=environment)
     assert done.returncode == 2
-    assert done.stderr == "hourbook agent: no key: --key names a profile with the exchange's address and a key of scope `agent`\n"
+    assert (
+        done.stderr
+        == "hourbook agent: no key: --key names a profile with the exchange's address and a key of scope `agent`\n"
+    )
 
 
 def test_a_secret_that_is_none_is_said_without_saying_it(carl: Carl, tmp_path: Path) -> None:
@@ -63,7 +66,8 @@ def test_a_secret_that_is_none_is_said_without_saying_it(carl: Carl, tmp_path: P
     file = tmp_path / "bad.json"
     file.write_text(json.dumps(profile))
     said = tried(carl, "--key", str(file))
-    assert "is no profile" in said and "not base64!" not in said
+    assert "is no profile" in said
+    assert "not base64!" not in said
 
 
 async def test_a_second_agent_in_one_home_is_sent_away(carl: Carl) -> None:
@@ -105,7 +109,14 @@ def test_the_command_line_runs_it(carl: Carl) -> None:
     assert hourbook is not None
     done = subprocess.run([hourbook, "agent", "--help"], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0
-    assert "--machine" in done.stdout and "hourbook agent" in done.stdout
-    done = subprocess.run([hourbook, "agent", *carl.command("--driver", "kvm")[3:]], capture_output=True, text=True, timeout=60, check=False)
+    assert "--machine" in done.stdout
+    assert "hourbook agent" in done.stdout
+    done = subprocess.run(
+        [hourbook, "agent", *carl.command("--driver", "kvm")[3:]],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
     assert done.returncode == 2
     assert done.stderr.startswith("hourbook agent: --driver is 'kvm'")

@@ -4,10 +4,10 @@ from typing import Any
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from msgspec.structs import replace
 
-from schemas.agents import HeartbeatAnswer, Lease
+from schemas.agents import HeartbeatAnswer, Lease, LeaseReport
 from services.agent import plan
 from services.agent.clock import Anchor, Moment, Now, elapsed_at, exchange_now
 from services.agent.plan import Begin, Close, Machine, Prepare
@@ -98,7 +98,9 @@ def test_a_lease_that_goes_on_after_it_was_wiped_is_opened_anew_and_says_so() ->
     assert plan.reports(opened(machine))[0].detail == plan.OPENED_ANEW
 
 
-def test_another_image_is_made_ready_anew_until_the_lease_has_begun_and_late_news_of_the_old_one_are_passed_over() -> None:
+def test_another_image_is_made_ready_anew_until_the_lease_has_begun_and_late_news_of_the_old_one_are_passed_over() -> (
+    None
+):
     old, new = lease(from_ms=MINUTE, image="old"), lease(from_ms=MINUTE, image="new")
     machine = plan.hear(ready(told(0, old)), answer(1, new), NOBODY)
     assert plan.plan(machine, at(1), {}) == [Prepare(new)]
@@ -149,16 +151,16 @@ def test_time_is_counted_from_the_last_answer_by_a_clock_that_nobody_sets() -> N
 
 # --- Random lives ---------------------------------------------------------------------------------------------
 
-NAMES = ("1", "2", "3", "4")
-SEATS = ("a", "b")
+NAMES = tuple("12345678")
+SEATS = ("a", "a", "a", "b")
 GRACE = 20
 
 
 class Life(RuleBasedStateMachine):
     """A machine, an exchange that changes its mind, answers that are lost or come twice, an agent that dies at any moment.
 
-    The disk is what `plan`'s machine was when it was saved, which is at every change. What is really on the machine (doors, folders)
-    is kept here by itself, and changed by actions only.
+    The disk is what `plan`'s machine was when it was saved, which is at every change. What is really on the machine (doors,
+    folders) is kept here by itself, and changed by actions only.
     """
 
     def __init__(self) -> None:
@@ -172,6 +174,7 @@ class Life(RuleBasedStateMachine):
         self.inside: set[str] = set()
         self.heard_closed: set[str] = set()
         self.certain = False
+        self.sent: tuple[LeaseReport, ...] | None = None
 
     @initialize()
     def first_answer(self) -> None:
@@ -179,7 +182,7 @@ class Life(RuleBasedStateMachine):
 
     # The exchange.
 
-    @rule(name=st.sampled_from(NAMES), seat=st.sampled_from(SEATS), starts=st.integers(0, 30), lasts=st.integers(1, 60))
+    @rule(name=st.sampled_from(NAMES), seat=st.sampled_from(SEATS), starts=st.integers(0, 12), lasts=st.integers(1, 12))
     def sells(self, name: str, seat: str, starts: int, lasts: int) -> None:
         """Never two leases of one seat at once."""
         from_ms = self.now_ms + starts
@@ -189,6 +192,13 @@ class Life(RuleBasedStateMachine):
             return
         self.ever.add(name)
         self.leases[name] = told
+
+    @precondition(lambda self: self.leases)
+    @rule(name=st.sampled_from(NAMES), after=st.integers(0, 7))
+    def sells_what_comes_after(self, name: str, after: int) -> None:
+        before = self.leases[sorted(self.leases)[after % len(self.leases)]]
+        if before.until_ms >= self.now_ms:
+            self.sells(name, before.seats[0], before.until_ms - self.now_ms, 10)
 
     @rule(name=st.sampled_from(NAMES), by=st.integers(1, 40))
     def moves_an_end(self, name: str, by: int) -> None:
@@ -207,6 +217,11 @@ class Life(RuleBasedStateMachine):
     # The wire.
 
     @rule()
+    def a_heartbeat_is_on_its_way(self) -> None:
+        """What happens from now on, its answer does not know of."""
+        self.sent = plan.reports(self.machine)
+
+    @rule()
     def answered(self) -> None:
         self._hear(lost=False)
 
@@ -215,25 +230,32 @@ class Life(RuleBasedStateMachine):
         self._hear(lost=True)
 
     def _hear(self, *, lost: bool) -> None:
-        reports = plan.reports(self.machine)
+        reports = plan.reports(self.machine) if self.sent is None else self.sent
+        self.sent = None
         for report in reports:
             if report.state == "closed":
-                assert report.lease not in self.folders, "called closed, and not wiped"
                 self.heard_closed.add(report.lease)
         named = [each for each in self.leases.values() if each.until_ms > self.now_ms]
         if not lost:
             closed = frozenset(report.lease for report in reports if report.state == "closed")
             said = answer(self.now_ms, *named, grace_ms=GRACE)
+            before = set(self.machine.held)
             self.machine = plan.hear(self.machine, said, closed)
+            assert before - set(self.machine.held) <= self.heard_closed, "forgotten before the exchange had heard of it"
             # The same one again changes nothing.
             assert plan.hear(self.machine, said, closed) == self.machine
             self.certain = True
 
     # The machine.
 
-    @rule(by=st.integers(1, 25))
+    @rule(by=st.integers(1, 12))
     def time_passes(self, by: int) -> None:
         self.now_ms += by
+
+    @rule()
+    def time_passes_until_a_lease_ends(self) -> None:
+        ends = [held.lease.until_ms for held in self.machine.held.values() if held.lease.until_ms > self.now_ms]
+        self.now_ms = min(ends, default=self.now_ms)
 
     @rule()
     def the_agent_plans(self) -> None:
@@ -245,8 +267,12 @@ class Life(RuleBasedStateMachine):
                 # Half of it may be there from now on.
                 self.folders.add(name)
 
-    @rule(name=st.sampled_from(NAMES), fails=st.booleans())
-    def an_action_is_done(self, name: str, fails: bool) -> None:
+    @precondition(lambda self: self.busy)
+    @rule(which=st.integers(0, 3), fails=st.integers(0, 5))
+    def one_action_is_done(self, which: int, fails: int) -> None:
+        self.an_action_is_done(sorted(self.busy)[which % len(self.busy)], fails=fails == 5)
+
+    def an_action_is_done(self, name: str, *, fails: bool) -> None:
         action = self.busy.pop(name, None)
         if isinstance(action, Prepare):
             if fails:
@@ -262,6 +288,14 @@ class Life(RuleBasedStateMachine):
             self.inside.discard(name)
             self.machine = plan.closed(self.machine, name)
 
+    @rule()
+    def all_goes_well_for_a_while(self) -> None:
+        for _ in range(3):
+            self.answered()
+            self.the_agent_plans()
+            for name in NAMES:
+                self.an_action_is_done(name, fails=False)
+
     @rule(done=st.booleans())
     def the_agent_dies_and_starts_again(self, done: bool) -> None:
         """Whatever it was busy with is done or is not, and not noted in any case."""
@@ -272,6 +306,7 @@ class Life(RuleBasedStateMachine):
             if done and isinstance(action, Begin):
                 self.inside.add(name)
         self.busy.clear()
+        self.sent = None
         for name in self.machine.held:
             self.machine = plan.lost(self.machine, name)
 
@@ -282,6 +317,11 @@ class Life(RuleBasedStateMachine):
         self.certain = False
 
     # What must hold.
+
+    @invariant()
+    def what_is_called_closed_is_wiped(self) -> None:
+        closed = {report.lease for report in plan.reports(self.machine) if report.state == "closed"}
+        assert closed.isdisjoint(self.folders)
 
     @invariant()
     def everybody_who_is_inside_is_known(self) -> None:
@@ -317,7 +357,7 @@ class Life(RuleBasedStateMachine):
         for name in running:
             held = self.machine.held[name]
             begun = self.leases[name].from_ms <= self.now_ms
-            assert held.stage == ("open" if begun else "ready") or held.stage == "failed"
+            assert held.stage in {"open" if begun else "ready", "failed"}
 
 
 TestLife = Life.TestCase

@@ -3,8 +3,8 @@
 **Written against the documented command lines, and never run against a real docker or podman**: tests see the words that are
 used, and a program that stands in for them. docs/agent.md says so to whoever chooses it.
 
-The tenant comes in by the same door as with the other drivers, outside the container: his sessions are `exec` in it. So an image needs no
-SSH server, only a shell and `sleep`, and his keys never have to get into it.
+The tenant comes in by the same door as with the other drivers, outside the container: his sessions are `exec` in it. So an
+image needs no SSH server, only a shell and `sleep`, and his keys never have to get into it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from services.agent.errors import Unusable
 IMAGE_LABEL: Final = "hourbook.image"
 PULL_S: Final = 1_800.0
 """An image may be large."""
-_LOGIN: Final = 'cd; if [ -x /bin/bash ]; then exec /bin/bash -l; fi; exec /bin/sh -l'
+_LOGIN: Final = "cd; if [ -x /bin/bash ]; then exec /bin/bash -l; fi; exec /bin/sh -l"
 _COMMAND: Final = 'cd; exec /bin/sh -c "$1"'
 
 
@@ -60,7 +60,7 @@ class ContainerDriver(WithDoor):
         return How(
             user="root",
             home=str(folder),
-            shell=("/bin/sh", "-c", _LOGIN),
+            login=("/bin/sh", "-c", _LOGIN),
             # The command line is an argument of its own: nothing has to be quoted.
             command=("/bin/sh", "-c", _COMMAND, "sh"),
             enter=(self.program, "exec", "--interactive", name),

@@ -1,4 +1,7 @@
-"""Driver `open`: the tenant works in a folder, as the very user who runs the agent. It isolates nothing, and says so at every login."""
+"""Driver `open`: the tenant works in a folder, as the very user who runs the agent.
+
+It isolates nothing, and says so at every login.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,8 @@ from typing import Final
 
 from schemas.agents import Driver as DriverName
 from schemas.agents import Lease
-from services.agent.drivers.base import WithDoor
 from services.agent.doorway import How
+from services.agent.drivers.base import WithDoor
 
 SHELLS: Final = ("/bin/bash", "/bin/sh")
 
@@ -19,7 +22,9 @@ class OpenDriver(WithDoor):
     """For machines and tenants of one owner."""
 
     name: DriverName = "open"
-    banner = "This machine isolates nothing: you work as the user who runs its agent, and see what he sees. (driver: open)"
+    banner = (
+        "This machine isolates nothing: you work as the user who runs its agent, and see what he sees. (driver: open)"
+    )
 
     async def make(self, lease: Lease, folder: Path) -> How:
         """See WithDoor."""
@@ -30,7 +35,7 @@ class OpenDriver(WithDoor):
         return How(
             user=user,
             home=str(home),
-            shell=(shell, "-l"),
+            login=(shell, "-l"),
             command=(shell, "-c"),
             environment=self.environment(lease)
             | {"HOME": str(home), "USER": user, "LOGNAME": user, "SHELL": shell, "TMPDIR": str(home)},

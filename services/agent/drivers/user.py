@@ -1,7 +1,7 @@
 """Driver `user`: each lease is a user of the system, made for it and removed with it. Needs root.
 
-It isolates what users of one machine are isolated by: rights of files, signals, processes. GPUs, network, /tmp and all that is readable for
-everybody are shared.
+It isolates what users of one machine are isolated by: rights of files, signals, processes. GPUs, network, /tmp and all that is
+readable for everybody are shared.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class UserDriver(WithDoor):
         return How(
             user=name,
             home=str(home),
-            shell=(entry.pw_shell, "-l"),
+            login=(entry.pw_shell, "-l"),
             command=(entry.pw_shell, "-c"),
             uid=entry.pw_uid,
             gid=entry.pw_gid,

@@ -36,6 +36,8 @@ TURN_S: Final = 0.1
 """Between two looks at the orders."""
 REAP_S: Final = 1.0
 LOGIN_TIMEOUT_S: Final = 30
+KNOCKING_MAX: Final = 100
+"""Connections that have not logged in yet; more are dropped."""
 KEEPALIVE_S: Final = 60
 _SFTP_SERVERS: Final = (
     "/usr/lib/openssh/sftp-server /usr/libexec/openssh/sftp-server /usr/lib/ssh/sftp-server /usr/libexec/sftp-server"
@@ -69,6 +71,8 @@ class Door:
         self.said = config.before
         self.connections: dict[Connection, str] = {}
         """Whoever has logged in: fingerprint of the key, or PROBE."""
+        self.knocking: set[Connection] = set()
+        """Whoever has not logged in yet."""
         self.terminals: set[Session] = set()
         self._children: set[int] = set()
         """Those that are waited for where they were started."""
@@ -326,11 +330,17 @@ class Gate(asyncssh.SSHServer):
     def connection_made(self, conn: Connection) -> None:
         """See asyncssh."""
         self.connection = conn
+        if len(self.door.knocking) >= KNOCKING_MAX:
+            # Not from within: the connection is not wholly made yet.
+            asyncio.get_running_loop().call_soon(conn.abort)
+        else:
+            self.door.knocking.add(conn)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See asyncssh."""
         del exc
         if self.connection is not None:
+            self.door.knocking.discard(self.connection)
             self.door.connections.pop(self.connection, None)
 
     def begin_auth(self, username: str) -> bool:
@@ -347,6 +357,7 @@ class Gate(asyncssh.SSHServer):
     def auth_completed(self) -> None:
         """Somebody is in."""
         assert self.connection is not None
+        self.door.knocking.discard(self.connection)
         environment = cast("dict[str, str]", self.connection.get_key_option("environment"))
         self.door.connections[self.connection] = environment[KEY_VARIABLE]
 

@@ -204,10 +204,12 @@ async def test_an_agent_that_another_has_replaced_stops_and_touches_no_tenant(ca
 
 async def test_a_second_agent_of_a_machine_waits_until_the_first_is_gone(carl: Carl) -> None:
     carl.exchange._instance, carl.exchange._seen_s = "another", time.monotonic()
-    carl.exchange.alive_ms = 4_000
+    carl.exchange.alive_ms = 600_000
     carl.start()
     await eventually(lambda: "agent_running" in carl.exchange.refusals)
     await eventually(lambda: "waits until another agent of this machine is gone" in carl.log())
+    assert not carl.exchange.heartbeats
+    carl.exchange.alive_ms = 0
     await eventually(lambda: carl.exchange.heartbeats)
 
 

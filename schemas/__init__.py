@@ -10,6 +10,7 @@ requests         what is asked of settlement              delivery   what was de
 supply           what clouds offer                        market     what collars should be based on
 keys, signing    who may come through the door, and how a request is signed        feed_token   for the private feed
 http             bodies of the public API                 feeds      messages of market data
+agents           what agents on machines and the exchange tell each other
 edge             how numbers are written in both
 specifications   what a class is (`classes/*.toml`)       listing    what it must be for a shard to list it
 

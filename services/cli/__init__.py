@@ -7,7 +7,7 @@ it fails: `output`, `errors`.
 A member's      `member`, `trade`, `change`, `quote`, `desk`, `volume`; which hours (`hours`, `times`); previews (`foretold`)
 An operator's   `admin`, `status`, and `tools` of other rooms: audit, replay, snapshot, archive, quarantine
 This machine's  `local` starts, `keeper` keeps running, `furnishing` makes a new exchange ready, `stack` is what is started;
-                 `rooms` their names, `profile` whom it speaks for, `files` its keys
+                 `rooms` their names, `profile` whom it speaks for, `files` its keys; `agent` lets tenants in
 The screen      `watching` reads the feed and draws `board` from what is `seen`
 
 People call it. It imports `schemas` and `services.runtime`, and reaches other rooms as processes only.

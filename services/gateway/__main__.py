@@ -18,6 +18,7 @@ import asyncpg
 import httpx
 
 from schemas.codec import WRITER_GATEWAY_MIN
+from schemas.market_clock import MarketClock
 from services.gateway.app import build
 from services.gateway.blocks import Blocks
 from services.gateway.brake import Brake
@@ -42,7 +43,6 @@ from services.gateway.reads import Reads
 from services.gateway.requests import Requests
 from services.gateway.shards import Shards
 from services.gateway.telling import Telling
-from services.gateway.times import MarketClock
 from services.gateway.volume import Volume
 from services.gateway.wiring import Gateway
 from services.runtime.errors import Halt

@@ -11,6 +11,7 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import HeaderParameter, PathParameter, QueryParameter
 
 from schemas import http
+from schemas.market_clock import MarketClock
 from schemas.requests import Request as SettlementRequest
 from schemas.units import format_usd
 from services.gateway.auth import Caller, authenticate
@@ -32,7 +33,6 @@ from services.gateway.ranges import Ranges
 from services.gateway.reads import Reads
 from services.gateway.requests import Outcome, Requests, refusal_of, refuse
 from services.gateway.shards import Shards
-from services.gateway.times import MarketClock
 from services.gateway.volume import Volume
 from services.runtime.log import Clock
 

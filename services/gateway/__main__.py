@@ -25,6 +25,7 @@ from services.gateway.brake import Brake
 from services.gateway.classes import Classes
 from services.gateway.corrections import Corrections
 from services.gateway.database import Database
+from services.gateway.delivery import DeliveryRoom
 from services.gateway.door import Door
 from services.gateway.errors import ApiError
 from services.gateway.funding import Funding
@@ -148,6 +149,7 @@ async def _wire(service: Service, cluster: Cluster) -> tuple[Gateway, list[Calla
         limits=limits,
         offers=offers,
         market_data=market_data,
+        delivery=DeliveryRoom(settings.delivery, settings.master_key, client),
         volume=Volume(database, classes, progress, service.clock, market),
         market=market,
         clock=service.clock,

@@ -19,6 +19,7 @@ from services.gateway.auth import Request as Judged
 from services.gateway.blocks import Blocks
 from services.gateway.classes import Classes
 from services.gateway.corrections import Corrections
+from services.gateway.delivery import DeliveryRoom
 from services.gateway.edge import ADMITTED, Admitted, JsonRequest, check_path
 from services.gateway.errors import ApiError
 from services.gateway.keyring import Keyring
@@ -62,6 +63,7 @@ class Gateway:
         limits: Limits,
         offers: Offers,
         market_data: MarketData,
+        delivery: DeliveryRoom,
         volume: Volume,
         market: MarketClock,
         clock: Clock,
@@ -82,6 +84,7 @@ class Gateway:
         self.limits = limits
         self.offers = offers
         self.market_data = market_data
+        self.delivery = delivery
         self.volume = volume
         self.market = market
         self.clock = clock

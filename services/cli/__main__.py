@@ -14,6 +14,7 @@ import click
 
 from services.cli import leases, output, profile, status, tools
 from services.cli.admin import admin
+from services.cli.agent import agent
 from services.cli.client import Client
 from services.cli.errors import CliError, Refused, Unusable
 from services.cli.member import COMMANDS, Context, pass_context
@@ -80,7 +81,7 @@ def hourbook(context: click.Context, as_json: bool) -> None:
         click.echo(context.get_help())
 
 
-for command in (*COMMANDS, *leases.COMMANDS, *tools.COMMANDS, admin):
+for command in (*COMMANDS, *leases.COMMANDS, *tools.COMMANDS, admin, agent):
     hourbook.add_command(command)
 
 

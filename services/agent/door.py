@@ -37,10 +37,14 @@ LOGIN_TIMEOUT_S: Final = 30
 KEEPALIVE_S: Final = 60
 LAST_OUTPUT_S: Final = 1.0
 """A shell has ended, and something that it has left in the background still holds its terminal: so long is waited for what it says."""
-_SFTP_SERVERS: Final = "/usr/lib/openssh/sftp-server /usr/libexec/openssh/sftp-server /usr/lib/ssh/sftp-server /usr/libexec/sftp-server"
-_RUN_SFTP: Final = f"for each in {_SFTP_SERVERS}; do [ -x $each ] && exec $each; done; echo no sftp-server here >&2; exit 127"
+_SFTP_SERVERS: Final = (
+    "/usr/lib/openssh/sftp-server /usr/libexec/openssh/sftp-server /usr/lib/ssh/sftp-server /usr/libexec/sftp-server"
+)
+_RUN_SFTP: Final = (
+    f"for each in {_SFTP_SERVERS}; do [ -x $each ] && exec $each; done; echo no sftp-server here >&2; exit 127"
+)
 _TAKE_SCRIPT: Final = (
-    'umask 077; cd && cat >start-script && chmod 700 start-script && exec ./start-script >start-script.log 2>&1'
+    "umask 077; cd && cat >start-script && chmod 700 start-script && exec ./start-script >start-script.log 2>&1"
 )
 _TAKE_WARNING: Final = "umask 077; cd && cat >>WARNINGS.txt"
 _FROM_CLIENT: Final = ("LANG", "LC_")
@@ -161,7 +165,9 @@ class Door:
     async def _feed(self, command: str, text: str) -> int:
         """Run as the tenant with this on its standard input; its exit status."""
         try:
-            child = await self._start((*self.config.how.enter, *self.config.how.command, command), asyncio.subprocess.PIPE)
+            child = await self._start(
+                (*self.config.how.enter, *self.config.how.command, command), asyncio.subprocess.PIPE
+            )
         except OSError as error:
             _log.warning("cannot run %r: %s", command, error)
             return 127

@@ -56,7 +56,13 @@ class Agent:
     """One machine's."""
 
     def __init__(
-        self, home: Path, identity: Identity, exchange: Exchange, driver: Driver, inventory: Inventory, saved: store.Saved
+        self,
+        home: Path,
+        identity: Identity,
+        exchange: Exchange,
+        driver: Driver,
+        inventory: Inventory,
+        saved: store.Saved,
     ) -> None:
         self.home = home
         self.identity = identity
@@ -100,7 +106,7 @@ class Agent:
                 store.save(self.home, store.Saved(machine=machine, anchor=anchor or self.anchor))
             except OSError as error:
                 # A full disk must not end access: what was not saved is only missed by an agent that starts now.
-                _log.error("what leases there are cannot be saved: %s", error)  # noqa: TRY400 # a sentence says it all
+                _log.error("what leases there are cannot be saved: %s", error)  # a sentence says it all
             self.machine, self.anchor = machine, anchor or self.anchor
             self._changed.set()
 
@@ -183,7 +189,7 @@ class Agent:
             _log.warning("lease %s cannot be opened: %s", lease.lease, error)
             self._put(plan.failed(self.machine, lease, str(error)))
         except Stuck as error:
-            _log.error("lease %s is not wiped yet: %s", lease.lease, error)  # noqa: TRY400 # a sentence says it all
+            _log.error("lease %s is not wiped yet: %s", lease.lease, error)  # a sentence says it all
             await asyncio.sleep(STUCK_MS / 1000)
 
     def _tend(self) -> None:
@@ -215,7 +221,7 @@ class Agent:
                 self.driver.order(held.lease, orders)
             except OSError as error:
                 # The next turn tries again; what was ordered before holds until then.
-                _log.error("lease %s: its door cannot be told anything: %s", name, error)  # noqa: TRY400 # same
+                _log.error("lease %s: its door cannot be told anything: %s", name, error)  # same
 
     def _elapsed_at(self, exchange_ms: Millis) -> Millis:
         """By an anchor of this start of the machine, or by what is known at least."""

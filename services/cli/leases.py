@@ -146,10 +146,9 @@ def _keys(files: tuple[Path, ...]) -> list[str]:
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
-@click.argument("lease", required=False)
-@click.argument("command", nargs=-1, type=click.UNPROCESSED)
+@click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[LEASE] [COMMAND]...")
 @pass_context
-def ssh(context: Context, lease: str | None, command: tuple[str, ...]) -> None:
+def ssh(context: Context, words: tuple[str, ...]) -> None:
     """Log in to a machine of yours, or run a COMMAND on it.
 
     Without LEASE: to the newest. Where your account's machines do not know a key of this folder yet, one is made and kept
@@ -158,28 +157,29 @@ def ssh(context: Context, lease: str | None, command: tuple[str, ...]) -> None:
     program = shutil.which("ssh")
     if program is None:
         raise Unusable("there is no ssh on this machine; `hourbook --json leases` has host, port, user and host key")
+    lease, command = (words[0], words[1:]) if words and words[0].isdigit() else (None, words)
     client = context.client()
     identity, is_new = _identity(client)
     found = _open_lease(client, lease)
     known = identity.with_suffix(".hosts")
     write_private(known, f"[{found.host}]:{found.port} {found.host_key}\n".encode())
-    words = [
+    login = [
         program, "-p", str(found.port), "-i", str(identity), "-o", "IdentitiesOnly=yes",
         "-o", f"UserKnownHostsFile={known}", "-o", "StrictHostKeyChecking=yes", "-o", "LogLevel=ERROR",
         f"{found.user}@{found.host}",
     ]  # fmt: skip
     if is_new:
-        _until_known(words)
+        _until_known(login)
     sys.stdout.flush()
-    os.execv(program, [*words, *command])  # noqa: S606 # `command` is for the tenant's own machine
+    os.execv(program, [*login, *command])  # noqa: S606 # `command` is for the tenant's own machine
 
 
-def _until_known(words: list[str]) -> None:
+def _until_known(login: list[str]) -> None:
     """The machine learns of a new key within seconds; a login before that would only say `Permission denied`."""
     deadline = time.monotonic() + KEY_S
     while time.monotonic() < deadline:
         tried = subprocess.run(
-            [words[0], "-o", "BatchMode=yes", *words[1:], "true"],
+            [login[0], "-o", "BatchMode=yes", *login[1:], "true"],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             check=False,

@@ -176,7 +176,7 @@ class Stack:
             *_module("agent"), "--machine", name, "--class", class_id, "--gpus", str(seats), "--driver", "open",
             "--key", str(key_file), "--home", str(self.home / "agents" / name),
         ]  # fmt: skip
-        return Program(f"agent-{name}", command, _only(self.environment(), "RUN"))
+        return Program(f"agent-{name}", command, silent=True)
 
     def _simulated(self, role: str, keys_file: Path) -> Program:
         return Program(

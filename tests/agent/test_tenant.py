@@ -1,10 +1,6 @@
 """A tenant on a machine, over TCP, from the first login to the last."""
 
-import asyncio
-
-import asyncssh
-
-from tests.agent.conftest import ANA, BERT, PROBE, Carl, eventually, log_in, public, refused, run
+from tests.agent.conftest import ANA, BERT, Carl, refused, run
 
 
 async def test_ana_logs_in_writes_a_file_and_after_her_lease_the_same_key_is_refused_and_the_file_is_gone(

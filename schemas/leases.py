@@ -57,22 +57,31 @@ class LaunchPut(_Record, frozen=True, tag=3):
     ports: tuple[int, ...] = ()
 
 
-class TitlePlaced(_Record, frozen=True, tag=4):
-    """`seats` of a machine are the holder's from `from_ms` until `until_ms`, for a title or a part of it, under a lease.
+class Served(Struct, array_like=True, frozen=True, gc=False):
+    """So many GPUs of a title."""
 
-    A lease is one holder on one machine without a break, however many titles that takes, and is one login. It begins
-    with the first title placed under its number.
+    title: int
+    qty: Gpus
+
+
+class LeaseServes(_Record, frozen=True, tag=4):
+    """In one hour a lease is what the holder has for some titles, or for parts of them: `seats`, from `from_ms` until `until_ms`.
+
+    A lease is one holder on the same seats of one machine without a break: one login. It begins with the first record under its
+    number, and goes on with one for each hour that follows.
     """
 
     lease: int
     """Of a new one: one more than the last."""
     holder: int
     provider: int
-    """Whose machine it is: the obligor's own, or exchanged."""
+    """Whose machine it is."""
     machine: str
-    contract: int
-    title: int
     seats: tuple[int, ...]
+    """The same for as long as it lasts: what a container was given cannot be taken from it in the middle."""
+    contract: int
+    titles: tuple[Served, ...]
+    """As many GPUs as seats."""
     from_ms: Millis
     until_ms: Millis
     launch: str = ""
@@ -118,14 +127,19 @@ class HourTold(_Record, frozen=True, tag=9):
     contract: int
 
 
+class RoomBegan(_Record, frozen=True, tag=10):
+    """A room has the lease of this epoch. What an earlier one writes after this is passed over."""
+
+
 LeaseRecord = (
     MachineEnrolled
     | MachineRetired
     | LaunchPut
-    | TitlePlaced
+    | LeaseServes
     | TitleUnplaced
     | LeaseChecked
     | LeaseEnded
     | TitleCounted
     | HourTold
+    | RoomBegan
 )

@@ -35,7 +35,6 @@ def _lease(state: State, market: Market, session: Session | None, lease: Lease, 
     machine = state.machines[lease.machine]
     report = session.reports.get(lease.lease) if session is not None else None
     reached = report is not None and report.state == "open" and not lease.ended_ms
-    last_ms = min(now_ms, lease.until_ms - 1)
     where = (
         {"host": machine.host, "port": report.port, "user": report.user, "host_key": report.host_key}
         if report and reached
@@ -46,7 +45,7 @@ def _lease(state: State, market: Market, session: Session | None, lease: Lease, 
         lease=str(lease.lease),
         class_id=market.class_ids.get(machine.class_no, ""),
         state=_word(lease, now_ms),
-        gpus=len(lease.seats_at(last_ms)),
+        gpus=len(lease.seats),
         starts_at=iso(lease.from_ms),
         ends_at=iso(lease.until_ms),
         contracts=tuple(format_symbol(market.class_ids[class_no_of(each)], hour_of(each)) for each in contracts),
@@ -99,6 +98,6 @@ def machines(
 def _lease_of(state: State, machine: tuple[int, str], seat: int, now_ms: Millis) -> str:
     for number in sorted(state.on.get(machine, ())):
         lease = state.leases[number]
-        if lease.from_ms <= now_ms and seat in lease.seats_at(now_ms):
+        if lease.from_ms <= now_ms and seat in lease.seats:
             return str(number)
     return ""

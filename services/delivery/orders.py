@@ -6,30 +6,26 @@ from typing import Final
 
 from schemas import agents
 from schemas.market_clock import MarketClock
-from schemas.units import MS_PER_MINUTE, Millis
+from schemas.units import MS_PER_MINUTE
 from services.delivery.state import Lease, MachineId, State
 
 WARN_MINUTES: Final = (30, 5)
 """Before the end of what is bought, in minutes of the market."""
 
 
-def leases_of(
-    state: State, machine: MachineId, clock: MarketClock, now_ms: Millis, probe_key: str
-) -> tuple[agents.Lease, ...]:
-    """All that run on the machine or are to begin, by number. `now_ms`: market time."""
-    return tuple(
-        _lease(state, state.leases[number], clock, now_ms, probe_key) for number in sorted(state.on.get(machine, ()))
-    )
+def leases_of(state: State, machine: MachineId, clock: MarketClock, probe_key: str) -> tuple[agents.Lease, ...]:
+    """All that run on the machine or are to begin, by number."""
+    return tuple(_lease(state, state.leases[number], clock, probe_key) for number in sorted(state.on.get(machine, ())))
 
 
-def _lease(state: State, lease: Lease, clock: MarketClock, now_ms: Millis, probe_key: str) -> agents.Lease:
+def _lease(state: State, lease: Lease, clock: MarketClock, probe_key: str) -> agents.Lease:
     uuids = state.machines[lease.machine].uuids
     until_ms = lease.until_ms
     newest = state.launches.get((lease.holder, lease.launch_name))
     launch = lease.launch
     return agents.Lease(
         lease=str(lease.lease),
-        seats=tuple(uuids[seat] for seat in lease.seats_at(now_ms)),
+        seats=tuple(uuids[seat] for seat in lease.seats),
         from_ms=clock.wall_ms(lease.from_ms),
         until_ms=clock.wall_ms(until_ms),
         warn_ms=tuple(

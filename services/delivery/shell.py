@@ -1,6 +1,7 @@
 """The room at work: reads `leases` and `events`, decides, records, and tells settlement what was delivered.
 
-1. `load`: `leases` is read to its end, then `events` of every shard. Until then nobody is answered.
+1. `load`: a record says that this room has begun, `leases` is read up to it, then `events` of every shard. Until then nobody is
+   answered.
 2. `follow`: what the market says from then on; each output may give somebody a machine, or end his hour.
 3. `look_around`: what only time does, and the login checks.
 4. Agents and members ask through `app`.
@@ -29,9 +30,10 @@ from schemas.leases import (
     LaunchPut,
     LeaseChecked,
     LeaseRecord,
+    LeaseServes,
     MachineRetired,
+    RoomBegan,
     TitleCounted,
-    TitlePlaced,
 )
 from schemas.market_clock import MarketClock
 from schemas.units import MS_PER_HOUR, Millis
@@ -104,6 +106,7 @@ class Delivery:
         self._epoch = epoch
         self._leases = leases
         self._events = events
+        self._lease_offset = 0
         self._offsets = [0] * len(events)
         self._chains = [ChainReader() for _ in events]
         self._records = records
@@ -127,7 +130,7 @@ class Delivery:
     async def load(self) -> None:
         """Raises Halt, Superseded."""
         self._status.set(role="recovering")
-        await self._read_leases()
+        await self._begin()
         for shard, log in enumerate(self._events):
             first, end = await log.bounds()
             if first > 0:
@@ -140,20 +143,31 @@ class Delivery:
         self.ready = True
         self._status.set(role="active")
 
-    async def _read_leases(self) -> None:
-        first, end = await self._leases.bounds()
+    async def _begin(self) -> None:
+        """What is in `leases`, up to our own first record: whatever an earlier room still writes comes after it."""
+        first, _ = await self._leases.bounds()
         if first > 0:
             raise Halt(f"leases begins at {first}: it is to be kept whole")
-        offset = 0
-        while offset < end:
-            for record in await self._leases.read(offset, count=READ_MAX, wait_ms=READ_WAIT_MS):
+        await self._record([RoomBegan(self._epoch, self.now_ms)])
+
+    async def _read_leases(self) -> None:
+        """To the end that it has now. Raises Halt, Superseded: another room has begun since."""
+        _, end = await self._leases.bounds()
+        while self._lease_offset < end:
+            for record in await self._leases.read(self._lease_offset, count=READ_MAX, wait_ms=READ_WAIT_MS):
                 try:
-                    self.state.take(_leases.decode(record.value))
+                    self._apply(_leases.decode(record.value))
                 except (*UNREADABLE, BadRecord) as error:
                     raise Halt(f"leases offset {record.offset}: {error}") from error
-                offset = record.offset + 1
-        if self.state.epoch >= self._epoch:
-            raise Superseded(f"epoch {self.state.epoch} is in leases, and ours is {self._epoch}")
+                self._lease_offset = record.offset + 1
+
+    def _apply(self, record: LeaseRecord) -> None:
+        if record.epoch > self._epoch:
+            raise Superseded(f"a room of epoch {record.epoch} has begun, ours is {self._epoch}")
+        machines = self._machines_of(record)
+        if self.state.take(record):
+            for machine in machines or self._machines_of(record):
+                self._news_of(machine).set()
 
     # --- Step 2 ------------------------------------------------------------------------------------------------
 
@@ -244,21 +258,17 @@ class Delivery:
         return any(self.state.machines[self.state.leases[lease].machine].driver == "simulated" for lease in leases)
 
     async def _record(self, records: Sequence[LeaseRecord]) -> None:
-        """Written first, then applied, then told to whom it concerns."""
+        """Write, and go by what the log then has: only so much has been decided. Raises Superseded."""
         if not records:
             return
         written = [msgspec.structs.replace(record, epoch=self._epoch) for record in records]
         await self._leases.append([Outgoing(msgspec.msgpack.encode(record)) for record in written])
-        for record in written:
-            touched = self._machines_of(record)
-            self.state.take(record)
-            for machine in touched or self._machines_of(record):
-                self._news_of(machine).set()
+        await self._read_leases()
 
     def _machines_of(self, record: LeaseRecord) -> list[MachineId]:
         """Whose agents are to be told."""
         match record:
-            case TitlePlaced():
+            case LeaseServes():
                 return [(record.provider, record.machine)]
             case LaunchPut():
                 return [each.machine for each in self.state.leases.values() if each.holder == record.account]
@@ -329,7 +339,7 @@ class Delivery:
         return wanted == there
 
     def _orders(self, machine: MachineId) -> tuple[agents.Lease, ...]:
-        return leases_of(self.state, machine, self._market_clock, self.now_ms, self._probe.public_key)
+        return leases_of(self.state, machine, self._market_clock, self._probe.public_key)
 
     def _grace_ms(self) -> Millis:
         return GRACE_MS // self._market_clock.rate

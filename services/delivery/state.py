@@ -14,10 +14,12 @@ from schemas.leases import (
     LeaseChecked,
     LeaseEnded,
     LeaseRecord,
+    LeaseServes,
     MachineEnrolled,
     MachineRetired,
+    RoomBegan,
+    Served,
     TitleCounted,
-    TitlePlaced,
     TitleUnplaced,
 )
 from schemas.units import Gpus, Millis
@@ -36,23 +38,23 @@ class BadRecord(Exception):
 
 
 class Part(Struct, frozen=True, gc=False):
-    """A title, or a part of one, that a lease serves."""
+    """What a lease serves in one hour."""
 
     contract: int
-    title: int
-    seats: tuple[int, ...]
+    titles: tuple[Served, ...]
     from_ms: Millis
     until_ms: Millis
 
 
 class Lease(Struct, gc=False):
-    """One holder on one machine, without a break."""
+    """One holder on the same seats of one machine, without a break."""
 
     lease: int
     holder: int
     machine: MachineId
+    seats: tuple[int, ...]
     parts: list[Part]
-    """In order of time of their beginnings."""
+    """In order of time."""
     launch_name: str
     launch: LaunchPut | None
     """As it was when the lease was given; keys are the newest of that name."""
@@ -64,20 +66,13 @@ class Lease(Struct, gc=False):
 
     @property
     def from_ms(self) -> Millis:
-        """Of its first title."""
+        """Of its first hour."""
         return self.parts[0].from_ms
 
     @property
     def until_ms(self) -> Millis:
-        """Of its last title."""
-        return max(part.until_ms for part in self.parts)
-
-    def seats_at(self, time_ms: Millis) -> tuple[int, ...]:
-        """Before it begins: those that it begins with."""
-        moment = max(time_ms, self.from_ms)
-        return tuple(
-            sorted(seat for part in self.parts if part.from_ms <= moment < part.until_ms for seat in part.seats)
-        )
+        """Of its last hour."""
+        return self.parts[-1].until_ms
 
     @property
     def works(self) -> bool:
@@ -122,8 +117,8 @@ class State:
                 self.retired.add((record.account, record.machine))
             case LaunchPut():
                 self.launches[record.account, record.name] = record
-            case TitlePlaced():
-                self._place(record)
+            case LeaseServes():
+                self._serve(record)
             case TitleUnplaced():
                 self.unplaced[record.contract, record.title] = record.qty
             case LeaseChecked():
@@ -136,6 +131,8 @@ class State:
                 self.counted.setdefault(record.contract, {})[record.title] = record
             case HourTold():
                 self._told(record.contract)
+            case RoomBegan():
+                pass
         return True
 
     def usable(self, machine: MachineEnrolled) -> list[int]:
@@ -155,34 +152,44 @@ class State:
         for uuid in record.uuids:
             self.seat_of[uuid] = machine
 
-    def _place(self, record: TitlePlaced) -> None:
+    def _serve(self, record: LeaseServes) -> None:
         machine = (record.provider, record.machine)
+        where = f"lease {record.lease}"
+        if sum(served.qty for served in record.titles) != len(record.seats):
+            raise BadRecord(f"{where} has {len(record.seats)} seats for {record.titles}")
         if clash := self.clash(machine, record.seats, record.from_ms, record.until_ms):
-            raise BadRecord(f"title {record.title} of {record.contract} takes seats that lease {clash} has")
-        part = Part(record.contract, record.title, record.seats, record.from_ms, record.until_ms)
+            raise BadRecord(f"{where} takes seats that lease {clash} has")
+        part = Part(record.contract, record.titles, record.from_ms, record.until_ms)
         if record.lease == self.lease_last + 1:
             self.lease_last = record.lease
             launch = self.launches.get((record.holder, record.launch))
-            self.leases[record.lease] = Lease(record.lease, record.holder, machine, [part], record.launch, launch)
+            self.leases[record.lease] = Lease(
+                record.lease, record.holder, machine, record.seats, [part], record.launch, launch
+            )
             self.on.setdefault(machine, set()).add(record.lease)
         else:
             lease = self._live(record.lease)
-            if (lease.holder, lease.machine) != (record.holder, machine) or record.from_ms > lease.until_ms:
-                raise BadRecord(f"lease {record.lease} is not continued by title {record.title} of {record.contract}")
+            if (lease.holder, lease.machine, lease.seats, lease.until_ms) != (
+                record.holder,
+                machine,
+                record.seats,
+                record.from_ms,
+            ):
+                raise BadRecord(f"{where} does not go on like this: {record}")
             lease.parts.append(part)
-        serving = self.of_title.setdefault((record.contract, record.title), [])
-        if record.lease not in serving:
-            serving.append(record.lease)
-        left = self.unplaced.pop((record.contract, record.title), 0) - len(record.seats)
-        if left > 0:
-            self.unplaced[record.contract, record.title] = left
+        for served in record.titles:
+            key = (record.contract, served.title)
+            self.of_title.setdefault(key, []).append(record.lease)
+            left = self.unplaced.pop(key, 0) - served.qty
+            if left > 0:
+                self.unplaced[key] = left
 
     def clash(self, machine: MachineId, seats: Collection[int], from_ms: Millis, until_ms: Millis) -> int:
         """A lease that has one of the seats at some moment in between; 0: none."""
         for number in sorted(self.on.get(machine, ())):
-            for part in self.leases[number].parts:
-                if max(part.from_ms, from_ms) < min(part.until_ms, until_ms) and not set(part.seats).isdisjoint(seats):
-                    return number
+            lease = self.leases[number]
+            if max(lease.from_ms, from_ms) < min(lease.until_ms, until_ms) and not set(lease.seats).isdisjoint(seats):
+                return number
         return 0
 
     def _live(self, number: int) -> Lease:

@@ -9,7 +9,7 @@ import msgspec
 from schemas.commands import Ground
 from schemas.events import Filled, TitleMove
 from schemas.ids import contract_of
-from schemas.leases import LeaseChecked, LeaseRecord, MachineEnrolled, TitlePlaced
+from schemas.leases import LeaseChecked, LeaseRecord, LeaseServes, MachineEnrolled
 from schemas.units import MS_PER_HOUR, MS_PER_MINUTE
 from services.delivery import deciding
 from services.delivery.state import State
@@ -84,6 +84,10 @@ class Room:
         return done
 
 
-def where(records: list[LeaseRecord]) -> list[tuple[int, int, str, tuple[int, ...]]]:
-    """(lease, title, machine, seats) of each placement."""
-    return [(each.lease, each.title, each.machine, each.seats) for each in records if isinstance(each, TitlePlaced)]
+def where(records: list[LeaseRecord]) -> list[tuple[int, dict[int, int], str, tuple[int, ...]]]:
+    """(lease, GPUs by title, machine, seats) of each lease that serves something."""
+    return [
+        (each.lease, {served.title: served.qty for served in each.titles}, each.machine, each.seats)
+        for each in records
+        if isinstance(each, LeaseServes)
+    ]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.ids import contract_of
-from schemas.leases import LeaseEnded, MachineRetired, TitlePlaced, TitleUnplaced
+from schemas.leases import LeaseEnded, LeaseServes, MachineRetired, TitleUnplaced
 from services.delivery.state import BadRecord
 from tests.delivery.room import ANA, BERT, CARL, CLASS, DANA, HOUR, Room, moment, where
 
@@ -18,7 +19,7 @@ def test_a_title_gets_seats_of_its_obligor_s_machine_and_of_no_other() -> None:
     room.machine(CARL, "b", 4)
     title = room.sell(CARL, ANA, 0, 2)
 
-    assert where(room.gate(0)) == [(1, title, "b", (0, 1))]
+    assert where(room.gate(0)) == [(1, {title: 2}, "b", (0, 1))]
 
 
 def test_the_fullest_machine_that_takes_it_all_is_taken() -> None:
@@ -27,7 +28,7 @@ def test_the_fullest_machine_that_takes_it_all_is_taken() -> None:
     room.machine(CARL, "small", 2)
     title = room.sell(CARL, ANA, 0, 2)
 
-    assert where(room.gate(0)) == [(1, title, "small", (0, 1))]
+    assert where(room.gate(0)) == [(1, {title: 2}, "small", (0, 1))]
 
 
 def test_a_holder_stays_on_his_machine_and_keeps_his_lease() -> None:
@@ -42,9 +43,40 @@ def test_a_holder_stays_on_his_machine_and_keeps_his_lease() -> None:
 
     second = where(room.gate(1))
 
-    lease, _, machine, seats = next(row for row in first if row[1] == 2)
-    assert (lease, stays, machine, seats) in second
+    lease, _, machine, seats = next(row for row in first if row[1] == {2: 2})
+    assert (lease, {stays: 2}, machine, seats) in second
     assert room.pass_to(moment(1)) == []
+
+
+def test_who_stays_is_seen_to_before_anybody_moves_in() -> None:
+    """Bert's title is the older one, and Ana's machine is the fullest."""
+    room = Room()
+    room.machine(CARL, "a", 1)
+    room.machine(CARL, "b", 3)
+    room.sell(CARL, ANA, 0, 1)
+    room.gate(0)
+    room.sell(CARL, BERT, 1, 1)
+    room.sell(CARL, ANA, 1, 1)
+
+    assert where(room.gate(1)) == [(1, {3: 1}, "a", (0,)), (2, {2: 1}, "b", (0,))]
+
+
+def test_a_lease_has_the_same_seats_for_as_long_as_it_lasts() -> None:
+    """What a container was given cannot be taken from it: who has more gets another lease beside it, who has less another."""
+    room = Room()
+    room.machine(CARL, "a", 4)
+    room.sell(CARL, ANA, 0, 2)
+    room.gate(0)
+    room.sell(CARL, ANA, 1, 3)
+    more = where(room.gate(1))
+    room.pass_to(moment(1))
+    room.sell(CARL, ANA, 2, 1)
+    fewer = where(room.gate(2))
+    room.pass_to(moment(2))
+
+    assert more == [(1, {2: 2}, "a", (0, 1)), (2, {2: 1}, "a", (2,))]
+    assert fewer == [(2, {3: 1}, "a", (2,))]
+    assert room.state.leases[1].ended_ms == moment(2)
 
 
 def test_a_holder_with_two_titles_on_one_machine_has_one_lease() -> None:
@@ -53,8 +85,7 @@ def test_a_holder_with_two_titles_on_one_machine_has_one_lease() -> None:
     room.sell(CARL, ANA, 0, 1)
     room.sell(CARL, ANA, 0, 2)
 
-    assert where(room.gate(0)) == [(1, 1, "a", (0,)), (1, 2, "a", (1, 2))]
-    assert room.state.leases[1].seats_at(moment(0)) == (0, 1, 2)
+    assert where(room.gate(0)) == [(1, {1: 1, 2: 2}, "a", (0, 1, 2))]
 
 
 def test_a_lease_ends_with_its_last_title() -> None:
@@ -75,7 +106,7 @@ def test_after_a_break_of_an_hour_it_is_another_lease() -> None:
     room.pass_to(moment(1))
     title = room.sell(CARL, ANA, 2, 1)
 
-    assert where(room.gate(2)) == [(2, title, "a", (0,))]
+    assert where(room.gate(2)) == [(2, {title: 1}, "a", (0,))]
 
 
 def test_what_is_sold_in_the_running_hour_begins_at_once() -> None:
@@ -85,7 +116,7 @@ def test_what_is_sold_in_the_running_hour_begins_at_once() -> None:
 
     (placed,) = room.place(0, moment(0, 18.5), [title])
 
-    assert isinstance(placed, TitlePlaced)
+    assert isinstance(placed, LeaseServes)
     assert (placed.from_ms, placed.until_ms) == (moment(0, 18.5), moment(1))
 
 
@@ -98,7 +129,7 @@ def test_a_lot_is_in_one_machine() -> None:
 
     records = room.gate(0)
 
-    assert where(records) == [(1, title, "a", tuple(range(8)))]
+    assert where(records) == [(1, {title: 8}, "a", tuple(range(8)))]
     assert records[1:] == [TitleUnplaced(1, moment(0, -5), contract_of(CLASS, HOUR), title, 8)]
 
 
@@ -108,7 +139,7 @@ def test_a_title_is_spread_over_machines_where_none_takes_it_whole() -> None:
     room.machine(CARL, "b", 3)
     title = room.sell(CARL, ANA, 0, 4)
 
-    assert where(room.gate(0)) == [(1, title, "a", (0, 1)), (2, title, "b", (0, 1))]
+    assert where(room.gate(0)) == [(1, {title: 3}, "b", (0, 1, 2)), (2, {title: 1}, "a", (0,))]
 
 
 def test_what_found_no_machine_gets_the_one_that_comes() -> None:
@@ -123,7 +154,7 @@ def test_what_found_no_machine_gets_the_one_that_comes() -> None:
     room.machine(CARL, "b", 1, now=moment(0, 10))
     (first, rest) = room.place(0, moment(0, 10))
 
-    assert isinstance(first, TitlePlaced)
+    assert isinstance(first, LeaseServes)
     assert (first.machine, first.from_ms) == ("b", moment(0, 10))
     assert rest == TitleUnplaced(1, moment(0, 10), contract_of(CLASS, HOUR), late, 1)
 
@@ -145,11 +176,9 @@ def test_a_seat_that_is_taken_is_not_given_whatever_the_log_says() -> None:
     room.machine(CARL, "a", 1)
     room.sell(CARL, ANA, 0, 1)
     (placed,) = room.gate(0)
-    assert isinstance(placed, TitlePlaced)
+    assert isinstance(placed, LeaseServes)
 
-    again = TitlePlaced(
-        1, placed.time_ms, 2, BERT, CARL, "a", placed.contract, 9, (0,), placed.from_ms + 1, placed.until_ms
-    )
+    again = msgspec.structs.replace(placed, lease=2, holder=BERT, from_ms=placed.from_ms + 1)
     with pytest.raises(BadRecord, match="takes seats that lease 1 has"):
         room.take(again)
 
@@ -193,7 +222,7 @@ def test_no_seat_serves_two_holders_in_one_minute_and_all_that_fits_is_placed(
             owed = sum(title.qty for title in room.titles.of.get(contract, {}).values() if title.obligor == provider)
             there = sum(seats for owner, seats in machines if owner == provider)
             placed = sum(
-                len(part.seats)
+                len(lease.seats)
                 for lease in room.state.leases.values()
                 for part in lease.parts
                 if part.contract == contract and lease.machine[0] == provider

@@ -16,6 +16,7 @@ from msgspec import NODEFAULT, Struct
 from schemas import codec, commands, events, ids
 from schemas.commands import Fees, QuoteHour
 from schemas.events import LegOutcome, QuoteOutcome, TitleMove
+from schemas.leases import Served
 from tests.schemas.kinds import Kind, cut, pack
 
 HOUR = 498_741
@@ -55,14 +56,16 @@ PLAIN: dict[str, Any] = {
     "offset": 1842, "operator:str": "operator-9", "operator": 9, "order": ORDER, "outbox": 5011, "owner": 77, "part": 0,
     "partition": 1,
     "payee": 1005, "payer": 1004, "payout": 31, "poll": "nebius-catalogue", "price": 2_130_000, "proceeds": 6_358_050,
-    "protect_qty": 25, "protect_window_ms": 1_000, "provider": "simulated-faucet", "provider:int": 1003, "provider_ref": "f-2210", "qty": 3,
+    "protect_qty": 25, "protect_window_ms": 1_000, "provider": "simulated-faucet", "provider:int": 1003,
+    "provider_ref": "f-2210", "qty": 3,
     "qty_min": 2, "rate": 1, "reason": 5, "reason:str": "a wrong price was typed", "reasons": {"no class": 4, "spot": 2},
     "record_id": "d-55", "refused": 6, "region": "us-central1", "request_id": "r-0193", "role": 1, "rows": 124,
     "running_close_ms": 600_000, "sandbox": False, "scopes": ("read", "trade"), "second_operator": 10,
     "secret_sealed": bytes(range(44)), "seen_ms": NOW_MS - 1_000, "seq": 5012, "seller": 1003, "seller_fee": 31_950, "shard": 1,
-    "short": 6, "side": 2, "source": 640, "source:str": "simulated", "source:Literal": "declared", "specification": b'class_id = "H100.SXM.80.US"\n',
+    "short": 6, "side": 2, "source": 640, "source:str": "simulated", "source:Literal": "declared",
+    "specification": b'class_id = "H100.SXM.80.US"\n',
     "state": 2, "state:str": "sent", "t0_ms": NOW_MS - 86_400_000, "taker_bp": 50, "taker_leaves": 4, "taker_order": ORDER,
-    "taker_side": 1, "tick": 5_000, "tif": 3, "time_ms": NOW_MS, "title": 772, "titles": 12, "trade": 9001, "undelivered": 15,
+    "taker_side": 1, "tick": 5_000, "tif": 3, "time_ms": NOW_MS, "title": 772, "titles": 12, "titles:tuple": (Served(772, 1), Served(773, 1)), "trade": 9001, "undelivered": 15,
     "until_ms": NOW_MS + 200, "valid_until_ms": NOW_MS + 30_000, "vcpus": 26, "version": 4, "writer": 2,
     "quotes": (QuoteHour(HOUR, 2_080_000, 5, 2_180_000, 6), QuoteHour(HOUR + 1, 0, 0, 2_200_000, 7)),
     "outcomes": (

@@ -17,7 +17,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import Final, cast
 
@@ -25,26 +25,21 @@ import asyncssh
 import msgspec
 
 from schemas.units import Millis
-from services.agent import doorway, processes
+from services.agent import doorway, processes, sessions
 from services.agent.doorway import DoorConfig, DoorOrders, DoorSaid
 from services.agent.keys import KEY_VARIABLE, PROBE, authorized_keys, fingerprint
 from services.agent.plan import Script
+from services.agent.sessions import Session
 
 TURN_S: Final = 0.1
 """Between two looks at the orders."""
 REAP_S: Final = 1.0
 LOGIN_TIMEOUT_S: Final = 30
 KEEPALIVE_S: Final = 60
-LAST_OUTPUT_S: Final = 1.0
-"""A shell has ended, and something that it has left in the background still holds its terminal: so long is waited for what it says."""
-_SFTP_SERVERS: Final = (
-    "/usr/lib/openssh/sftp-server /usr/libexec/openssh/sftp-server /usr/lib/ssh/sftp-server /usr/libexec/sftp-server"
-)
-_RUN_SFTP: Final = (
-    f"for each in {_SFTP_SERVERS}; do [ -x $each ] && exec $each; done; echo no sftp-server here >&2; exit 127"
-)
+_SFTP_SERVERS: Final = "/usr/lib/openssh/sftp-server /usr/libexec/openssh/sftp-server /usr/lib/ssh/sftp-server /usr/libexec/sftp-server"
+_RUN_SFTP: Final = f"for each in {_SFTP_SERVERS}; do [ -x $each ] && exec $each; done; echo no sftp-server here >&2; exit 127"
 _TAKE_SCRIPT: Final = (
-    "umask 077; cd && cat >start-script && chmod 700 start-script && exec ./start-script >start-script.log 2>&1"
+    'umask 077; cd && cat >start-script && chmod 700 start-script && exec ./start-script >start-script.log 2>&1'
 )
 _TAKE_WARNING: Final = "umask 077; cd && cat >>WARNINGS.txt"
 _FROM_CLIENT: Final = ("LANG", "LC_")
@@ -52,7 +47,6 @@ _THIS_MACHINE: Final = ("localhost", "127.0.0.1", "::1")
 _log: Final = logging.getLogger("hourbook.door")
 
 Connection = asyncssh.SSHServerConnection
-Session = asyncssh.SSHServerProcess[bytes]
 
 
 def elapsed_ms() -> Millis:
@@ -73,7 +67,7 @@ class Door:
         self.terminals: set[Session] = set()
         self._children: set[int] = set()
         """Those that are waited for where they were started."""
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[object]] = set()
         self._orders_raw = b""
 
     async def run(self) -> None:
@@ -82,7 +76,7 @@ class Door:
             # Whoever could say how it ended has died.
             self._say(script="failed")
         listener = await self._listen()
-        self._say(port=listener.get_port(), failed="", ended=False)
+        self._say(port=listener.get_port(), open=False, failed="", ended=False)
         reaped_s = time.monotonic()
         while not self.orders.end and elapsed_ms() < self.orders.ends_elapsed_ms:
             self._read_orders()
@@ -138,6 +132,8 @@ class Door:
 
     def _follow_orders(self) -> None:
         orders = self.orders
+        if orders.open != self.said.open:
+            self._say(open=orders.open)
         allowed = {PROBE, *(fingerprint(line) for line in orders.keys if orders.open)}
         for connection, key in list(self.connections.items()):
             if key not in allowed:
@@ -147,16 +143,21 @@ class Door:
             self._say(warned=orders.warning)
             for terminal in self.terminals:
                 terminal.stdout.write(f"\r\n*** {orders.warning}\r\n".encode())
-            self._begin(self._feed, _TAKE_WARNING, f"{orders.warning}\n")
+            self._begin(self._feed(_TAKE_WARNING, f"{orders.warning}\n"))
         if orders.open and orders.start_script and not self.said.script:
             self._say(script="running")
-            self._begin(self._run_script, orders.start_script)
+            self._begin(self._run_script(orders.start_script))
 
-    def _begin(self, job: Callable[..., object], *arguments: str) -> None:
-        task = asyncio.ensure_future(cast("asyncio.Future[None]", job(*arguments)))
-        assert isinstance(task, asyncio.Task)
+    def _begin(self, job: Coroutine[object, object, object]) -> None:
+        task = asyncio.create_task(job)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[object]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            # One session's fault ends no other's.
+            _log.error("a session broke off", exc_info=error)
 
     async def _run_script(self, script: str) -> None:
         status = await self._feed(_TAKE_SCRIPT, script)
@@ -165,9 +166,7 @@ class Door:
     async def _feed(self, command: str, text: str) -> int:
         """Run as the tenant with this on its standard input; its exit status."""
         try:
-            child = await self._start(
-                (*self.config.how.enter, *self.config.how.command, command), asyncio.subprocess.PIPE
-            )
+            child = await self._start((*self.config.how.enter, *self.config.how.command, command), asyncio.subprocess.PIPE)
         except OSError as error:
             _log.warning("cannot run %r: %s", command, error)
             return 127
@@ -187,18 +186,20 @@ class Door:
 
     # --- Sessions -------------------------------------------------------------------------------------------
 
-    async def _serve(self, session: Session) -> None:
+    def _serve(self, session: Session) -> None:
         """A shell, a command, or a file transfer of a tenant; or the probe."""
-        connection = cast("Connection", session.channel.get_connection())
-        if self.connections.get(connection) == PROBE:
+        if self.connections.get(_connection(session)) == PROBE:
             # Answered here: nothing that a tenant has done to his shell can make the machine look away.
             session.exit(0)
-            return
+        elif session.subsystem not in {None, "sftp"}:
+            session.exit(127)
+        else:
+            # A task of ours: what runs goes on when its connection is lost.
+            self._begin(self._run_session(session))
+
+    async def _run_session(self, session: Session) -> None:
         how = self.config.how
         terminal = session.term_type is not None
-        if session.subsystem not in {None, "sftp"}:
-            session.exit(127)
-            return
         enter = how.enter_terminal if terminal else how.enter
         if session.subsystem:
             words = (*enter, *how.command, _RUN_SFTP)
@@ -210,8 +211,9 @@ class Door:
             await (self._on_terminal if terminal else self._on_pipes)(session, words)
         except OSError as error:
             _log.warning("cannot run %r: %s", words, error)
-            session.stderr.write(f"hourbook: cannot run {words[0]}: {error.strerror}\r\n".encode())
-            session.exit(127)
+            with contextlib.suppress(*sessions.LOST):
+                session.stderr.write(f"hourbook: cannot run {words[0]}: {error.strerror}\r\n".encode())
+                session.exit(127)
 
     async def _on_terminal(self, session: Session, words: tuple[str, ...]) -> None:
         how = self.config.how
@@ -219,45 +221,28 @@ class Door:
         try:
             if how.uid is not None and how.gid is not None:
                 os.fchown(slave, how.uid, how.gid)
-            await session.redirect(stdin=master, stdout=os.dup(master))
+            sessions.set_size(master, session)
             # setsid --ctty: the terminal is the session's own, so that Ctrl-C and hanging up reach what runs in it.
             child = await self._start(("setsid", "--ctty", *words), slave, slave, slave, session)
-        finally:
-            os.close(slave)
-        session.set_redirect_pid(child.pid)
-        self.terminals.add(session)
-        try:
-            status = await child.wait()
-        finally:
-            session.set_redirect_pid(None)
-            self.terminals.discard(session)
-            self._children.discard(child.pid)
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(session.stdout.drain(), LAST_OUTPUT_S)
-        _exit(session, status)
-
-    async def _on_pipes(self, session: Session, words: tuple[str, ...]) -> None:
-        ours, theirs = zip(os.pipe()[::-1], os.pipe(), os.pipe(), strict=True)
-        try:
-            child = await self._start(words, *theirs, session=session)
         except OSError:
-            for descriptor in ours:
-                os.close(descriptor)
+            os.close(master)
             raise
         finally:
-            for descriptor in theirs:
-                os.close(descriptor)
-        session.set_redirect_pid(child.pid)
-        await session.redirect(stdin=ours[0], stdout=ours[1], stderr=ours[2])
+            os.close(slave)
+        self.terminals.add(session)
         try:
-            status = await child.wait()
+            await sessions.on_terminal(session, child, master)
         finally:
-            session.set_redirect_pid(None)
+            self.terminals.discard(session)
             self._children.discard(child.pid)
-        # As any SSH server does: until nobody holds the ends of these pipes any more.
-        await session.stdout.drain()
-        await session.stderr.drain()
-        _exit(session, status)
+
+    async def _on_pipes(self, session: Session, words: tuple[str, ...]) -> None:
+        pipe = asyncio.subprocess.PIPE
+        child = await self._start(words, pipe, pipe, pipe, session)
+        try:
+            await sessions.on_pipes(session, child)
+        finally:
+            self._children.discard(child.pid)
 
     async def _start(
         self,
@@ -273,7 +258,7 @@ class Door:
         environment[processes.MARK] = self.config.lease
         if session is not None:
             environment |= {name: value for name, value in session.env.items() if name.startswith(_FROM_CLIENT)}
-            environment[KEY_VARIABLE] = self.connections.get(cast("Connection", session.channel.get_connection()), "")
+            environment[KEY_VARIABLE] = self.connections.get(_connection(session), "")
             if session.term_type is not None:
                 environment["TERM"] = session.term_type
         child = await asyncio.create_subprocess_exec(
@@ -307,7 +292,7 @@ class Door:
             _log.error("processes of the tenant do not die: %s", processes.descendants(os.getpid()))
         for task in self._tasks:
             task.cancel()
-        self._say(ended=gone, port=0, script="cut_off" if self.said.script == "running" else self.said.script)
+        self._say(ended=gone, port=0, open=False, script="cut_off" if self.said.script == "running" else self.said.script)
 
 
 class Gate(asyncssh.SSHServer):
@@ -350,11 +335,12 @@ class Gate(asyncssh.SSHServer):
         return dest_host in _THIS_MACHINE
 
 
-def _exit(session: Session, status: int) -> None:
-    if status < 0:
-        session.exit_with_signal(signal.Signals(-status).name.removeprefix("SIG"))
-    else:
-        session.exit(status)
+def _connection(session: Session) -> Connection:
+    return cast("Connection", session.channel.get_connection())
+
+
+def _pass_over(_number: int, _frame: object) -> None:
+    """Whoever stops the agent at a terminal does not mean the tenants."""
 
 
 def main(folder: Path) -> int:
@@ -374,7 +360,8 @@ def main(folder: Path) -> int:
         logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING)
         logging.getLogger("asyncssh").setLevel(logging.CRITICAL)
         for number in (signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, signal.SIG_IGN)
+            # A handler and not SIG_IGN, which tenants' programs would inherit: Ctrl-C would not reach them.
+            signal.signal(number, _pass_over)
         return _live(folder)
 
 

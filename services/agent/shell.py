@@ -16,7 +16,7 @@ from typing import Final
 from msgspec import Struct
 
 from schemas.agents import Driver as DriverName
-from schemas.agents import Enrolled, Enrolment, Heartbeat, HeartbeatAnswer
+from schemas.agents import Enrolled, Enrolment, Heartbeat, HeartbeatAnswer, Lease
 from schemas.units import Millis
 from services.agent import plan, store
 from services.agent.clock import Anchor, Moment, Now, elapsed_at, exchange_now
@@ -29,6 +29,10 @@ from services.agent.plan import Action, Begin, Close, Prepare
 
 TURN_MS: Final = 250
 """Between two looks at the doors."""
+LOOK_MS: Final = 50
+"""Between two looks at a door that is to let somebody in now."""
+LET_IN_MS: Final = 10_000
+"""A door that has not followed its orders by then is looked after anew."""
 PAUSE_MS: Final = 1_000
 PAUSE_MS_MAX: Final = 30_000
 """While the exchange is away, pauses double up to this."""
@@ -56,13 +60,7 @@ class Agent:
     """One machine's."""
 
     def __init__(
-        self,
-        home: Path,
-        identity: Identity,
-        exchange: Exchange,
-        driver: Driver,
-        inventory: Inventory,
-        saved: store.Saved,
+        self, home: Path, identity: Identity, exchange: Exchange, driver: Driver, inventory: Inventory, saved: store.Saved
     ) -> None:
         self.home = home
         self.identity = identity
@@ -106,7 +104,7 @@ class Agent:
                 store.save(self.home, store.Saved(machine=machine, anchor=anchor or self.anchor))
             except OSError as error:
                 # A full disk must not end access: what was not saved is only missed by an agent that starts now.
-                _log.error("what leases there are cannot be saved: %s", error)  # a sentence says it all
+                _log.error("what leases there are cannot be saved: %s", error)  # noqa: TRY400 # a sentence says it all
             self.machine, self.anchor = machine, anchor or self.anchor
             self._changed.set()
 
@@ -178,9 +176,7 @@ class Agent:
                         )
                     )
                 case Begin():
-                    detail = await self.driver.begin(lease)
-                    self._put(plan.begun(self.machine, lease, detail))
-                    _log.info("lease %s: open until %s", lease.lease, _utc(lease.until_ms))
+                    await self._let_in(lease, await self.driver.begin(lease))
                 case Close():
                     await self.driver.close(lease)
                     self._put(plan.closed(self.machine, lease.lease))
@@ -189,13 +185,32 @@ class Agent:
             _log.warning("lease %s cannot be opened: %s", lease.lease, error)
             self._put(plan.failed(self.machine, lease, str(error)))
         except Stuck as error:
-            _log.error("lease %s is not wiped yet: %s", lease.lease, error)  # a sentence says it all
+            _log.error("lease %s is not wiped yet: %s", lease.lease, error)  # noqa: TRY400 # a sentence says it all
             await asyncio.sleep(STUCK_MS / 1000)
+
+    async def _let_in(self, lease: Lease, detail: str) -> None:
+        """Called open once its door says that it is: whoever reads that logs in at once. Raises Failed."""
+        deadline_ms = elapsed_ms() + LET_IN_MS
+        while True:
+            opened = plan.begun(self.machine, lease, detail)
+            held = opened.held[lease.lease]
+            if held.stage != "open":
+                return
+            seen = self.driver.look(lease)
+            if seen.lives and seen.open:
+                self._put(opened)
+                _log.info("lease %s: open until %s", lease.lease, _utc(held.lease.until_ms))
+                return
+            if not seen.lives or elapsed_ms() > deadline_ms:
+                self._put(plan.lost(self.machine, lease.lease))
+                return
+            self._order(opened, held)
+            await asyncio.sleep(LOOK_MS / 1000)
 
     def _tend(self) -> None:
         """Tells the doors what holds now, and hears how they are."""
-        now = self.now()
-        for name, held in self.machine.held.items():
+        for name in self.machine.held:
+            held = self.machine.held[name]
             if held.stage not in {"ready", "open"} or name in self._busy:
                 continue
             seen = self.driver.look(held.lease)
@@ -203,25 +218,28 @@ class Agent:
                 _log.warning("lease %s: its SSH server has died, and is started again", name)
                 self._put(plan.lost(self.machine, name))
                 continue
-            keys, remark = sort_out(held.lease.ssh_keys)
-            probe_keys, probe_remark = sort_out([held.lease.probe_key])
-            if probe_remark:
-                remark = "; ".join(filter(None, (remark, "the exchange's own key is none")))
+            remark = self._order(self.machine, held)
             self._put(plan.noted(self.machine, name, script=seen.script, remark=remark))
-            told = plan.orders(self.machine, held, now)
-            orders = DoorOrders(
-                open=told.open,
-                keys=keys,
-                probe_keys=probe_keys,
-                ends_elapsed_ms=self._elapsed_at(told.ends_ms),
-                warning=told.warning,
-                start_script=told.start_script,
-            )
-            try:
-                self.driver.order(held.lease, orders)
-            except OSError as error:
-                # The next turn tries again; what was ordered before holds until then.
-                _log.error("lease %s: its door cannot be told anything: %s", name, error)  # same
+
+    def _order(self, machine: plan.Machine, held: plan.Held) -> str:
+        """What the lease's door must do as it is held; a remark on keys that are none."""
+        keys, remark = sort_out(held.lease.ssh_keys)
+        probe_keys, probe_remark = sort_out([held.lease.probe_key])
+        told = plan.orders(machine, held, self.now())
+        orders = DoorOrders(
+            open=told.open,
+            keys=keys,
+            probe_keys=probe_keys,
+            ends_elapsed_ms=self._elapsed_at(told.ends_ms),
+            warning=told.warning,
+            start_script=told.start_script,
+        )
+        try:
+            self.driver.order(held.lease, orders)
+        except OSError as error:
+            # The next turn tries again; what was ordered before holds until then.
+            _log.error("lease %s: its door cannot be told anything: %s", held.lease.lease, error)  # noqa: TRY400 # same
+        return "; ".join(filter(None, (remark, probe_remark and "the exchange's own key is none")))
 
     def _elapsed_at(self, exchange_ms: Millis) -> Millis:
         """By an anchor of this start of the machine, or by what is known at least."""

@@ -14,11 +14,11 @@ import asyncssh
 import pytest
 
 from schemas.agents import Lease, LeaseReport
-from services.agent import doorway, processes
+from services.agent import doorway, plan, processes, store
 from tests.agent.exchange import Exchange, running_exchange
 
 T = TypeVar("T")
-PATIENCE_S = 30.0
+PATIENCE_S = 45.0
 """Two cores, and other tests on them."""
 ANA = asyncssh.generate_private_key("ssh-ed25519")
 BERT = asyncssh.generate_private_key("ssh-ed25519")
@@ -46,7 +46,9 @@ class Carl:
 
     def start(self, *words: str, environment: dict[str, str] | None = None) -> None:
         with (self.folder / "agent.log").open("ab") as log:
-            self.agent = subprocess.Popen(self.command(*words), stderr=log, env=os.environ | (environment or {}))
+            self.agent = subprocess.Popen(
+                self.command(*words), stderr=log, env=os.environ | (environment or {})
+            )
 
     def log(self) -> str:
         return (self.folder / "agent.log").read_text()
@@ -86,24 +88,37 @@ class Carl:
 
         return await eventually(found, lambda: f"{lease} {state}: {self.exchange.report(lease)}\n{self.log()}")
 
+    async def heard(self, lease: str) -> None:
+        """The agent knows what the exchange has told last."""
+        told = self.exchange.leases[lease]
+        await eventually(lambda: self._state().held[lease].lease == told)
+
+    def saved(self, lease: str) -> str:
+        """Its stage on the agent's disk."""
+        return self._state().held[lease].stage
+
+    def _state(self) -> plan.Machine:
+        return store.load(self.home).machine
+
     def tenant_home(self, lease: str) -> Path:
         return self.home / "leases" / lease / "home"
 
 
-async def eventually(
-    found: Callable[[], T | None], what: Callable[[], str] = lambda: "", patience_s: float = PATIENCE_S
-) -> T:
+async def eventually(found: Callable[[], T | None], what: Callable[[], str] = lambda: "", patience_s: float = PATIENCE_S) -> T:
     deadline = time.monotonic() + patience_s
     while True:
-        if (value := found()) is not None and value is not False:
+        if value := found():
             return value
         assert time.monotonic() < deadline, what()
         await asyncio.sleep(0.05)
 
 
-def log_in(
-    report: LeaseReport, key: asyncssh.SSHKey, user: str | None = None
-) -> Awaitable[asyncssh.SSHClientConnection]:
+def runs(pid: int) -> bool:
+    """Zombies do not: what takes leave of orphans may take its time."""
+    return any(each.pid == pid and not each.zombie for each in processes.all_processes())
+
+
+def log_in(report: LeaseReport, key: asyncssh.SSHKey, user: str | None = None) -> Awaitable[asyncssh.SSHClientConnection]:
     """The host key is checked, as the exchange tells it."""
     known = asyncssh.import_known_hosts(f"[127.0.0.1]:{report.port} {report.host_key}\n")
     return asyncssh.connect(  # type: ignore[no-any-return]

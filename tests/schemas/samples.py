@@ -65,7 +65,8 @@ PLAIN: dict[str, Any] = {
     "short": 6, "side": 2, "source": 640, "source:str": "simulated", "source:Literal": "declared",
     "specification": b'class_id = "H100.SXM.80.US"\n',
     "state": 2, "state:str": "sent", "t0_ms": NOW_MS - 86_400_000, "taker_bp": 50, "taker_leaves": 4, "taker_order": ORDER,
-    "taker_side": 1, "tick": 5_000, "tif": 3, "time_ms": NOW_MS, "title": 772, "titles": 12, "titles:tuple": (Served(772, 1), Served(773, 1)), "trade": 9001, "undelivered": 15,
+    "taker_side": 1, "tick": 5_000, "tif": 3, "time_ms": NOW_MS, "title": 772, "titles": 12,
+    "titles:tuple": (Served(772, 1), Served(773, 1)), "trade": 9001, "undelivered": 15,
     "until_ms": NOW_MS + 200, "valid_until_ms": NOW_MS + 30_000, "vcpus": 26, "version": 4, "writer": 2,
     "quotes": (QuoteHour(HOUR, 2_080_000, 5, 2_180_000, 6), QuoteHour(HOUR + 1, 0, 0, 2_200_000, 7)),
     "outcomes": (

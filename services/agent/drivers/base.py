@@ -57,6 +57,8 @@ class Look(Struct, frozen=True, kw_only=True):
     """How a lease is that has been prepared."""
 
     lives: bool
+    open: bool = False
+    """The tenant's login works."""
     script: Script = ""
 
 
@@ -154,9 +156,7 @@ class WithDoor(ABC):
         doorway.write(folder / doorway.CONFIG, config)
         # Until the agent says more: closed to the tenant, and the probe is not known yet.
         patience_ms = int(2 * START_S * 1000)
-        self.order(
-            lease, DoorOrders(ends_elapsed_ms=time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000 + patience_ms)
-        )
+        self.order(lease, DoorOrders(ends_elapsed_ms=time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000 + patience_ms))
         (folder / doorway.SAID).unlink(missing_ok=True)
         with (folder / doorway.LOG).open("ab") as log:
             starting = await asyncio.create_subprocess_exec(
@@ -186,7 +186,7 @@ class WithDoor(ABC):
         """See Driver."""
         folder = self.place.folder(lease.lease)
         said = doorway.read(folder / doorway.SAID, DoorSaid) or DoorSaid()
-        return Look(lives=doorway.lives(folder), script=said.script)
+        return Look(lives=doorway.lives(folder), open=said.open, script=said.script)
 
     async def close(self, lease: Lease) -> None:
         """See Driver."""

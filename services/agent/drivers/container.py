@@ -24,7 +24,7 @@ from services.agent.errors import Unusable
 IMAGE_LABEL: Final = "hourbook.image"
 PULL_S: Final = 1_800.0
 """An image may be large."""
-_LOGIN: Final = "cd; if [ -x /bin/bash ]; then exec /bin/bash -l; fi; exec /bin/sh -l"
+_LOGIN: Final = 'cd; if [ -x /bin/bash ]; then exec /bin/bash -l; fi; exec /bin/sh -l'
 _COMMAND: Final = 'cd; exec /bin/sh -c "$1"'
 
 
@@ -65,7 +65,8 @@ class ContainerDriver(WithDoor):
             command=("/bin/sh", "-c", _COMMAND, "sh"),
             enter=(self.program, "exec", "--interactive", name),
             enter_terminal=(self.program, "exec", "--interactive", "--tty", "--env", "TERM", name),
-            environment={"PATH": os.environ.get("PATH", ""), "HOME": os.environ.get("HOME", "/")},
+            # Of the program, outside the container: where its daemon is, whose containers are meant. Nothing of it gets inside.
+            environment={name: value for name, value in os.environ.items() if not name.startswith("HOURBOOK_")},
         )
 
     async def _create(self, lease: Lease, name: str, image: str) -> None:

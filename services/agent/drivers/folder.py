@@ -9,8 +9,8 @@ from typing import Final
 
 from schemas.agents import Driver as DriverName
 from schemas.agents import Lease
-from services.agent.doorway import How
 from services.agent.drivers.base import WithDoor
+from services.agent.doorway import How
 
 SHELLS: Final = ("/bin/bash", "/bin/sh")
 
@@ -19,9 +19,7 @@ class OpenDriver(WithDoor):
     """For machines and tenants of one owner."""
 
     name: DriverName = "open"
-    banner = (
-        "This machine isolates nothing: you work as the user who runs its agent, and see what he sees. (driver: open)"
-    )
+    banner = "This machine isolates nothing: you work as the user who runs its agent, and see what he sees. (driver: open)"
 
     async def make(self, lease: Lease, folder: Path) -> How:
         """See WithDoor."""

@@ -35,7 +35,7 @@ class SimulatedDriver:
 
     def look(self, lease: Lease) -> Look:
         """See Driver."""
-        return Look(lives=lease.lease in self._known)
+        return Look(lives=lease.lease in self._known, open=True)
 
     async def close(self, lease: Lease) -> None:
         """See Driver."""

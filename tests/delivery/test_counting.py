@@ -55,6 +55,21 @@ def test_who_stays_from_the_hour_before_has_every_minute() -> None:
     assert counted(room, setup_minutes=10) == [(2, 60, 0, 0)]
 
 
+def test_who_stays_from_the_hour_before_needs_no_allowance() -> None:
+    """What is lost at the beginning of the second hour is lost."""
+    room = Room()
+    room.machine(CARL, "a", 1)
+    room.sell(CARL, ANA, -1, 1)
+    room.place(-1, moment(-1, -5))
+    room.check(1, moment(-1, 1))
+    room.check(1, moment(-1, 50), works=False)
+    room.check(1, moment(0, 4))
+    room.sell(CARL, ANA, 0, 1)
+    room.gate(0)
+
+    assert counted(room, setup_minutes=10) == [(2, 56, 0, 4)]
+
+
 def test_a_lease_that_was_taken_away_delivers_no_more() -> None:
     room = Room()
     room.machine(CARL, "a", 1)

@@ -9,13 +9,14 @@ from hypothesis import strategies as st
 
 from schemas.ids import contract_of
 from schemas.leases import LeaseEnded, LeaseServes, MachineRetired, TitleUnplaced
+from services.delivery import deciding
 from services.delivery.state import BadRecord
 from tests.delivery.room import ANA, BERT, CARL, CLASS, DANA, HOUR, Room, moment, where
 
 
 def test_a_title_gets_seats_of_its_obligor_s_machine_and_of_no_other() -> None:
     room = Room()
-    room.machine(DANA, "a", 8)
+    room.machine(DANA, "a", 2)
     room.machine(CARL, "b", 4)
     title = room.sell(CARL, ANA, 0, 2)
 
@@ -140,6 +141,19 @@ def test_a_title_is_spread_over_machines_where_none_takes_it_whole() -> None:
     title = room.sell(CARL, ANA, 0, 4)
 
     assert where(room.gate(0)) == [(1, {title: 3}, "b", (0, 1, 2)), (2, {title: 1}, "a", (0,))]
+
+
+def test_a_seat_that_somebody_has_is_not_given_to_another() -> None:
+    room = Room()
+    room.machine(CARL, "a", 1)
+    room.sell(CARL, ANA, 0, 1)
+    room.gate(0)
+    late = room.sell(CARL, BERT, 0, 1, minutes=40)
+    contract = contract_of(CLASS, HOUR)
+
+    decided = deciding.placements(room.state, room.titles, contract, 1, moment(0, 20), [late])
+
+    assert decided == [TitleUnplaced(0, moment(0, 20), contract, late, 1)]
 
 
 def test_what_found_no_machine_gets_the_one_that_comes() -> None:

@@ -1,0 +1,1 @@
+"""Delivery: which machine serves whom in which hour. Begin with `assignment`."""

@@ -51,17 +51,23 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _words(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="hourbook agent", description="Lets tenants in on this machine (docs/agent.md).")
+    parser = argparse.ArgumentParser(
+        prog="hourbook agent", description="Lets tenants in on this machine (docs/agent.md)."
+    )
     parser.add_argument("--machine", required=True, help="your own word for this machine")
     parser.add_argument("--class", required=True, dest="class_id", metavar="CLASS", help="the class that it is for")
     parser.add_argument("--gpus", type=int, help="how many; default: all that NVML finds, else 1, declared")
     parser.add_argument("--driver", default="open", help=f"how tenants are let in: {', '.join(get_args(DriverName))}")
     parser.add_argument("--host", default="127.0.0.1", help="where tenants reach this machine")
-    parser.add_argument("--listen", help="address of the SSH servers; default: all, or --host where that is this machine alone")
+    parser.add_argument(
+        "--listen", help="address of the SSH servers; default: all, or --host where that is this machine alone"
+    )
     parser.add_argument("--ports", metavar="FIRST-LAST", help="ports for the SSH servers; default: any that is free")
     parser.add_argument("--image", default="", help="for docker and podman, where a lease names none")
     parser.add_argument("--home", type=Path, help="the agent's folder; default: ~/.local/state/hourbook/MACHINE")
-    parser.add_argument("--key", type=Path, help="profile with address and key of scope agent; default: HOURBOOK_PROFILE")
+    parser.add_argument(
+        "--key", type=Path, help="profile with address and key of scope agent; default: HOURBOOK_PROFILE"
+    )
     parser.add_argument("--url", help="of the exchange, in place of the profile's")
     return parser.parse_args(arguments)
 
@@ -94,7 +100,9 @@ def _start(words: argparse.Namespace) -> None:
         )
         _log.info("machine %s, driver %s, %s inventory, home %s", words.machine, driver.name, found.source, home)
         if driver.name == "open" and not _is_loopback(listen):
-            _log.warning("driver open isolates nothing: whoever rents this machine works as the user who runs this agent")
+            _log.warning(
+                "driver open isolates nothing: whoever rents this machine works as the user who runs this agent"
+            )
         asyncio.run(_serve(home.absolute(), identity, profile, driver, found, saved))
 
 
@@ -153,7 +161,9 @@ def _ports(text: str | None) -> tuple[int, ...]:
     if not all(each.isascii() and each.isdigit() for each in (first, last)):
         raise Unusable(f"--ports is {text!r}, wanted is a range such as 22000-22063")
     if not 0 < int(first) <= int(last) <= 65_535 or int(last) - int(first) >= PORTS_MAX:
-        raise Unusable(f"--ports is {text!r}, wanted are at most {PORTS_MAX} ports from 1 to 65535, the first one first")
+        raise Unusable(
+            f"--ports is {text!r}, wanted are at most {PORTS_MAX} ports from 1 to 65535, the first one first"
+        )
     return tuple(range(int(first), int(last) + 1))
 
 

@@ -36,10 +36,14 @@ TURN_S: Final = 0.1
 REAP_S: Final = 1.0
 LOGIN_TIMEOUT_S: Final = 30
 KEEPALIVE_S: Final = 60
-_SFTP_SERVERS: Final = "/usr/lib/openssh/sftp-server /usr/libexec/openssh/sftp-server /usr/lib/ssh/sftp-server /usr/libexec/sftp-server"
-_RUN_SFTP: Final = f"for each in {_SFTP_SERVERS}; do [ -x $each ] && exec $each; done; echo no sftp-server here >&2; exit 127"
+_SFTP_SERVERS: Final = (
+    "/usr/lib/openssh/sftp-server /usr/libexec/openssh/sftp-server /usr/lib/ssh/sftp-server /usr/libexec/sftp-server"
+)
+_RUN_SFTP: Final = (
+    f"for each in {_SFTP_SERVERS}; do [ -x $each ] && exec $each; done; echo no sftp-server here >&2; exit 127"
+)
 _TAKE_SCRIPT: Final = (
-    'umask 077; cd && cat >start-script && chmod 700 start-script && exec ./start-script >start-script.log 2>&1'
+    "umask 077; cd && cat >start-script && chmod 700 start-script && exec ./start-script >start-script.log 2>&1"
 )
 _TAKE_WARNING: Final = "umask 077; cd && cat >>WARNINGS.txt"
 _FROM_CLIENT: Final = ("LANG", "LC_")
@@ -166,7 +170,9 @@ class Door:
     async def _feed(self, command: str, text: str) -> int:
         """Run as the tenant with this on its standard input; its exit status."""
         try:
-            child = await self._start((*self.config.how.enter, *self.config.how.command, command), asyncio.subprocess.PIPE)
+            child = await self._start(
+                (*self.config.how.enter, *self.config.how.command, command), asyncio.subprocess.PIPE
+            )
         except OSError as error:
             _log.warning("cannot run %r: %s", command, error)
             return 127
@@ -292,7 +298,9 @@ class Door:
             _log.error("processes of the tenant do not die: %s", processes.descendants(os.getpid()))
         for task in self._tasks:
             task.cancel()
-        self._say(ended=gone, port=0, open=False, script="cut_off" if self.said.script == "running" else self.said.script)
+        self._say(
+            ended=gone, port=0, open=False, script="cut_off" if self.said.script == "running" else self.said.script
+        )
 
 
 class Gate(asyncssh.SSHServer):

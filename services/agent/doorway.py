@@ -1,10 +1,10 @@
 """What an agent and the door of a lease say to each other: files in the lease's folder, so that either may die and come back.
 
-    door.json     DoorConfig, agent → door, read once at its start
-    orders.json   DoorOrders, agent → door, read whenever it changes
-    said.json     DoorSaid, door → agent
-    door.lock     held by the door for as long as it lives
-    door.log      what went wrong in it
+door.json     DoorConfig, agent → door, read once at its start
+orders.json   DoorOrders, agent → door, read whenever it changes
+said.json     DoorSaid, door → agent
+door.lock     held by the door for as long as it lives
+door.log      what went wrong in it
 """
 
 from __future__ import annotations

@@ -33,7 +33,9 @@ TIMEOUT_S: Final = 15.0
 CONNECT_S: Final = 5.0
 _WAIT_MAX_MS: Final = 60_000
 """Whoever asks for a longer wait is asked again sooner: a lease may be about to begin."""
-_WRONG_KEY: Final = "the exchange does not take this key ({code}: {detail}); --key names a file with a key of scope `agent`"
+_WRONG_KEY: Final = (
+    "the exchange does not take this key ({code}: {detail}); --key names a file with a key of scope `agent`"
+)
 
 
 class Away(Exception):
@@ -80,7 +82,9 @@ class Exchange:
     def __init__(self, profile: Profile, elapsed_ms: Callable[[], Millis]) -> None:
         self._key_id = profile.key.key.key_id
         self._secret = base64.b64decode(profile.key.secret)
-        self._http = httpx.AsyncClient(base_url=profile.url, timeout=httpx.Timeout(TIMEOUT_S, connect=CONNECT_S), trust_env=False)
+        self._http = httpx.AsyncClient(
+            base_url=profile.url, timeout=httpx.Timeout(TIMEOUT_S, connect=CONNECT_S), trust_env=False
+        )
         self._elapsed_ms = elapsed_ms
         self._ahead_ms = time.time_ns() // 1_000_000 - elapsed_ms()
         """The exchange's time before the machine's elapsed time. By the machine's clock at first, which may be wrong."""
@@ -161,7 +165,9 @@ def _meaning(answer: httpx.Response) -> Exception:
                 f"another agent has taken this machine over ({words}); this one stops and leaves every tenant as he is"
             )
         case "machine_known":
-            return Refused(f"the exchange knows this machine already ({words}); choose another --machine, or stop the other")
+            return Refused(
+                f"the exchange knows this machine already ({words}); choose another --machine, or stop the other"
+            )
     if problem.retryable or status == 429 or status >= 500:
         return Away(f"HTTP {status}: {words}", _wait_ms(answer))
     if status in {401, 403}:

@@ -172,4 +172,6 @@ def boot_id() -> str:
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     except OSError:
-        raise Unusable(f"the kernel of this machine ({os.uname().sysname}) tells no boot id: the agent needs Linux") from None
+        raise Unusable(
+            f"the kernel of this machine ({os.uname().sysname}) tells no boot id: the agent needs Linux"
+        ) from None

@@ -230,7 +230,9 @@ def prepared(machine: Machine, lease: Lease, *, port: int, user: str, host_key: 
     held = machine.held[lease.lease]
     if held.stage != "told" or _launch(held.lease) != _launch(lease):
         return machine
-    return _put(machine, replace(held, stage="ready", port=port, user=user, host_key=host_key, detail=detail or held.detail))
+    return _put(
+        machine, replace(held, stage="ready", port=port, user=user, host_key=host_key, detail=detail or held.detail)
+    )
 
 
 def begun(machine: Machine, lease: Lease, detail: str) -> Machine:

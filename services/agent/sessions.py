@@ -81,7 +81,9 @@ async def on_terminal(session: Session, child: asyncio.subprocess.Process, maste
 def set_size(terminal: int, session: Session) -> None:
     """Of a terminal, as the tenant's window is now."""
     width, height, across, down = session.term_size
-    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", *(min(n, 0xFFFF) for n in (height, width, across, down))))
+    fcntl.ioctl(
+        terminal, termios.TIOCSWINSZ, struct.pack("HHHH", *(min(n, 0xFFFF) for n in (height, width, across, down)))
+    )
 
 
 async def _incoming(

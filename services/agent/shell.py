@@ -60,7 +60,13 @@ class Agent:
     """One machine's."""
 
     def __init__(
-        self, home: Path, identity: Identity, exchange: Exchange, driver: Driver, inventory: Inventory, saved: store.Saved
+        self,
+        home: Path,
+        identity: Identity,
+        exchange: Exchange,
+        driver: Driver,
+        inventory: Inventory,
+        saved: store.Saved,
     ) -> None:
         self.home = home
         self.identity = identity

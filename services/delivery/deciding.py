@@ -9,13 +9,22 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from schemas.ids import class_no_of, hour_of
-from schemas.leases import LeaseEnded, LeaseRecord, LeaseServes, Served, TitleCounted, TitleUnplaced
+import msgspec
+
+from schemas.ids import class_no_of, contract_of, hour_of
+from schemas.leases import LeaseEnded, LeaseRecord, LeaseServes, TitleCounted, TitleUnplaced
 from schemas.units import MS_PER_HOUR, Gpus, Millis
 from services.delivery import minutes
+from services.delivery.assignment import Assignment, assign
+from services.delivery.board import Board, served
+from services.delivery.fleet import Slot
 from services.delivery.minutes import Share
-from services.delivery.state import DEFAULT_LAUNCH, Lease, MachineId, State
+from services.delivery.placing import place
+from services.delivery.state import DEFAULT_LAUNCH, State
 from services.delivery.titles import Title, Titles
+
+AHEAD_HOURS: Final = 24
+"""As many hours are looked at together: who will stay longest is seated where he can."""
 
 EPOCH: Final = 0
 """Whoever writes a record puts its own."""
@@ -26,27 +35,30 @@ def placements(
 ) -> list[LeaseRecord]:
     """Of every title of a contract that is not wholly placed yet, or of those named. To be applied before anything else.
 
-    First whoever can stay stays: a lease goes on where its holder has as many GPUs of the same obligor as it has seats, and the
-    machine still takes part. Then the others, each holder by his oldest title, get whole lots on the fullest machine that takes
-    all that he has of its owner, else on several.
+    All of an hour are placed together, so that holders stay where they are (`assignment`), with an eye on the hours that follow;
+    titles that are named were sold in the running hour, and nobody moves for them (`placing`).
     """
     hour_ms = hour_of(contract) * MS_PER_HOUR
-    placing = _Placing(state, contract, lot, max(hour_ms, now_ms), hour_ms + MS_PER_HOUR, now_ms)
-    if placing.from_ms >= placing.until_ms:
+    from_ms, until_ms = max(hour_ms, now_ms), hour_ms + MS_PER_HOUR
+    if from_ms >= until_ms:
         return []
     wanted = titles.of.get(contract, {})
-    todo = [
-        _Todo(wanted[number], left)
-        for number in sorted(wanted if numbers is None else numbers)
-        if (left := _left(state, wanted[number]))
-    ]
-    before = {each.title.title: each.left for each in todo}
-    records: list[LeaseRecord] = [*placing.stay(todo), *placing.move_in(todo)]
-    for each in todo:
-        number = each.title.title
-        if each.left and state.unplaced.get((contract, number)) != each.left:
-            records.append(TitleUnplaced(EPOCH, now_ms, contract, number, each.left))
-        assert each.left <= before[number]
+    board = Board(state, contract, lot)
+    todo = {number: left for number in sorted(wanted) if (left := _left(state, wanted[number]))}
+    if numbers is None:
+        slots = _all(board, titles) if todo else ()
+    else:
+        todo = {number: left for number, left in todo.items() if number in set(numbers)}
+        slots = _at_once(board, [(wanted[number], left) for number, left in todo.items()])
+    records: list[LeaseRecord] = []
+    for serves in _leases(board, slots, from_ms, until_ms, now_ms):
+        records.append(serves)
+        for each in serves.titles:
+            todo[each.title] -= each.qty
+    for number, left in todo.items():
+        assert left >= 0, f"title {number} has more seats than it is wanted on"
+        if left and state.unplaced.get((contract, number)) != left:
+            records.append(TitleUnplaced(EPOCH, now_ms, contract, number, left))
     return records
 
 
@@ -58,103 +70,47 @@ def _left(state: State, title: Title) -> Gpus:
     return state.unplaced.get(key, 0) if key in state.unplaced or key in state.of_title else title.qty
 
 
-class _Todo:
-    """A title, and what of it is not placed."""
-
-    def __init__(self, title: Title, left: Gpus) -> None:
-        self.title = title
-        self.left = left
-
-
-class _Placing:
-    """One contract's titles onto machines, on top of what is recorded."""
-
-    def __init__(
-        self, state: State, contract: int, lot: Gpus, from_ms: Millis, until_ms: Millis, now_ms: Millis
-    ) -> None:
-        self.state = state
-        self.contract = contract
-        self.lot = lot
-        self.from_ms = from_ms
-        self.until_ms = until_ms
-        self.now_ms = now_ms
-        self._lease_last = state.lease_last
-        self._taken: dict[MachineId, set[int]] = {}
-
-    def stay(self, todo: list[_Todo]) -> Iterator[LeaseServes]:
-        """Leases that go on, largest first."""
-        ending = [
-            lease
-            for lease in self.state.leases.values()
-            if not lease.ended_ms and lease.until_ms == self.from_ms and self._takes_part(lease.machine)
-        ]
-        for lease in sorted(ending, key=lambda lease: (-len(lease.seats), lease.lease)):
-            mine = [
-                each
-                for each in todo
-                if (each.title.holder, each.title.obligor) == (lease.holder, lease.machine[0]) and each.left
-            ]
-            is_free = set(lease.seats) <= set(self._free(lease.machine))
-            if is_free and sum(each.left for each in mine) >= len(lease.seats):
-                yield self._serve(lease.lease, lease.holder, lease.machine, lease.seats, mine)
-
-    def move_in(self, todo: list[_Todo]) -> Iterator[LeaseServes]:
-        """New leases, one for each holder and machine."""
-        for first in todo:
-            title = first.title
-            mine = [each for each in todo if (each.title.holder, each.title.obligor) == (title.holder, title.obligor)]
-            for machine in self._machines(title.obligor, sum(each.left for each in mine)):
-                left = sum(each.left for each in mine)
-                free = self._free(machine)
-                count = min(left, len(free)) // self.lot * self.lot
-                if count:
-                    self._lease_last += 1
-                    yield self._serve(self._lease_last, title.holder, machine, tuple(free[:count]), mine)
-
-    def _serve(
-        self, lease: int, holder: int, machine: MachineId, seats: tuple[int, ...], mine: list[_Todo]
-    ) -> LeaseServes:
-        self._taken.setdefault(machine, set()).update(seats)
-        return LeaseServes(
-            EPOCH, self.now_ms, lease, holder, *machine, seats, self.contract, tuple(_take(mine, len(seats))),
-            self.from_ms, self.until_ms, DEFAULT_LAUNCH,
-        )  # fmt: skip
-
-    def _machines(self, obligor: int, wanted: Gpus) -> list[MachineId]:
-        """The obligor's, the fullest that takes it all first; those that do not, the emptiest first."""
-        mine = [machine for machine in self.state.machines if machine[0] == obligor and self._takes_part(machine)]
-
-        def order(machine: MachineId) -> tuple[bool, int, str]:
-            free = len(self._free(machine)) // self.lot * self.lot
-            return (free < wanted, free if free >= wanted else -free, machine[1])
-
-        return sorted(mine, key=order)
-
-    def _takes_part(self, machine: MachineId) -> bool:
-        is_of_class = self.state.machines[machine].class_no == class_no_of(self.contract)
-        return is_of_class and machine not in self.state.retired
-
-    def _free(self, machine: MachineId) -> list[int]:
-        """Seats that nobody has in all that time."""
-        taken = self._taken.get(machine, set()) | {
-            seat for number in self.state.on.get(machine, ()) for seat in self._seats(self.state.leases[number])
-        }
-        return [seat for seat in self.state.usable(self.state.machines[machine]) if seat not in taken]
-
-    def _seats(self, lease: Lease) -> tuple[int, ...]:
-        overlaps = max(lease.from_ms, self.from_ms) < min(lease.until_ms, self.until_ms)
-        return lease.seats if overlaps else ()
+def _all(board: Board, titles: Titles) -> Iterable[Slot]:
+    """The slots of the board's hour, once all that is known of it and of the next ones is assigned."""
+    class_no = class_no_of(board.contract)
+    known = [
+        title
+        for hour in range(board.hour, board.hour + AHEAD_HOURS)
+        for _, title in sorted(titles.of.get(contract_of(class_no, hour), {}).items())
+    ]
+    fixed = [*board.slots[board.hour - 1], *board.slots[board.hour]]
+    return assign(board.as_fleet(), board.titles(known), fixed).slots.get(board.hour, ())
 
 
-def _take(mine: list[_Todo], count: Gpus) -> Iterator[Served]:
-    """So many GPUs of these titles, the oldest first."""
-    for each in mine:
-        taken = min(each.left, count)
-        if taken:
-            each.left -= taken
-            count -= taken
-            yield Served(each.title.title, taken)
-    assert count == 0, "a lease is given for titles that there are"
+def _at_once(board: Board, titles: Iterable[tuple[Title, Gpus]]) -> Iterable[Slot]:
+    """Slots of the board's hour with so many GPUs of these titles, one after the other."""
+    fleet, slots = board.as_fleet(), dict(board.slots)
+    for title, left in titles:
+        (wanted,) = board.titles_of([title])
+        slots[board.hour] += place(fleet, Assignment(slots, (), {}), msgspec.structs.replace(wanted, qty=left))
+    return slots[board.hour]
+
+
+def _leases(
+    board: Board, slots: Iterable[Slot], from_ms: Millis, until_ms: Millis, now_ms: Millis
+) -> Iterator[LeaseServes]:
+    """Leases go on where their holder has all of their seats again; what else he has on a machine is a new one."""
+    number = board.state.lease_last
+    for (holder, machine), of in sorted(board.hosts(slots).items()):
+        seats_of: list[tuple[int, tuple[int, ...]]] = []
+        for lease in sorted(board.state.on.get(machine, ())):
+            going_on = board.state.leases[lease]
+            if going_on.holder == holder and going_on.until_ms == from_ms and set(going_on.seats) <= set(of):
+                seats_of.append((lease, going_on.seats))
+        kept = {seat for _, seats in seats_of for seat in seats}
+        if others := tuple(seat for seat in sorted(of) if seat not in kept):
+            number += 1
+            seats_of.append((number, others))
+        for lease, seats in seats_of:
+            yield LeaseServes(
+                EPOCH, now_ms, lease, holder, *machine, seats, board.contract, served(seats, of), from_ms, until_ms,
+                DEFAULT_LAUNCH,
+            )  # fmt: skip
 
 
 def endings(state: State, now_ms: Millis) -> list[LeaseRecord]:

@@ -46,9 +46,7 @@ class Carl:
 
     def start(self, *words: str, environment: dict[str, str] | None = None) -> None:
         with (self.folder / "agent.log").open("ab") as log:
-            self.agent = subprocess.Popen(
-                self.command(*words), stderr=log, env=os.environ | (environment or {})
-            )
+            self.agent = subprocess.Popen(self.command(*words), stderr=log, env=os.environ | (environment or {}))
 
     def log(self) -> str:
         return (self.folder / "agent.log").read_text()
@@ -104,7 +102,9 @@ class Carl:
         return self.home / "leases" / lease / "home"
 
 
-async def eventually(found: Callable[[], T | None], what: Callable[[], str] = lambda: "", patience_s: float = PATIENCE_S) -> T:
+async def eventually(
+    found: Callable[[], T | None], what: Callable[[], str] = lambda: "", patience_s: float = PATIENCE_S
+) -> T:
     deadline = time.monotonic() + patience_s
     while True:
         if value := found():
@@ -118,7 +118,9 @@ def runs(pid: int) -> bool:
     return any(each.pid == pid and not each.zombie for each in processes.all_processes())
 
 
-def log_in(report: LeaseReport, key: asyncssh.SSHKey, user: str | None = None) -> Awaitable[asyncssh.SSHClientConnection]:
+def log_in(
+    report: LeaseReport, key: asyncssh.SSHKey, user: str | None = None
+) -> Awaitable[asyncssh.SSHClientConnection]:
     """The host key is checked, as the exchange tells it."""
     known = asyncssh.import_known_hosts(f"[127.0.0.1]:{report.port} {report.host_key}\n")
     return asyncssh.connect(  # type: ignore[no-any-return]

@@ -37,7 +37,9 @@ async def test_grace_ends_where_the_next_tenant_of_a_seat_begins(carl: Carl) -> 
     carl.lease("2", starts_s=600, ssh_keys=(public(BERT),))
     carl.start()
     ana = await carl.reported("1", "open")
-    bert = await eventually(lambda: report if (report := carl.exchange.report("2")) is not None and report.port else None)
+    bert = await eventually(
+        lambda: report if (report := carl.exchange.report("2")) is not None and report.port else None
+    )
     first = carl.lease("1", lasts_s=4)
     carl.lease("2", starts_s=(first.until_ms - carl.exchange.now_ms()) / 1000, ssh_keys=(public(BERT),))
     await carl.heard("2")

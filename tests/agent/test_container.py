@@ -134,7 +134,11 @@ async def test_a_container_that_cannot_be_removed_is_not_called_wiped(stand_in: 
     [
         ("pull", "manifest unknown", "image no-such cannot be fetched: manifest unknown"),
         ("start", "executable file not found: sleep", "image no-such does not start: executable file not found: sleep"),
-        ("create", "could not select device driver", "image no-such cannot be made a container: could not select device"),
+        (
+            "create",
+            "could not select device driver",
+            "image no-such cannot be made a container: could not select device",
+        ),
     ],
 )
 async def test_an_image_that_does_not_start_is_a_failed_lease_that_says_why(
@@ -158,7 +162,10 @@ async def test_a_tenants_commands_go_into_his_container_as_they_are(carl: Carl, 
     carl.start(environment={"HOME": str(carl.folder)})
     report = await carl.reported("7", "open")
     assert report.user == "root"
-    assert await run(report, ANA, """printf '%s\\n' "it's" "a  b" '$HOME' && pwd""") == f"it's\na  b\n$HOME\n{carl.folder}\n"
+    assert (
+        await run(report, ANA, """printf '%s\\n' "it's" "a  b" '$HOME' && pwd""")
+        == f"it's\na  b\n$HOME\n{carl.folder}\n"
+    )
     asked = [call for call in calls(stand_in) if call[:2] == ["exec", "--interactive"]]
     assert all(call[2] == NAME for call in asked) and asked
     assert carl.kill(signal.SIGTERM) == 0

@@ -54,7 +54,10 @@ def test_without_a_key_it_says_what_one_is(carl: Carl) -> None:
     environment = {name: value for name, value in os.environ.items() if name != "HOURBOOK_PROFILE"}
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=environment)
     assert done.returncode == 2
-    assert done.stderr == "hourbook agent: no key: --key names a profile with the exchange's address and a key of scope `agent`\n"
+    assert (
+        done.stderr
+        == "hourbook agent: no key: --key names a profile with the exchange's address and a key of scope `agent`\n"
+    )
 
 
 def test_a_secret_that_is_none_is_said_without_saying_it(carl: Carl, tmp_path: Path) -> None:
@@ -106,6 +109,12 @@ def test_the_command_line_runs_it(carl: Carl) -> None:
     done = subprocess.run([hourbook, "agent", "--help"], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0
     assert "--machine" in done.stdout and "hourbook agent" in done.stdout
-    done = subprocess.run([hourbook, "agent", *carl.command("--driver", "kvm")[3:]], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        [hourbook, "agent", *carl.command("--driver", "kvm")[3:]],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
     assert done.returncode == 2
     assert done.stderr.startswith("hourbook agent: --driver is 'kvm'")

@@ -98,7 +98,9 @@ def test_a_lease_that_goes_on_after_it_was_wiped_is_opened_anew_and_says_so() ->
     assert plan.reports(opened(machine))[0].detail == plan.OPENED_ANEW
 
 
-def test_another_image_is_made_ready_anew_until_the_lease_has_begun_and_late_news_of_the_old_one_are_passed_over() -> None:
+def test_another_image_is_made_ready_anew_until_the_lease_has_begun_and_late_news_of_the_old_one_are_passed_over() -> (
+    None
+):
     old, new = lease(from_ms=MINUTE, image="old"), lease(from_ms=MINUTE, image="new")
     machine = plan.hear(ready(told(0, old)), answer(1, new), NOBODY)
     assert plan.plan(machine, at(1), {}) == [Prepare(new)]

@@ -105,7 +105,9 @@ async def test_a_key_that_is_none_is_named_and_left_out_and_the_others_get_in(ca
     report = await carl.reported("1", "open")
     assert await run(report, ANA, "echo in") == "in\n"
     assert await refused(report, BERT) == "PermissionDenied"
-    await eventually(lambda: "SSH key 1, 3 of 3 is none and was left out" in (carl.exchange.report("1") or report).detail)
+    await eventually(
+        lambda: "SSH key 1, 3 of 3 is none and was left out" in (carl.exchange.report("1") or report).detail
+    )
 
 
 async def test_keys_may_change_while_it_runs_and_whose_key_is_taken_away_is_out(carl: Carl) -> None:
@@ -168,7 +170,9 @@ async def test_commands_get_their_input_say_both_outputs_whole_and_how_they_ende
         assert (await connection.run("true", input=much)).exit_status == 0
         assert (await connection.run("kill -TERM $$")).exit_signal is not None
         assert (await connection.run("no-such-command-here")).exit_status == 127
-        running = await connection.create_process("trap 'echo caught; exit 5' INT; echo ready; while :; do sleep 0.1; done")
+        running = await connection.create_process(
+            "trap 'echo caught; exit 5' INT; echo ready; while :; do sleep 0.1; done"
+        )
         await running.stdout.readline()
         running.send_signal("INT")
         assert (await asyncio.wait_for(running.wait(), 10)).exit_status == 5
@@ -189,7 +193,9 @@ async def test_files_come_and_go_by_sftp_and_land_in_the_tenants_folder(carl: Ca
     assert (carl.tenant_home("1") / "again").exists()
 
 
-async def test_a_tenant_reaches_his_own_server_on_the_machine_through_his_login_and_nothing_elsewhere(carl: Carl) -> None:
+async def test_a_tenant_reaches_his_own_server_on_the_machine_through_his_login_and_nothing_elsewhere(
+    carl: Carl,
+) -> None:
     carl.lease("1")
     carl.start()
     report = await carl.reported("1", "open")
@@ -245,7 +251,11 @@ async def test_the_end_is_announced_on_every_terminal_and_in_a_file_once(carl: C
         for shell in shells:
             shell.stdin.write("echo re''ady\n")
             await asyncio.wait_for(shell.stdout.readuntil("ready"), 10)
-        carl.lease("1", lasts_s=240, warn_ms=(carl.exchange.now_ms() - 60_000, carl.exchange.now_ms() + 500, lease.until_ms - 1))
+        carl.lease(
+            "1",
+            lasts_s=240,
+            warn_ms=(carl.exchange.now_ms() - 60_000, carl.exchange.now_ms() + 500, lease.until_ms - 1),
+        )
         for shell in shells:
             # The one whose time had passed, then the one that became due.
             for _ in range(2):

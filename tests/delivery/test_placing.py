@@ -111,14 +111,16 @@ def test_after_a_break_of_an_hour_it_is_another_lease() -> None:
 
 
 def test_what_is_sold_in_the_running_hour_begins_at_once() -> None:
+    """On a machine of its obligor's, and if another's fits better."""
     room = Room()
+    room.machine(DANA, "b", 1)
     room.machine(CARL, "a", 2)
     title = room.sell(CARL, ANA, 0, 1, minutes=41)
 
     (placed,) = room.place(0, moment(0, 18.5), [title])
 
     assert isinstance(placed, LeaseServes)
-    assert (placed.from_ms, placed.until_ms) == (moment(0, 18.5), moment(1))
+    assert (placed.machine, placed.from_ms, placed.until_ms) == ("a", moment(0, 18.5), moment(1))
 
 
 def test_a_lot_is_in_one_machine() -> None:
@@ -140,7 +142,7 @@ def test_a_title_is_spread_over_machines_where_none_takes_it_whole() -> None:
     room.machine(CARL, "b", 3)
     title = room.sell(CARL, ANA, 0, 4)
 
-    assert where(room.gate(0)) == [(1, {title: 3}, "b", (0, 1, 2)), (2, {title: 1}, "a", (0,))]
+    assert where(room.gate(0)) == [(1, {title: 1}, "a", (0,)), (2, {title: 3}, "b", (0, 1, 2))]
 
 
 def test_a_seat_that_somebody_has_is_not_given_to_another() -> None:

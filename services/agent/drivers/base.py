@@ -156,7 +156,9 @@ class WithDoor(ABC):
         doorway.write(folder / doorway.CONFIG, config)
         # Until the agent says more: closed to the tenant, and the probe is not known yet.
         patience_ms = int(2 * START_S * 1000)
-        self.order(lease, DoorOrders(ends_elapsed_ms=time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000 + patience_ms))
+        self.order(
+            lease, DoorOrders(ends_elapsed_ms=time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000 + patience_ms)
+        )
         (folder / doorway.SAID).unlink(missing_ok=True)
         with (folder / doorway.LOG).open("ab") as log:
             starting = await asyncio.create_subprocess_exec(

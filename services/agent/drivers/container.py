@@ -24,7 +24,7 @@ from services.agent.errors import Unusable
 IMAGE_LABEL: Final = "hourbook.image"
 PULL_S: Final = 1_800.0
 """An image may be large."""
-_LOGIN: Final = 'cd; if [ -x /bin/bash ]; then exec /bin/bash -l; fi; exec /bin/sh -l'
+_LOGIN: Final = "cd; if [ -x /bin/bash ]; then exec /bin/bash -l; fi; exec /bin/sh -l"
 _COMMAND: Final = 'cd; exec /bin/sh -c "$1"'
 
 

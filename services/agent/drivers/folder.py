@@ -19,7 +19,9 @@ class OpenDriver(WithDoor):
     """For machines and tenants of one owner."""
 
     name: DriverName = "open"
-    banner = "This machine isolates nothing: you work as the user who runs its agent, and see what he sees. (driver: open)"
+    banner = (
+        "This machine isolates nothing: you work as the user who runs its agent, and see what he sees. (driver: open)"
+    )
 
     async def make(self, lease: Lease, folder: Path) -> How:
         """See WithDoor."""

@@ -100,6 +100,14 @@ _MEASURED = (
         at_least=3.0,
     ),
     Figure(
+        "time_to_shell",
+        "seconds from an order for the running hour to a shell, 95th percentile",
+        "one buyer, one order after the other; the exchange with delivery, and an agent with its driver `open`, on one machine; "
+        "login by SSH; the parts and the median are in the JSON line",
+        by="ours",
+        at_most=10.0,
+    ),
+    Figure(
         "settlement",
         "fills settled per second",
         "from the bytes of `events` to committed postings, balances, orders, fills, titles and claims, against a bare loop that "

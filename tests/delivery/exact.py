@@ -31,7 +31,9 @@ def _moved(before: State, now: State) -> int:
 
 def _states(fleet: Fleet, titles: list[Title], hour: int) -> Iterator[State]:
     there = [machine for machine in fleet.machines if not any(start <= hour < end for start, end in machine.out)]
-    seats = [((machine.number, seat), machine.obligor) for machine in there for seat in range(machine.gpus // fleet.lot)]
+    seats = [
+        ((machine.number, seat), machine.obligor) for machine in there for seat in range(machine.gpus // fleet.lot)
+    ]
     room = Counter(obligor for _, obligor in seats)
     lots = []
     for title in sorted(titles, key=lambda one: one.number):

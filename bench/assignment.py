@@ -88,7 +88,7 @@ def look(market: Market, assignment: Assignment, *, covered: bool) -> None:
 
 
 def bounds(given: argparse.Namespace) -> tuple[int, int, int]:
-    """(without exchanges, least without cover, least with it): hand-overs of all classes."""
+    """The least hand-overs of all classes (without exchanges, without cover, with it)."""
     alone = bare = covered = 0
     windows = -(-(given.hours - 1) // given.window)
     with Progress(console=Console(file=sys.stderr)) as progress:
@@ -133,7 +133,7 @@ def main() -> None:
     report(
         "assignment", "hand-overs", mine, bound, more_is_better=False, seconds=seconds[len(seconds) // 2],
         seconds_with_cover=sorted(run["seconds_with_cover"] for run in mine)[len(mine) // 2],
-        without_exchanges=alone, least_with_cover=covered, **facts,
+        least_without_exchanges=alone, least_with_cover=covered, **facts,
     )  # fmt: skip
 
 

@@ -6,6 +6,7 @@ from hypothesis import example, given, settings
 from msgspec.structs import replace
 
 from bench.lower_bound import least_handovers
+from bench.titles import markets
 from services.delivery.assignment import assign, handovers
 from services.delivery.fleet import Fleet, Machine, Title
 from tests.delivery.checker import check, forced
@@ -98,6 +99,16 @@ def test_on_small_markets_ours_is_within_a_tenth_of_the_fewest_possible() -> Non
     worlds = [world for seed in range(200) if (world := small(Random(seed)))[1]]
     ours, fewest = sum(moved(*world) for world in worlds), sum(least(*world) for world in worlds)
     assert 30 < fewest <= ours <= fewest * 11 // 10
+
+
+def test_a_market_of_two_days_is_within_a_fiftieth_of_the_bound() -> None:
+    """The bench, small: the bound is that of single boundaries, and only equal costs are exchanged."""
+    ours = fewest = 0
+    for market in markets(1, machines=400, hours=48, positions=800, obligors=24):
+        fleet = replace(market.fleet, cover={})
+        ours += moved(fleet, market.titles)
+        fewest += bound(fleet, market.titles)
+    assert 5_000 < fewest <= ours <= fewest * 51 // 50
 
 
 def test_the_search_for_the_fewest_finds_the_exchange() -> None:

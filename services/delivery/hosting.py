@@ -174,6 +174,8 @@ class Sweep:
         self.lot = lot
         self.sits: dict[int, Hosts] = {}
         self.hosting = Hosting({}, {})
+        self.claimed: dict[int, Hosts] = {}
+        """What of `before` lots of an earlier group may take up again."""
         self.seated: dict[int, list[Piece]] = {}
         """Host → who sits there, where somebody else might."""
 
@@ -252,10 +254,12 @@ class Sweep:
         if not had:
             return [Piece(holder, cost, NOBODY, lots, cost, {})]
         found = []
-        sits = self.sits.get(holder, {})
+        sits, claimed = self.sits.get(holder, {}), self.claimed.setdefault(holder, {})
         for name in sorted(had, key=lambda one: (one not in group.seats, -self._last(holder, one), one)):
-            count = min(lots, had[name] - sits.get(name, 0))
+            count = min(lots, had[name] - sits.get(name, 0) - claimed.get(name, 0))
             if count > 0:
+                if name in group.seats:
+                    claimed[name] = claimed.get(name, 0) + count
                 found.append(Piece(holder, cost, name, count, cost, {}))
                 lots -= count
         if lots:

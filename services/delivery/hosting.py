@@ -315,17 +315,23 @@ class Sweep:
         gain = self._worth(piece, name) - self._worth(piece, home)
         best: tuple[Piece, Lots] | None = None
         least = 0
+        payable: dict[tuple[Micros, Micros], Lots] = {}
         for other in others:
-            if other.counts_for == piece.counts_for and other.cost == piece.cost:
-                continue
-            change = self._worth(other, name) - self._worth(other, home) - gain
-            if change < least and (lots := self._payable(name, piece, other)):
-                best, least = (other, lots), change
+            costs = (other.cost, other.counts_for)
+            lots = payable.get(costs)
+            if lots is None:
+                lots = payable[costs] = self._payable(name, piece, other)
+            if lots and other.lots:
+                change = self._worth(other, name) - self._worth(other, home) - gain
+                if change < least:
+                    best, least = (other, min(lots, other.lots)), change
         return best
 
     def _payable(self, name: int, piece: Piece, other: Piece) -> Lots:
-        """How many lots of the two may change places."""
-        lots = min(piece.lots, other.lots)
+        """How many lots of a piece may change places with lots that cost what `other` does."""
+        lots = piece.lots
+        if other.counts_for == piece.counts_for and other.cost == piece.cost:
+            return 0  # they had the choice already
         for host, more in self._differences(name, piece, other):
             if more > 0:
                 lots = min(lots, self.demand.cover.get(host, 0) // more)

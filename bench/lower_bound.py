@@ -1,4 +1,4 @@
-"""A number of hand-overs below which no assignment can come. Knows machines and titles as plain numbers, and nothing of any solver.
+"""A number of hand-overs below which no assignment can come. Knows machines and titles as numbers, and nothing of any solver.
 
 Each boundary between two hours is looked at for itself, as if the others could be had for nothing. A lot stays if one seat of
 one provider serves its holder in both hours, so what stays is at most
@@ -12,13 +12,21 @@ one provider serves its holder in both hours, so what stays is at most
    at most min(1., 2.), counted within the pair, can stay.
 
 Hand-overs are at least 1. less the least of the three. The sum over all boundaries is a bound for the whole, since every
-assignment has to pass each of them. Not counted against the solver: that cover is used up, and that hours hang together.
+assignment has to pass each of them. That is quick, and says nothing of what hangs together over several hours: who is kept here
+must be there. So hours can also be looked at a `window` at a time, as a linear program: how much of a lot sits with whom, in
+each hour, within its circle, each provider as full as he owes; what is kept is at most what sits there in both hours. Parts of
+lots may do what whole lots cannot, so no assignment has fewer hand-overs. Windows share no boundary, so they add up.
+
+Not counted against the solver: that cover is used up, that a machine goes while others stay, and what hangs together over more
+than a window.
 """
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 Owed = tuple[int, int, int, int, int, int]
@@ -37,21 +45,48 @@ class Hour(NamedTuple):
 
 
 def least_handovers(
-    lot: int, rooms: Sequence[Room], titles: Iterable[Owed], cover: Mapping[tuple[int, int], int]
+    lot: int,
+    rooms: Sequence[Room],
+    titles: Iterable[Owed],
+    cover: Mapping[tuple[int, int], int],
+    window: int = 1,
+    tell: Callable[[], None] = lambda: None,
 ) -> int:
-    """Lots that change their seats at least, over all boundaries. `cover`: (obligor, hour) → µUSD."""
+    """Lots that change their seats at least, over all boundaries. `cover`: (obligor, hour) → µUSD.
+
+    `window`: how many boundaries are looked at together; more than one needs scipy. `tell` is called after each.
+    """
     by_hour: defaultdict[int, list[Owed]] = defaultdict(list)
     for title in titles:
         by_hour[title[0]].append(title)
+    left: defaultdict[int, dict[int, int]] = defaultdict(dict)
+    for (name, hour), amount in cover.items():
+        left[hour][name] = amount
     total = 0
-    before: Hour | None = None
-    for hour in sorted(by_hour):
-        placed = place(by_hour[hour], seats(rooms, hour, hour))
-        now = by_circle(placed, lot, {name: left for (name, when), left in cover.items() if when == hour and left > 0})
-        if before is not None and hour - 1 in by_hour:
-            total += between(before, now, seats(rooms, hour - 1, hour))
-        before = now
+    for run in runs(sorted(by_hour)):
+        hours = [by_circle(place(by_hour[hour], seats(rooms, hour)), lot, left[hour]) for hour in run]
+        both = [seats(rooms, hour, hour + 1) for hour in run[:-1]]
+        for start in range(0, len(both), window):
+            room = both[start : start + window]
+            within = hours[start : start + len(room) + 1]
+            counted = sum(
+                between(before, now, there) for before, now, there in zip(within, within[1:], room, strict=False)
+            )
+            total += max(counted, program(within, room)) if window > 1 else counted
+            tell()
     return total
+
+
+def runs(hours: Sequence[int]) -> Iterator[list[int]]:
+    """Hours that follow each other."""
+    run: list[int] = []
+    for hour in hours:
+        if run and hour != run[-1] + 1:
+            yield run
+            run = []
+        run.append(hour)
+    if run:
+        yield run
 
 
 def seats(rooms: Sequence[Room], *hours: int) -> dict[int, int]:
@@ -139,3 +174,92 @@ def whole(by_circle: Mapping[int, Mapping[int, int]]) -> dict[int, int]:
         for name, count in lots.items():
             found[name] += count
     return found
+
+
+class Rows:
+    """Constraints of a linear program: a sparse matrix, row by row, and its right side."""
+
+    def __init__(self) -> None:
+        self.rows: list[int] = []
+        self.columns: list[int] = []
+        self.values: list[int] = []
+        self.right: list[int] = []
+
+    def add(self, right: int, plus: Iterable[int], minus: Iterable[int] = ()) -> None:
+        row = len(self.right)
+        self.right.append(right)
+        for value, columns in ((1, plus), (-1, minus)):
+            for column in columns:
+                self.rows.append(row)
+                self.columns.append(column)
+                self.values.append(value)
+
+
+def program(hours: Sequence[Hour], room: Sequence[Mapping[int, int]]) -> int:
+    """Hand-overs within a window, at least, by a linear program. `room`: seats that are there on both sides of each boundary.
+
+    Holders who have the same in every hour, or a multiple of it, are one: what one may do, each may do in proportion.
+    """
+    sits: list[dict[tuple[int, int], list[int]]] = []
+    exactly, at_most = Rows(), Rows()
+    columns = 0
+    guests: defaultdict[tuple[int, int, int], list[int]] = defaultdict(list)
+    for path, lots in paths(hours).items():
+        places: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
+        for at, circle, part in path:
+            names = list(hours[at].owed[circle])
+            new = list(range(columns, columns + len(names)))
+            columns += len(names)
+            exactly.add(part * lots, new)
+            for name, column in zip(names, new, strict=True):
+                places[at, name].append(column)
+                guests[at, circle, name].append(column)
+        sits.append(places)
+    for (at, circle, name), here in guests.items():
+        exactly.add(hours[at].owed[circle][name], here)
+    first_kept = columns
+    kept_at: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
+    for places in sits:
+        for (at, name), here in places.items():
+            if there := places.get((at + 1, name)):
+                at_most.add(0, [columns], here)
+                at_most.add(0, [columns], there)
+                kept_at[at, name].append(columns)
+                columns += 1
+    for (at, name), here in kept_at.items():
+        at_most.add(room[at].get(name, 0), here)
+    continuing = sum(kept(whole(now.held), whole(then.held)) for now, then in pairwise(hours))
+    return continuing - most(columns, first_kept, exactly, at_most)
+
+
+def paths(hours: Sequence[Hour]) -> dict[tuple[tuple[int, int, int], ...], int]:
+    """Ways through a window, as (hour in it, circle, lots of one part), → how many parts go that way."""
+    ways: defaultdict[int, list[tuple[int, int, int]]] = defaultdict(list)
+    for at, hour in enumerate(hours):
+        for circle, held in hour.held.items():
+            for holder, lots in held.items():
+                ways[holder].append((at, circle, lots))
+    found: defaultdict[tuple[tuple[int, int, int], ...], int] = defaultdict(int)
+    for way in ways.values():
+        parts = math.gcd(*(lots for _, _, lots in way))
+        found[tuple((at, circle, lots // parts) for at, circle, lots in way)] += parts
+    return found
+
+
+def most(columns: int, first_kept: int, exactly: Rows, at_most: Rows) -> int:
+    """The greatest sum of the columns from `first_kept` on, rounded down; the solver's tolerance is not held against it."""
+    from scipy.optimize import linprog
+    from scipy.sparse import csr_matrix
+
+    if columns == first_kept:
+        return 0
+    solved = linprog(
+        [0] * first_kept + [-1] * (columns - first_kept),
+        A_ub=csr_matrix((at_most.values, (at_most.rows, at_most.columns)), shape=(len(at_most.right), columns)),
+        b_ub=at_most.right,
+        A_eq=csr_matrix((exactly.values, (exactly.rows, exactly.columns)), shape=(len(exactly.right), columns)),
+        b_eq=exactly.right,
+        method="highs-ipm",
+    )
+    assert solved.status == 0, solved.message
+    return math.floor(-solved.fun + 1e-3)

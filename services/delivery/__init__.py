@@ -2,7 +2,11 @@
 
 titles      whose hours they are, from `events`
 state       machines, launch specifications and leases, from the room's own records (`schemas/leases.py`)
-placing     which seats of which machine a title gets
+assignment  which seats of which machines the titles of a class get, all of an hour together; `fleet` has its words,
+            `hosting` whose machines serve whom, `seating` which of their seats
+placing     a title bought in mid-hour, on what is free
+foresight   hand-overs to be expected, before anything is bought
+board       what is recorded, in the words of the assignment
 deciding    what is to be recorded next: leases at the gate, at a running fill, at an end; minutes when an hour is over
 minutes     how many minutes of a title were delivered
 sessions    agents that are alive: sequence, nonce, one at a time

@@ -174,6 +174,8 @@ class Sweep:
         self.lot = lot
         self.sits: dict[int, Hosts] = {}
         self.hosting = Hosting({}, {})
+        self.claimed: dict[int, Hosts] = {}
+        """What of `before` lots of an earlier group may take up again."""
         self.seated: dict[int, list[Piece]] = {}
         """Host → who sits there, where somebody else might."""
 
@@ -252,10 +254,12 @@ class Sweep:
         if not had:
             return [Piece(holder, cost, NOBODY, lots, cost, {})]
         found = []
-        sits = self.sits.get(holder, {})
+        sits, claimed = self.sits.get(holder, {}), self.claimed.setdefault(holder, {})
         for name in sorted(had, key=lambda one: (one not in group.seats, -self._last(holder, one), one)):
-            count = min(lots, had[name] - sits.get(name, 0))
+            count = min(lots, had[name] - sits.get(name, 0) - claimed.get(name, 0))
             if count > 0:
+                if name in group.seats:
+                    claimed[name] = claimed.get(name, 0) + count
                 found.append(Piece(holder, cost, name, count, cost, {}))
                 lots -= count
         if lots:
@@ -311,17 +315,23 @@ class Sweep:
         gain = self._worth(piece, name) - self._worth(piece, home)
         best: tuple[Piece, Lots] | None = None
         least = 0
+        payable: dict[tuple[Micros, Micros], Lots] = {}
         for other in others:
-            if other.counts_for == piece.counts_for and other.cost == piece.cost:
-                continue
-            change = self._worth(other, name) - self._worth(other, home) - gain
-            if change < least and (lots := self._payable(name, piece, other)):
-                best, least = (other, lots), change
+            costs = (other.cost, other.counts_for)
+            lots = payable.get(costs)
+            if lots is None:
+                lots = payable[costs] = self._payable(name, piece, other)
+            if lots and other.lots:
+                change = self._worth(other, name) - self._worth(other, home) - gain
+                if change < least:
+                    best, least = (other, min(lots, other.lots)), change
         return best
 
     def _payable(self, name: int, piece: Piece, other: Piece) -> Lots:
-        """How many lots of the two may change places."""
-        lots = min(piece.lots, other.lots)
+        """How many lots of a piece may change places with lots that cost what `other` does."""
+        lots = piece.lots
+        if other.counts_for == piece.counts_for and other.cost == piece.cost:
+            return 0  # they had the choice already
         for host, more in self._differences(name, piece, other):
             if more > 0:
                 lots = min(lots, self.demand.cover.get(host, 0) // more)

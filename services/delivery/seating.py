@@ -85,17 +85,16 @@ class _Host:
             if self.goes.get(machine.number, -1) < hour:
                 self.goes[machine.number] = there_until(machine, hour)
         out = {number for number, goes in self.goes.items() if goes == hour}
-        if out == self.out:
+        if out == self.out and not self.blocked:  # a fixed slot may have been on a machine that was gone already
             return
         for number in sorted(self.out - out):
             if self.whole[number]:
                 self.free[number] = self.whole[number]
-        gone = out - self.out
-        for number in gone:
+        for number in out:
             self.free.pop(number, None)
         self.out = out
         for holder, places in list(self.sits.items()):
-            for number in [number for number in places if number in gone]:
+            for number in [number for number in places if number in out]:
                 del places[number]
             if not places:
                 del self.sits[holder]

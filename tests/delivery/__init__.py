@@ -1,4 +1,4 @@
-"""Titles and machines: who sits where, and who has to move. `checker` judges an assignment by the rules alone, `exact` tries everything.
+"""Titles and machines: who sits where, and who has to move. Begin with `test_assignment`.
 
-Begin with `test_assignment`. Machines and titles are drawn in `drawing`.
+`drawing` reads fleets and titles from words, `checker` judges an assignment by the rules alone, `exact` tries everything.
 """

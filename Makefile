@@ -33,7 +33,7 @@ hostile: install kafka ## A stranger asks all that the OpenAPI document allows a
 	.venv/bin/python -m tests.hostile --cases $(or $(CASES),5000)
 mutants: install ## Plant bugs one by one; each must be caught by a test that names its invariant
 	.venv/bin/python -m tests.mutants
-chaos: install kafka ## A hostile day: real processes under orders, hurt and judged; longer with MINUTES=60, one again with HOURBOOK_SEED=123
+chaos: install kafka ## A hostile day: real processes under orders, hurt and judged; longer with MINUTES=60, short with ONCE=1, one again with HOURBOOK_SEED=123
 	.venv/bin/python -m tests.chaos
 bench: install kafka ## Measure the figures of docs/benchmarks.md; takes minutes and wants a quiet machine
 	.venv/bin/python -m bench

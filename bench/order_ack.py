@@ -166,8 +166,10 @@ def exchange(place: Given) -> Iterator[Stack]:
 
 
 @contextlib.contextmanager
-def processes(place: Given, *, shards: int = SHARDS, feed: bool = False) -> Iterator[tuple[Stack, Supervisor]]:
-    """The same, and who keeps its processes; with market data where it is asked for."""
+def processes(
+    place: Given, *, shards: int = SHARDS, feed: bool = False, delivery: bool = False
+) -> Iterator[tuple[Stack, Supervisor]]:
+    """The same, and who keeps its processes; with market data and delivery where they are asked for."""
     stack = Stack(
         place.bootstrap,
         place.dsn,
@@ -176,6 +178,7 @@ def processes(place: Given, *, shards: int = SHARDS, feed: bool = False) -> Iter
         http_port=free_port(),
         feed_port=free_port() if feed else 0,
         market_port=free_port() if feed else 0,
+        delivery_port=free_port() if delivery else 0,
         topic_prefix=place.prefix,
     )
     asyncio.run(stack.create(sandbox=True))

@@ -13,8 +13,8 @@ from msgspec import Struct
 
 from schemas.units import Millis
 
-Scope = Literal["read", "trade", "supply", "operator"]
-"""What a key may do: look, trade, say what it backs, or what operators do."""
+Scope = Literal["read", "trade", "supply", "agent", "operator"]
+"""What a key may do: look, trade, say what it backs, speak for machines, or what operators do."""
 SCOPES: Final = get_args(Scope)
 
 

@@ -54,7 +54,8 @@ class Hardware(_Part, frozen=True):
 
     gpu: Annotated[str, Meta(pattern=r"^[A-Z0-9]+$")]
     """Model as in `services/supply/mapping.toml`: `H100`."""
-    form: Literal["SXM", "PCIE", "NVL"]
+    form: Literal["SXM", "PCIE", "NVL", "NONE"]
+    """`NONE`: of a class without GPUs, whose lots are shares of a machine."""
     memory_gb: Annotated[int, Meta(ge=1)]
     """Of one GPU, as it is marketed."""
     gpus_per_node: Annotated[int, Meta(ge=1, le=64)]

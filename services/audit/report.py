@@ -41,6 +41,8 @@ NAMES: Final = {
     "D2": "snapshot and tail equal a full replay",
     "D4": "no gap in seq, nor in the numbers of trades and titles",
     "S1": "each event, request and delivery record settles exactly once",
+    "H1": "no seat of a machine serves two holders at one time, and a title is on machines of its obligor's",
+    "H2": "minutes sold = delivered + allowance + undelivered, and settlement was told those",
 }
 """What is audited: computed anew from logs and postings."""
 
@@ -60,6 +62,8 @@ WHERE_THERE_ARE: Final[dict[str, tuple[str, ...]]] = {
     "B9": ("blocks",),
     "C5": ("buy-ins",),
     "C6": ("running trades",),
+    "H1": ("leases",),
+    "H2": ("counted minutes",),
     "M6": ("running trades",),
     "O1": ("ranges", "amends", "quotes", "blocks"),
 }
@@ -127,7 +131,7 @@ class Finding(Struct):
         """What there was nothing of to look at, and should have been."""
         kinds = WHERE_THERE_ARE.get(self.name, ())
         parts = [*PARTS.get(self.name, ()), *(kind for kind in kinds if kind in self.there)]
-        only_kinds = self.name in ("B8", "B9")
+        only_kinds = self.name in ("B8", "B9", "H1", "H2")
         missing = [part for part in parts if part not in self.seen]
         return missing or ([] if self.looked_at or only_kinds else ["anything"])
 

@@ -6,7 +6,7 @@
    there goes through the log model.
 4. Where the shard's cursor stands, ledger, log model and engine are compared.
 5. The logs are read on to their present end.
-6. `requests` and `delivery` are held against what was settled.
+6. `requests` and `delivery` are held against what was settled, and `leases` against events and deliveries.
 
 A log that contradicts itself is a breach of a named invariant; what comes after it in that shard is not looked at, and the
 findings say so.
@@ -40,6 +40,7 @@ from services.audit.copies import check_copy
 from services.audit.database import NOWHERE, Connection, Cursor, Entry
 from services.audit.entries import Records, check_deliveries, check_events
 from services.audit.expected import DELIVERY, Bought, Line, lines_of
+from services.audit.leases import Leases
 from services.audit.log_model import ShardModel
 from services.audit.market import Contradiction
 from services.audit.report import NAMES, Findings
@@ -89,14 +90,18 @@ async def audit(
         progress("delivery")
         values = await _values(found, logs.log("delivery"), cursors.get(("delivery", 0), Cursor(*NOWHERE)))
         records = Records(values, await database.refused(db, DELIVERY))
+        leases = Leases(found)
+        async for record in _records(log := logs.log("leases"), (await log.bounds())[1]):
+            leases.take(record.offset, record.value)
         asked = await _values(found, logs.log("requests"), cursors.get(("requests", 0), Cursor(*NOWHERE)))
         for shard in range(shards):
             progress(f"shard {shard}")
             live = [logs.log(topic, shard) for topic in ("commands", "events")]
             commands, events = (log if archive is None else archived(log, archive) for log in live)
             cursor = cursors.get(("events", shard), Cursor(*NOWHERE))
-            judge = ShardAudit(db, found, shard, cursor, records, await procured(db, shard, asked))
+            judge = ShardAudit(db, found, shard, cursor, records, await procured(db, shard, asked), leases)
             await judge.run(commands, events, logs.log("quarantine"), snapshots)
+        leases.finish(values)
         progress("requests")
         await check_requests(db, found, shards, asked)
     return found
@@ -115,7 +120,14 @@ class ShardAudit:
     """One shard from its first record to its last."""
 
     def __init__(
-        self, db: Connection, found: Findings, shard: int, cursor: Cursor, records: Records, bought: Bought
+        self,
+        db: Connection,
+        found: Findings,
+        shard: int,
+        cursor: Cursor,
+        records: Records,
+        bought: Bought,
+        leases: Leases,
     ) -> None:
         self._db = db
         self._found = found
@@ -123,6 +135,7 @@ class ShardAudit:
         self._cursor = cursor
         self._records = records
         self._bought = bought
+        self._leases = leases
         self._replica = Replica(shard, Engine())
         self._model = ShardModel(found)
         self._copy: Replica | None = None
@@ -195,6 +208,7 @@ class ShardAudit:
             fits = own.body == record.value and _without_epoch(own.headers) == _without_epoch(record.headers)
             self._found.expect("D1", fits, f"shard {self._shard}, seq {body.seq}: this build says something else")
             self._model.apply(body, frame)
+            self._leases.hear(body.events)
             if body.seq <= self._cursor.seq:
                 self._note(body, frame)
             if body.seq == self._cursor.seq:

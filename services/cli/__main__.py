@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import click
 
-from services.cli import output, profile, status, tools
+from services.cli import leases, output, profile, status, tools
 from services.cli.admin import admin
 from services.cli.agent import agent
 from services.cli.client import Client
@@ -81,7 +81,7 @@ def hourbook(context: click.Context, as_json: bool) -> None:
         click.echo(context.get_help())
 
 
-for command in (*COMMANDS, *tools.COMMANDS, admin, agent):
+for command in (*COMMANDS, *leases.COMMANDS, *tools.COMMANDS, admin, agent):
     hourbook.add_command(command)
 
 
@@ -95,8 +95,11 @@ for command in (*COMMANDS, *tools.COMMANDS, admin, agent):
 @click.option(
     "--plain", is_flag=True, help="A few lines in place of the screen; so it is where the output is no terminal."
 )
+@click.option(
+    "--fast", type=click.IntRange(1, 60), default=1, help="Seconds of the market in one of ours: hours pass in minutes."
+)
 @pass_context
-def sandbox(context: Context, port: int, only_wheels: bool, quiet: bool, plain: bool) -> None:
+def sandbox(context: Context, port: int, only_wheels: bool, quiet: bool, plain: bool, fast: int) -> None:
     """An exchange on this machine that lives until Ctrl-C. Needs nothing but Python."""
     from services.cli import local, watching
 
@@ -104,7 +107,7 @@ def sandbox(context: Context, port: int, only_wheels: bool, quiet: bool, plain: 
         signal.signal(number, _interrupt)
     say = _progress(context)
     try:
-        with local.sandbox(say, port=port, only_wheels=only_wheels, demo=not quiet) as (stack, keeper):
+        with local.sandbox(say, port=port, only_wheels=only_wheels, demo=not quiet, rate=fast) as (stack, keeper):
             client = context.client()
             _wait_for_quote(keeper, lambda: watching.quoted(client) is not None)
             if context.as_json:

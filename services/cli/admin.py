@@ -452,6 +452,23 @@ def feed_key(context: Context) -> None:
     It is derived from HOURBOOK_MASTER_KEY.
     """
     from schemas.feed_token import derive_feed_key
+
+    _show_derived(context, "feed_key", derive_feed_key)
+
+
+@admin.command("delivery-key")
+@pass_context
+def delivery_key(context: Context) -> None:
+    """Print HOURBOOK_DELIVERY_KEY, the secret of delivery.
+
+    It is derived from HOURBOOK_MASTER_KEY.
+    """
+    from schemas.delivery_key import derive_delivery_key
+
+    _show_derived(context, "delivery_key", derive_delivery_key)
+
+
+def _show_derived(context: Context, name: str, derive: Callable[[bytes], bytes]) -> None:
     from services.runtime.config import Settings
     from services.runtime.errors import BadSettings
 
@@ -459,5 +476,5 @@ def feed_key(context: Context) -> None:
         master_key = Settings.from_environment(os.environ, needs=("master_key",)).master_key
     except BadSettings as error:
         raise Unusable(str(error)) from None
-    key = base64.b64encode(derive_feed_key(master_key)).decode()
-    context.show({"feed_key": key}, lambda: click.echo(key))
+    key = base64.b64encode(derive(master_key)).decode()
+    context.show({name: key}, lambda: click.echo(key))

@@ -24,6 +24,7 @@ from services.cli.files import write_private
 from services.cli.keeper import Keeper
 from services.cli.stack import Stack, key_answer
 from services.runtime.errors import Halt
+from services.runtime.infra import Program
 
 READY_S: Final = 60.0
 MEMBER_USD: Final = "10000"
@@ -35,6 +36,9 @@ DEMO: Final = (
     ("demo-trader", "member", "2000000"),
 )
 """Members of a sandbox who trade by themselves: name, role, simulated USD."""
+HOSTS: Final = ("host-a", "host-b")
+HOST_CLASS: Final = "CPU.X86.LOCAL"
+HOST_SEATS: Final = 4
 CLOUD_OWNER: Final = (1 << 40) + 1
 """Not the first operator's: two operators of different owners are two."""
 CLOUD: Final = "simulated-cloud"
@@ -45,14 +49,17 @@ MEMBER_FILE: Final = "member.json"
 Say = Callable[[str], None]
 
 
-def begin(stack: Stack, keeper: Keeper, say: Say, *, sandbox: bool, cloud: bool = True, demo: bool = False) -> None:
+def begin(
+    stack: Stack, keeper: Keeper, say: Say, *, sandbox: bool, cloud: bool = True, demo: bool = False, rate: int = 1
+) -> None:
     """Topics, services, the first key, and on a new exchange its furniture. Raises CliError.
 
-    With `cloud` a simulated one, which procures and delivers; with `demo` members who trade by themselves.
+    With `cloud` a simulated one, which procures and delivers; with `demo` members who trade by themselves. A sandbox has
+    two machines as well, with agents that let tenants in. `rate`: seconds of the market in one of ours.
     Interrupted anywhere, it completes what is missing when called again.
     """
     try:
-        asyncio.run(stack.create(sandbox=sandbox))
+        asyncio.run(stack.create(sandbox=sandbox, rate=rate))
         say(f"{stack.shards} shards are started")
     except Halt as error:
         say(f"the log is as it was left ({error})")
@@ -77,6 +84,10 @@ def begin(stack: Stack, keeper: Keeper, say: Say, *, sandbox: bool, cloud: bool 
                 write_cloud_keys(keys, operator)
         keeper.supervisor.start(stack.cloud(keys))
         say(f"{CLOUD} procures what market makers sell, and delivers")
+    if sandbox:
+        with contextlib.closing(operator_of(file)) as operator:
+            for program in host_programs(stack, operator, say):
+                keeper.supervisor.start(program)
     if demo:
         with contextlib.closing(operator_of(file)) as operator:
             keeper.supervisor.start(stack.demo_members(demo_keys(stack, operator, say)))
@@ -145,6 +156,21 @@ def demo_keys(stack: Stack, operator: Client, say: Say) -> Path:
     write_private(file, msgspec.json.encode(keys))
     say(f"{len(keys)} demo members trade with simulated money: {', '.join(keys)}")
     return file
+
+
+def host_programs(stack: Stack, operator: Client, say: Say) -> list[Program]:
+    """Two providers, each with this machine under another name, an agent on it, and somebody who sells its shares."""
+    keys = {
+        name: open_account(operator, name, "provider", "100", ("read", "trade", "supply", "agent")) for name in HOSTS
+    }
+    file = stack.home / "hosts.keys"
+    write_private(file, msgspec.json.encode(keys))
+    programs = [stack.hosts(file, HOST_CLASS, HOST_SEATS)]
+    for name, key in keys.items():
+        profile.save(stack.home / f"{name}.json", profile.Profile(stack.url, key))
+        programs.append(stack.agent(name, stack.home / f"{name}.json", HOST_CLASS, HOST_SEATS))
+    say(f"{len(keys)} agents on this machine let {HOST_SEATS} shares of it each as {HOST_CLASS}; they isolate nothing")
+    return programs
 
 
 def wait_until_open(stack: Stack, keeper: Keeper) -> None:

@@ -46,7 +46,7 @@ class Keeper:
     def _tell(self) -> None:
         kept = [
             *(
-                status.Kept(name=server.name, pid=server.pid, running=server.is_running, server=True)
+                status.Kept(name=server.name, pid=server.pid, running=server.is_running, silent=True)
                 for server in (*self._forgetful, *self._servers)
             ),
             *(status.Kept(**life._asdict()) for life in self.supervisor.lives()),

@@ -49,13 +49,15 @@ START_TRIES: Final = 3
 DATABASE: Final = "hourbook"
 WITHOUT_CLOUD: Final = "--no-simulated-cloud"
 _FOLDER_PREFIX: Final = "hourbook-"
-_PORTS: Final = ("kafka", "postgres", "http", "feed", "market")
+_PORTS: Final = ("kafka", "postgres", "http", "feed", "market", "delivery")
 
 # --- Ephemeral ----------------------------------------------------------------------------------------------
 
 
 @contextlib.contextmanager
-def sandbox(say: Say, *, port: int = 0, only_wheels: bool = False, demo: bool = True) -> Iterator[tuple[Stack, Keeper]]:
+def sandbox(
+    say: Say, *, port: int = 0, only_wheels: bool = False, demo: bool = True, rate: int = 1
+) -> Iterator[tuple[Stack, Keeper]]:
     """An exchange that is gone when the block ends. Raises CliError."""
     home = profile.SANDBOX.resolve()
     if port and not can_listen(port):
@@ -77,10 +79,11 @@ def sandbox(say: Say, *, port: int = 0, only_wheels: bool = False, demo: bool = 
                 http_port=port or free_port(),
                 feed_port=free_port(),
                 market_port=free_port(),
+                delivery_port=free_port(),
             )
             keeper = Keeper(home, postgres, forgetful=[broker])
             with keeper.supervisor:
-                begin(stack, keeper, say, sandbox=True, demo=demo)
+                begin(stack, keeper, say, sandbox=True, demo=demo, rate=rate)
                 yield stack, keeper
     except ServerFailed as error:
         raise Refused(str(error)) from None
@@ -228,6 +231,7 @@ def _run_durable(home: Path, *, cloud: bool) -> None:
             http_port=ports["http"],
             feed_port=ports["feed"],
             market_port=ports["market"],
+            delivery_port=ports["delivery"],
             logins=logins,
         )
         keeper = Keeper(home, kafka, postgres)

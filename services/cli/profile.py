@@ -126,16 +126,21 @@ def nothing_runs() -> Unreachable:
 
 def find(name: str) -> Profile:
     """`member` or `operator`. Raises Unusable, Unreachable, with what to do."""
+    return _read(file_of(name))
+
+
+def file_of(name: str) -> Path:
+    """Where that profile is. Raises Unusable, Unreachable."""
     if named := os.environ.get("HOURBOOK_PROFILE"):
-        return _read(Path(named))
+        return Path(named)
     if (here := home()) is not None:
         if "HOURBOOK_HOME" in os.environ and not here.is_dir():
             raise Unusable(f"there is no folder {here}; HOURBOOK_HOME names it")
-        return _read(here / f"{name}.json")
+        return here / f"{name}.json"
     own = Path.home() / ".config" / "hourbook" / "profile.json"
     if not own.exists():
         raise nothing_runs()
-    return _read(own)
+    return own
 
 
 def _read(file: Path) -> Profile:

@@ -20,6 +20,7 @@ from typing import Final
 
 import msgspec
 
+from schemas.delivery_key import derive_delivery_key
 from schemas.feed_token import derive_feed_key
 from schemas.http import KeyAnswer, NewKeyAnswer
 from services.cli.files import write_private
@@ -50,12 +51,14 @@ class Stack:
         http_port: int,
         feed_port: int = 0,
         market_port: int = 0,
+        delivery_port: int = 0,
         topic_prefix: str = "",
         logins: Mapping[str, str] | None = None,
     ) -> None:
         """`logins`: user to password at the broker (`logins_of`); without them nobody logs in.
 
-        `feed_port`, `market_port`: market data's, for everybody and for the gateway; 0: this exchange goes without.
+        `feed_port`, `market_port`: market data's, for everybody and for the gateway; `delivery_port`: delivery's, for the
+        gateway; 0: this exchange goes without.
         """
         self.bootstrap = bootstrap
         self.dsn = dsn
@@ -64,6 +67,7 @@ class Stack:
         self.http_port = http_port
         self.feed_port = feed_port
         self.market_port = market_port
+        self.delivery_port = delivery_port
         self.topic_prefix = topic_prefix
         self.logins = logins or {}
         self.master_key = _master_key(home)
@@ -91,6 +95,7 @@ class Stack:
             "HOURBOOK_MASTER_KEY": base64.b64encode(self.master_key).decode(),
             "HOURBOOK_HTTP_PORT": str(self.http_port),
             "HOURBOOK_MARKET": f"http://127.0.0.1:{self.market_port}" if self.market_port else "",
+            "HOURBOOK_DELIVERY": f"http://127.0.0.1:{self.delivery_port}" if self.delivery_port else "",
             "HOURBOOK_TOPIC_PREFIX": self.topic_prefix,
             **more,
         }
@@ -103,7 +108,14 @@ class Stack:
             for letter in "ab"
         ]
         feed = [self.market_data()] if self.feed_port else []
-        return [self._program("settlement", "settlement"), *matching, *feed, self._program("gateway", "gateway")]
+        delivery = [self.delivery()] if self.delivery_port else []
+        return [
+            self._program("settlement", "settlement"),
+            *matching,
+            *feed,
+            *delivery,
+            self._program("gateway", "gateway"),
+        ]
 
     def market_data(self) -> Program:
         """The feed: it reads the log, and has neither the database nor the key that seals all others."""
@@ -115,6 +127,18 @@ class Stack:
                 "HOURBOOK_FEED_KEY": base64.b64encode(derive_feed_key(self.master_key)).decode(),
                 "HOURBOOK_FEED_PORT": str(self.feed_port),
                 "HOURBOOK_HTTP_PORT": str(self.market_port),
+            },
+        )
+
+    def delivery(self) -> Program:
+        """Machines and leases: it reads the log, and has neither the key that seals all others nor a member's."""
+        return Program(
+            "delivery",
+            _module("delivery"),
+            {
+                **_only(self.environment("delivery"), *_BROKER, "POSTGRES", "SHARDS", "DATA", "RUN"),
+                "HOURBOOK_DELIVERY_KEY": base64.b64encode(derive_delivery_key(self.master_key)).decode(),
+                "HOURBOOK_HTTP_PORT": str(self.delivery_port),
             },
         )
 
@@ -139,6 +163,20 @@ class Stack:
     def demo_members(self, keys_file: Path) -> Program:
         """Members who trade so that a sandbox lives: a key each and the gateway."""
         return self._simulated("members", keys_file)
+
+    def hosts(self, keys_file: Path, class_id: str, seats: int) -> Program:
+        """Who sells the shares of a sandbox's own machines: a key each and the gateway."""
+        program = self._simulated("hosts", keys_file)
+        more = {"HOURBOOK_HOSTS_CLASS": class_id, "HOURBOOK_HOSTS_SEATS": str(seats)}
+        return Program(program.name, program.argv, {**program.env, **more})
+
+    def agent(self, name: str, key_file: Path, class_id: str, seats: int) -> Program:
+        """An agent on this machine: a provider's key and the gateway."""
+        command = [
+            *_module("agent"), "--machine", name, "--class", class_id, "--gpus", str(seats), "--driver", "open",
+            "--key", str(key_file), "--home", str(self.home / "agents" / name),
+        ]  # fmt: skip
+        return Program(f"agent-{name}", command, silent=True)
 
     def _simulated(self, role: str, keys_file: Path) -> Program:
         return Program(

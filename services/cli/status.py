@@ -38,8 +38,8 @@ class Kept(Struct, frozen=True, kw_only=True):
     name: str
     pid: int
     running: bool
-    server: bool = False
-    """A broker or a database, which has no `/status`."""
+    silent: bool = False
+    """A broker, a database, an agent: it has no `/status`."""
     restarts: int = 0
     failing: bool = False
     exit_code: int | None = None
@@ -144,7 +144,7 @@ def _state(kept: Kept, told: dict[str, Any], *, has_file: bool) -> State:
     # Its keeper may be busy with a server, or unable to write: a process that is not there is down.
     if not kept.running or not _alive(kept.pid):
         return "down"
-    if kept.server or _does(told) not in ("", "recovering"):
+    if kept.silent or _does(told) not in ("", "recovering"):
         return "runs"
     return "starts" if told or not has_file else "silent"
 

@@ -18,12 +18,14 @@ import asyncpg
 import httpx
 
 from schemas.codec import WRITER_GATEWAY_MIN
+from schemas.market_clock import MarketClock
 from services.gateway.app import build
 from services.gateway.blocks import Blocks
 from services.gateway.brake import Brake
 from services.gateway.classes import Classes
 from services.gateway.corrections import Corrections
 from services.gateway.database import Database
+from services.gateway.delivery import DeliveryRoom
 from services.gateway.door import Door
 from services.gateway.errors import ApiError
 from services.gateway.funding import Funding
@@ -42,7 +44,6 @@ from services.gateway.reads import Reads
 from services.gateway.requests import Requests
 from services.gateway.shards import Shards
 from services.gateway.telling import Telling
-from services.gateway.times import MarketClock
 from services.gateway.volume import Volume
 from services.gateway.wiring import Gateway
 from services.runtime.errors import Halt
@@ -148,6 +149,7 @@ async def _wire(service: Service, cluster: Cluster) -> tuple[Gateway, list[Calla
         limits=limits,
         offers=offers,
         market_data=market_data,
+        delivery=DeliveryRoom(settings.delivery, settings.master_key, client),
         volume=Volume(database, classes, progress, service.clock, market),
         market=market,
         clock=service.clock,

@@ -186,6 +186,21 @@ CODES: Final[dict[str, Row]] = {
     "wrong_destination": Row(422, "The destination is not usable", "use 1 to 200 characters"),
     "wrong_name": Row(422, "The name is not usable", "use 1 to 100 characters"),
     "wrong_provider": Row(422, "The provider or its reference is not usable", "use 1 to 100 characters"),
+    # Delivery.
+    "unknown_machine": Row(
+        404, "There is no such machine of yours", "GET /v1/machines lists them; an agent enrols again"
+    ),
+    "machine_known": Row(409, "These GPUs are enrolled as another machine", "retire the other, or ask an operator"),
+    "agent_running": Row(
+        409,
+        "Another agent speaks for this machine",
+        "stop it, or wait until it has been silent for 20 s",
+        retryable=True,
+    ),
+    "agent_superseded": Row(409, "A newer agent speaks for this machine", "stop this one"),
+    "stale_heartbeat": Row(409, "The heartbeat is an old one", "enrol again"),
+    "wrong_ssh_key": Row(422, "This is not a public SSH key", "send a line of an .pub file, as in authorized_keys"),
+    "wrong_source": Row(422, "A simulated machine has no place here", "only a sandbox takes them"),
     # The door itself.
     "wrong_approval": Row(
         422,

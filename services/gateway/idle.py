@@ -13,12 +13,12 @@ import contextlib
 from typing import Final
 
 from schemas.commands import Ground
+from schemas.market_clock import MarketClock
 from schemas.requests import FromTrading
 from schemas.units import Millis
 from services.gateway.database import Database
 from services.gateway.errors import ApiError
 from services.gateway.requests import Requests
-from services.gateway.times import MarketClock
 from services.runtime.log import Clock
 
 IDLE_MS: Final = 900_000

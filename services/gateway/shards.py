@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from schemas.market_clock import MarketClock
 from schemas.units import Millis
 from services.gateway.door import Door
 from services.gateway.errors import ApiError
 from services.gateway.progress import LAG_MS_MAX, Progress
-from services.gateway.times import MarketClock
 from services.gateway.values import VALID_MS_MAX
 from services.runtime.log import Clock
 

@@ -1,11 +1,11 @@
-"""Hours as clients write them, and market time by our clock. Pure. How they are written: `schemas.edge`."""
+"""Hours as clients write them. Pure. How they are written: `schemas.edge`."""
 
 from __future__ import annotations
 
 from datetime import datetime
 
 from schemas.ids import HOUR_MASK
-from schemas.units import MS_PER_HOUR, Hour, Millis
+from schemas.units import Hour
 from services.gateway.errors import ApiError
 
 
@@ -21,20 +21,3 @@ def parse_hour(text: str) -> Hour:
     if hour > HOUR_MASK:
         raise ApiError("wrong_time", f"{text!r} is after the last hour of all")
     return hour
-
-
-class MarketClock:
-    """Market time = t0 + rate × (now − t0); rate 1 outside a sandbox."""
-
-    def __init__(self, t0_ms: Millis, rate: int, sandbox: bool) -> None:
-        self.t0_ms = t0_ms
-        self.rate = rate
-        self.sandbox = sandbox
-
-    def market_ms(self, now_ms: Millis) -> Millis:
-        """Of a wall-clock time."""
-        return self.t0_ms + self.rate * (now_ms - self.t0_ms)
-
-    def hour(self, now_ms: Millis) -> Hour:
-        """The running hour."""
-        return self.market_ms(now_ms) // MS_PER_HOUR

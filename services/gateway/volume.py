@@ -15,11 +15,11 @@ from typing import Final, NamedTuple
 
 from schemas import http
 from schemas.edge import iso_hour, iso_or_none
+from schemas.market_clock import MarketClock
 from schemas.units import BP, MS_PER_HOUR, Hour, Micros, Millis, format_usd
 from services.gateway.classes import Classes
 from services.gateway.database import Database
 from services.gateway.progress import Progress
-from services.gateway.times import MarketClock
 from services.runtime.log import Clock
 
 PERIODS: Final = (24, 168)

@@ -11,6 +11,7 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import HeaderParameter, PathParameter, QueryParameter
 
 from schemas import http
+from schemas.market_clock import MarketClock
 from schemas.requests import Request as SettlementRequest
 from schemas.units import format_usd
 from services.gateway.auth import Caller, authenticate
@@ -18,6 +19,7 @@ from services.gateway.auth import Request as Judged
 from services.gateway.blocks import Blocks
 from services.gateway.classes import Classes
 from services.gateway.corrections import Corrections
+from services.gateway.delivery import DeliveryRoom
 from services.gateway.edge import ADMITTED, Admitted, JsonRequest, check_path
 from services.gateway.errors import ApiError
 from services.gateway.keyring import Keyring
@@ -32,7 +34,6 @@ from services.gateway.ranges import Ranges
 from services.gateway.reads import Reads
 from services.gateway.requests import Outcome, Requests, refusal_of, refuse
 from services.gateway.shards import Shards
-from services.gateway.times import MarketClock
 from services.gateway.volume import Volume
 from services.runtime.log import Clock
 
@@ -62,6 +63,7 @@ class Gateway:
         limits: Limits,
         offers: Offers,
         market_data: MarketData,
+        delivery: DeliveryRoom,
         volume: Volume,
         market: MarketClock,
         clock: Clock,
@@ -82,6 +84,7 @@ class Gateway:
         self.limits = limits
         self.offers = offers
         self.market_data = market_data
+        self.delivery = delivery
         self.volume = volume
         self.market = market
         self.clock = clock

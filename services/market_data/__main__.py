@@ -19,13 +19,11 @@ from services.market_data.app import Room, build
 from services.market_data.hub import Hub
 from services.market_data.server import PATH, FeedServer
 from services.market_data.shell import MarketData
-from services.runtime.archive import Archive, ArchivedLog
+from services.runtime.archive import readable
 from services.runtime.collector import Collector
-from services.runtime.config import Settings
 from services.runtime.errors import Halt
 from services.runtime.http import http_server
 from services.runtime.kafka import Cluster
-from services.runtime.log import Log
 from services.runtime.supervise import Service, run
 from services.runtime.topics import check_topics
 
@@ -47,7 +45,10 @@ async def serve(service: Service) -> None:
         hub = Hub(settings.shards, first_seq=service.clock.now_ms() * 1_000, feed_key=settings.feed_key)
         data = MarketData(
             hub,
-            [service.patient(_readable(cluster.log("events", shard), settings)) for shard in range(settings.shards)],
+            [
+                service.patient(readable(cluster.log("events", shard), settings.data))
+                for shard in range(settings.shards)
+            ],
             service.patient(cluster.log("offers")),
             partial(cluster.log, "references"),
             service.clock,
@@ -79,13 +80,6 @@ async def serve(service: Service) -> None:
                 group.create_task(feed.watch())
         finally:
             feed.close()
-
-
-def _readable(log: Log, settings: Settings) -> Log:
-    """A log that was cut is read through its archive, where we know the folder."""
-    if settings.data is None:
-        return log
-    return ArchivedLog(log, Archive(settings.data / "archive", log.topic, log.partition))
 
 
 if __name__ == "__main__":

@@ -215,3 +215,8 @@ def archived(live: Log, folder: Path) -> Log:
 
 def _name(first: int, end: int) -> str:
     return f"{first:012d}-{end:012d}.segment"
+
+
+def readable(log: Log, data: Path | None) -> Log:
+    """A log that was cut is read through its archive, where the folder (HOURBOOK_DATA) is known."""
+    return log if data is None else ArchivedLog(log, Archive(data / "archive", log.topic, log.partition))

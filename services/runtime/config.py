@@ -72,6 +72,10 @@ class Settings:
     """HOURBOOK_FEED_URL: the feed's address as clients see it; default: the port's own."""
     market: str = ""
     """HOURBOOK_MARKET: `http://host:port` of market data, for the gateway."""
+    delivery: str = ""
+    """HOURBOOK_DELIVERY: `http://host:port` of the delivery room, for the gateway."""
+    delivery_key: bytes = field(default=b"", repr=False)
+    """HOURBOOK_DELIVERY_KEY: base64 of 32 bytes, derived from the master key; the delivery room's."""
 
     @property
     def login(self) -> Login | None:
@@ -183,6 +187,8 @@ _PARSERS: Final[Mapping[str, Callable[[str], object]]] = {
     "feed_port": _whole_number(0, 65_535),
     "feed_url": _url("ws", "wss"),
     "market": _url("http", "https"),
+    "delivery": _url("http", "https"),
+    "delivery_key": _key,
     "status_port": _whole_number(0, 65_535),
     "listen": _own_address,
     "run": Path,

@@ -14,8 +14,13 @@ from typing import Final, Protocol
 
 import asyncpg
 
+from services.runtime.errors import Superseded
+from services.runtime.log import Clock
 from services.runtime.postgres import AWAY
+from services.runtime.status import Status
 
+LEASE_MS: Final = 5_000
+"""Of a room of which one process works, and others wait."""
 _PATIENCE_S: Final = 0.4
 """An active writer asks in between two batches: a database that hangs must not hold up the market."""
 
@@ -87,3 +92,40 @@ def _away() -> Iterator[None]:
 
 
 _NOW = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
+
+
+# --- One of several works ------------------------------------------------------------------------------------
+
+
+async def get_lease(lease: Lease, holder: str, clock: Clock, status: Status, name: str, *, above: int = 0) -> int:
+    """Wait until nobody else has it; the epoch."""
+    # Also where it has just lost the lease: of two that call themselves active one does nothing.
+    status.set(role="follower")
+    while True:
+        try:
+            epoch = await lease.acquire(name, holder, LEASE_MS, above=above)
+        except LeaseAway as error:
+            status.go_on("lease")
+            status.wait("postgres", str(error))
+        else:
+            status.go_on("postgres")
+            if epoch is not None:
+                status.go_on("lease")
+                return epoch
+            status.wait("lease")
+        await clock.sleep_ms(LEASE_MS // 3)
+
+
+async def keep_lease(lease: Lease, holder: str, epoch: int, clock: Clock, name: str) -> None:
+    """Renew it, for ever. Raises Superseded when another has begun.
+
+    While the database is away nobody can begin, and no commit of ours goes through either.
+    """
+    while True:
+        await clock.sleep_ms(LEASE_MS // 3)
+        try:
+            held = await lease.renew(name, holder, epoch, LEASE_MS)
+        except LeaseAway:
+            continue
+        if not held:
+            raise Superseded(f"another process is {name}, epoch {epoch} is over")

@@ -56,10 +56,14 @@ ACCESS: Final[Mapping[str, Access]] = {
         writes=("commands", "events", "probe"),
     ),
     "market_data": Access(reads=("events", "offers"), writes=("references",)),
+    "delivery": Access(
+        reads=("commands", "events", "leases", "delivery", "shards", "probe"),
+        writes=("leases", "delivery", "probe"),
+    ),
     "supply": Access(reads=("offers",), writes=("offers",)),
     "market_maker": Access(reads=("offers",)),
     OPERATOR: Access(
-        reads=("commands", "events", "requests", "delivery", "references", "quarantine", "shards", "probe"),
+        reads=("commands", "events", "requests", "delivery", "leases", "references", "quarantine", "shards", "probe"),
         writes=("quarantine", "probe"),
         cuts=("commands", "events"),
     ),

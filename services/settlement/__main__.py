@@ -19,14 +19,14 @@ from typing import Final
 from services.runtime.collector import Collector
 from services.runtime.errors import cause_of
 from services.runtime.kafka import Cluster
-from services.runtime.lease import LeaseAway, PostgresLease
+from services.runtime.lease import LeaseAway, PostgresLease, get_lease, keep_lease
 from services.runtime.log import Unreachable
 from services.runtime.postgres import migrate, migrate_runtime, open_pool
 from services.runtime.supervise import Service, run
 from services.runtime.topics import check_topics
 from services.settlement.payments import SimulatedPayments
 from services.settlement.postgres_store import PostgresStore
-from services.settlement.shell import LEASE_NAME, Logs, Settlement, get_lease, keep_lease
+from services.settlement.shell import LEASE_NAME, Logs, Settlement
 from services.settlement.store import StoreAway
 
 NEEDS: Final = ("kafka", "postgres", "shards")

@@ -7,7 +7,8 @@ DO $$
 DECLARE service text;
 BEGIN
     FOREACH service IN ARRAY ARRAY[
-        'hourbook_settlement', 'hourbook_gateway', 'hourbook_matching', 'hourbook_audit', 'hourbook_supply', 'hourbook_market_maker'
+        'hourbook_settlement', 'hourbook_gateway', 'hourbook_matching', 'hourbook_audit', 'hourbook_supply', 'hourbook_market_maker',
+        'hourbook_delivery'
     ] LOOP
         IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = service) THEN
             EXECUTE format('CREATE ROLE %I NOLOGIN', service);
@@ -17,7 +18,8 @@ END $$;
 
 REVOKE ALL ON SCHEMA settlement, runtime FROM PUBLIC;
 REVOKE ALL ON ALL TABLES IN SCHEMA settlement, runtime FROM PUBLIC,
-    hourbook_settlement, hourbook_gateway, hourbook_matching, hourbook_audit, hourbook_supply, hourbook_market_maker;
+    hourbook_settlement, hourbook_gateway, hourbook_matching, hourbook_audit, hourbook_supply, hourbook_market_maker,
+    hourbook_delivery;
 
 -- Settlement writes its schema, but what has been posted stays as it is.
 GRANT USAGE ON SCHEMA settlement, runtime TO hourbook_settlement;
@@ -35,6 +37,12 @@ GRANT SELECT ON ALL TABLES IN SCHEMA runtime TO hourbook_gateway, hourbook_audit
 GRANT USAGE ON SCHEMA runtime TO hourbook_matching;
 GRANT SELECT, INSERT, UPDATE ON runtime.leases TO hourbook_matching;
 GRANT SELECT ON runtime.migrations TO hourbook_matching;
+
+-- Delivery: its lease, and what classes were listed with (the setup allowance).
+GRANT USAGE ON SCHEMA settlement, runtime TO hourbook_delivery;
+GRANT SELECT, INSERT, UPDATE ON runtime.leases TO hourbook_delivery;
+GRANT SELECT ON runtime.migrations TO hourbook_delivery;
+GRANT SELECT ON settlement.classes TO hourbook_delivery;
 
 -- Supply and the market maker: nothing (a wall: the desk sees no more than a member).
 

@@ -33,7 +33,6 @@ from schemas.codec import (
 )
 from schemas.requests import PayoutMoved
 from services.runtime.errors import Halt, Superseded
-from services.runtime.lease import Lease, LeaseAway
 from services.runtime.log import Clock, Log, LogError, Outgoing, OutOfRange, Record
 from services.runtime.positions import Position, after, verify
 from services.runtime.status import Status
@@ -61,7 +60,6 @@ RESEND_MS: Final = 2_000
 RESEND_MS_MAX: Final = 60_000
 AWAY_MS: Final = 500
 LEASE_NAME: Final = "settlement"
-LEASE_MS: Final = 5_000
 PAY_MS: Final = 200
 PAY_AGAIN_MS: Final = 10_000
 
@@ -411,40 +409,3 @@ class DeliveryReader:
                 self._refused += 1
                 self._status.set(deliveries_refused=self._refused)
         return self._state.take(rows.Cursor("delivery", self.log.partition, *after(records[-1]), 0, b"", time_ms))
-
-
-# --- Step 1 --------------------------------------------------------------------------------------------------
-
-
-async def get_lease(lease: Lease, holder: str, clock: Clock, status: Status, name: str = LEASE_NAME) -> int:
-    """Wait until nobody else is settlement; the epoch."""
-    # Also where it has just lost the lease: of two that call themselves active one does nothing.
-    status.set(role="follower")
-    while True:
-        try:
-            epoch = await lease.acquire(name, holder, LEASE_MS)
-        except LeaseAway as error:
-            status.go_on("lease")
-            status.wait("postgres", str(error))
-        else:
-            status.go_on("postgres")
-            if epoch is not None:
-                status.go_on("lease")
-                return epoch
-            status.wait("lease")
-        await clock.sleep_ms(LEASE_MS // 3)
-
-
-async def keep_lease(lease: Lease, holder: str, epoch: int, clock: Clock, name: str = LEASE_NAME) -> None:
-    """Renew it, for ever. Raises Superseded when another has begun.
-
-    While the database is away nobody can begin, and no commit of ours goes through either.
-    """
-    while True:
-        await clock.sleep_ms(LEASE_MS // 3)
-        try:
-            held = await lease.renew(name, holder, epoch, LEASE_MS)
-        except LeaseAway:
-            continue
-        if not held:
-            raise Superseded(f"another process is {name}, epoch {epoch} is over")

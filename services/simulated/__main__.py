@@ -2,10 +2,13 @@
 
     HOURBOOK_GATEWAY=http://127.0.0.1:8080 HOURBOOK_KEYS=var/cloud.keys python -m services.simulated cloud
     HOURBOOK_GATEWAY=http://127.0.0.1:8080 HOURBOOK_KEYS=var/demo.keys python -m services.simulated members
+    HOURBOOK_GATEWAY=http://127.0.0.1:8080 HOURBOOK_KEYS=var/hosts.keys python -m services.simulated hosts
 
 HOURBOOK_GATEWAY   the public API
 HOURBOOK_KEYS      file with keys by name, each as POST /v1/keys answers it: `operator` for the cloud; for members one for
-                   each, whose name says what it is: `demo-provider`, `demo-buyer`, `demo-trader`, another `demo-buyer-2`
+                   each, whose name says what it is: `demo-provider`, `demo-buyer`, `demo-trader`, another `demo-buyer-2`;
+                   for hosts one for each, of any name
+HOURBOOK_HOSTS_CLASS, HOURBOOK_HOSTS_SEATS   what the hosts' machines are let as, and how many shares each has
 HOURBOOK_DEMO_ORDERS_PER_MINUTE   of all members together; default 120
 HOURBOOK_DEMO_SEED                 what they do, and which hours are not wholly delivered, follows from it; default 1
 Exits: 0 stopped, 1 fault, 78 settings.
@@ -23,6 +26,7 @@ from services.runtime.errors import BadSettings
 from services.runtime.supervise import Service, run
 from services.simulated.client import BadKeys, Client, Key, read_keys
 from services.simulated.cloud import Cloud
+from services.simulated.hosts import Host, Hosts
 from services.simulated.members import Member, Members
 from services.simulated.minds import WEIGHTS, Kind
 
@@ -54,6 +58,20 @@ async def serve_members(service: Service) -> None:
             raise BadSettings("HOURBOOK_KEYS has no keys")
         run_name = f"{service.clock.now_ms():x}"
         await Members(members, service.clock, service.status, seed=seed(), per_minute=per_minute(), run=run_name).run()
+
+
+async def serve_hosts(service: Service) -> None:
+    """One connection a host, one loop over all."""
+    url, keys = read_place()
+    class_id, seats = (os.environ.get(f"HOURBOOK_HOSTS_{name}", "") for name in ("CLASS", "SEATS"))
+    if not class_id or not seats.isdigit():
+        raise BadSettings("HOURBOOK_HOSTS_CLASS and HOURBOOK_HOSTS_SEATS say what the hosts sell, and how much of it")
+    async with contextlib.AsyncExitStack() as stack:
+        hosts = [
+            Host(name, class_id, int(seats), number, await stack.enter_async_context(Client(url, key, service.clock)))
+            for number, (name, key) in enumerate(sorted(keys.items()))
+        ]
+        await Hosts(hosts, service.clock, service.status).run()
 
 
 def read_place() -> tuple[str, dict[str, Key]]:
@@ -93,7 +111,7 @@ def seed() -> str:
     return os.environ.get("HOURBOOK_DEMO_SEED", "") or "1"
 
 
-ROLES: Final = {"cloud": serve_cloud, "members": serve_members}
+ROLES: Final = {"cloud": serve_cloud, "members": serve_members, "hosts": serve_hosts}
 
 if __name__ == "__main__":
     if len(sys.argv) != 2 or sys.argv[1] not in ROLES:

@@ -75,7 +75,12 @@ class Cloud:
 
     async def _deliver_all(self, uncovered: list[http.UncoveredAnswer]) -> None:
         """First what failed, title by title: the record of an hour speaks of all that have none of their own."""
-        ended = await self._client.read("/v1/admin/undelivered", list[http.UndeliveredAnswer])
+        served = set(await self._client.read("/v1/admin/served", list[str]))
+        ended = [
+            each
+            for each in await self._client.read("/v1/admin/undelivered", list[http.UndeliveredAnswer])
+            if parse_symbol(each.contract)[0] not in served  # of those the exchange looks at the machines itself
+        ]
         # An hour that has ended since may have titles without a machine, too: the next look tells.
         unclear = {each.contract for each in uncovered if not each.ended}
         for each in failures(uncovered):

@@ -10,6 +10,7 @@ from typing import Final
 
 from schemas import feeds, http
 from schemas.ids import parse_symbol
+from schemas.specifications import specifications
 from schemas.units import Gpus, Micros, Millis, parse_usd
 from services.runtime import backoff
 from services.runtime.log import Clock
@@ -29,6 +30,7 @@ WITHOUT_MS: Final = 600_000
 NOT_OFFERED: Final = frozenset({"not_offered_yet", "not_found", "method_not_allowed"})
 ORDERS_MAX: Final = 500
 """As many as the gateway tells at once."""
+WITH_MACHINES: Final = frozenset(each.class_id for each in specifications() if each.hardware.form == "NONE")
 LIVELINESS: Final[Mapping[Kind, int]] = {"provider": 3, "buyer": 4, "trader": 3}
 """Shares of all that is done."""
 
@@ -114,7 +116,9 @@ class Members:
         """One thing. Raises Away while nothing of it was sent."""
         now_ms = self._clock.elapsed_ms()
         if now_ms - member.looked_ms >= LOOK_MS:
-            self._terms = [_terms(each) for each in await member.client.read("/v1/classes", list[http.ClassAnswer])]
+            listed = await member.client.read("/v1/classes", list[http.ClassAnswer])
+            # What is let by real machines is for whoever logs in to them.
+            self._terms = [_terms(each) for each in listed if each.class_id not in WITH_MACHINES]
             await member.look(now_ms)
         if not self._terms:
             return

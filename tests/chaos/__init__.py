@@ -2,7 +2,7 @@
 
     python -m tests.chaos                         minutes; the seed is the first line, HOURBOOK_SEED=123 draws the same faults
     MINUTES=60 python -m tests.chaos              hours, by as many
-    pytest tests/chaos                            a fixed choice of faults, about a minute
+    ONCE=1 DAMAGE=0 python -m tests.chaos         nearly every fault once, in a fixed order: a minute and a half
 
 exchange    what `make up` starts, with a second gateway, a second settlement, and every connection by way of a lane
 lanes       TCP in between, which can be cut, silenced and slowed

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from schemas import feeds, http
+from schemas import feeds, http, rental
 from services.cli import status
 from services.cli.__main__ import hourbook
 from services.cli.admin import Promises, admin
@@ -69,12 +69,17 @@ ANSWERS: list[tuple[str, Any]] = [
     (f"admin deliver {CLASS} --hour now", http.DeliveryAnswer),
     (f"admin procure 2 1 {CLASS} --hours 'in 5 hours' --for 2 --cost 1.00", http.RequestAnswer),
     ("admin promises", Promises),
+    ("leases", list[rental.LeaseAnswer]),
+    ("machines", list[rental.MachineAnswer]),
+    ("launch --port 8080", list[rental.LaunchAnswer]),
+    ("launch", list[rental.LaunchAnswer]),
     ("down", dict[str, Any]),
 ]
 """In the order in which they are typed, and what each answers."""
 
 ELSEWHERE = {
     "admin feed-key": "tests/cli/test_production.py",
+    "admin delivery-key": "tests/cli/test_production.py",
     "admin first-key": "tests/cli/test_production.py",
     "admin approve": "tests/cli/test_newcomer.py",
     "admin correct": "tests/cli/test_newcomer.py",
@@ -82,6 +87,8 @@ ELSEWHERE = {
     "admin payout": "below, as a failure: the sandbox's payments pay by themselves",
     "admin revoke": "below",
     "admin topics": "tests/cli/test_production.py",
+    "agent": "tests/agent",
+    "ssh": "tests/cli/test_rental.py",
     "quarantine": "tests/cli/test_durable.py",
     "run": "it becomes the service, which prints logs",
     "sandbox": "below",

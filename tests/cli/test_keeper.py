@@ -64,7 +64,7 @@ def test_whatever_ends_is_started_again_and_status_is_told(tmp_path: Path) -> No
             until(keeper, lambda: server.is_running and told(tmp_path)["halted"].restarts >= 2)
 
             assert server.pid != first
-            assert told(tmp_path)["sleeper"] == Kept(name="sleeper", pid=server.pid, running=True, server=True)
+            assert told(tmp_path)["sleeper"] == Kept(name="sleeper", pid=server.pid, running=True, silent=True)
             assert told(tmp_path)["calm"] == Kept(name="calm", pid=keeper.supervisor.pid("calm"), running=True)
             halted = told(tmp_path)["halted"]
             assert (halted.failing, halted.exit_code, halted.last_words) == (True, 65, "offset 12")

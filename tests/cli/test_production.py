@@ -26,7 +26,7 @@ from tests.conftest import Skip
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(500)]
 
 PASSWORD = "sesame"
-ROLES = ("settlement", "gateway", "matching", "audit")
+ROLES = ("settlement", "gateway", "matching", "delivery", "audit")
 
 
 class Production(Place):
@@ -37,6 +37,7 @@ class Production(Place):
         (folder / "deploy").mkdir()
         (folder / "services").symlink_to(CHECKOUT / "services")
         self.port, self.market_port, self.feed_port = free_port(), free_port(), free_port()
+        self.delivery_port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.kafka = kafka.bootstrap
         self.database = database
@@ -70,7 +71,9 @@ class Production(Place):
             "http://gateway:8080": self.url,
             "${HOURBOOK_MASTER_KEY:?}": self.master_key,
             "${HOURBOOK_FEED_KEY:?}": self.shell("hourbook admin feed-key").strip(),
+            "${HOURBOOK_DELIVERY_KEY:?}": self.shell("hourbook admin delivery-key").strip(),
             "http://market_data:8082": f"http://127.0.0.1:{self.market_port}",
+            "http://delivery:8083": f"http://127.0.0.1:{self.delivery_port}",
             "/run/secrets/desk_key": str(self.folder / "deploy/desk.key"),
         }
         text = json.dumps(OURS[name]["environment"])
@@ -80,6 +83,7 @@ class Production(Place):
         ports = {
             "gateway": {"HOURBOOK_HTTP_PORT": self.port},
             "market_data": {"HOURBOOK_HTTP_PORT": self.market_port, "HOURBOOK_FEED_PORT": self.feed_port},
+            "delivery": {"HOURBOOK_HTTP_PORT": self.delivery_port},
         }
         environment |= {variable: str(port) for variable, port in ports.get(name, {}).items()}
         for volume in OURS[name].get("volumes", []):

@@ -72,8 +72,8 @@ def test_a_table_of_all_and_a_sentence_of_who_needs_one(
     status.keep(
         here.folder,
         [
-            kept("Apache Kafka", server=True),
-            kept("Postgres", server=True, running=False),
+            kept("Apache Kafka", silent=True),
+            kept("Postgres", silent=True, running=False),
             kept("settlement"),
             kept("matching-0a", failing=True, exit_code=65, restarts=3, last_words=halted),
             kept(

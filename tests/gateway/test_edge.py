@@ -14,13 +14,13 @@ import pytest
 from litestar.types import Message
 
 from schemas.keys import KeyIssued
+from schemas.market_clock import MarketClock
 from schemas.signing import signature
 from services.gateway.app import build
 from services.gateway.auth import Key
 from services.gateway.keyring import Keyring
 from services.gateway.limits import Limits
 from services.gateway.routes import ROUTES
-from services.gateway.times import MarketClock
 from services.gateway.wiring import Gateway
 from tests.clock import HandClock
 

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from schemas.edge import iso, iso_hour
 from schemas.ids import HOUR_MASK
+from schemas.market_clock import MarketClock
 from services.gateway.errors import ApiError
-from services.gateway.times import MarketClock, parse_hour
+from services.gateway.times import parse_hour
 from services.gateway.values import moment
 
 YEAR_2200_MS = 7_258_118_400_000

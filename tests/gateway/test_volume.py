@@ -13,9 +13,9 @@ import pytest
 
 from schemas import http
 from schemas.ids import contract_of
+from schemas.market_clock import MarketClock
 from schemas.units import MS_PER_HOUR, MS_PER_MINUTE
 from services.gateway.database import Database
-from services.gateway.times import MarketClock
 from services.gateway.volume import FRESH_MS, Volume
 from services.runtime.infra import LocalPostgres
 from services.runtime.postgres import migrate, migrate_runtime, open_pool

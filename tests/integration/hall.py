@@ -29,6 +29,8 @@ from tests.integration.alarms import ringing, scraped
 
 CLASSES = ("H100.SXM.80.US", "L40S.48.US")
 """One in each of two shards."""
+MACHINES = "CPU.X86.LOCAL"
+"""Where machines are handed over, with `delivers`."""
 MEMBERS = (("provider", "provider"), ("maker", "market_maker"), ("buyer", "member"))
 
 
@@ -43,12 +45,15 @@ class Hall:
         supervisor: Supervisor,
         client: httpx.Client,
         logins: dict[str, str],
+        *,
+        delivers: bool = False,
     ) -> None:
         self.kafka = kafka
         self.postgres = postgres
         self.supervisor = supervisor
         dsn = postgres.create_database("hourbook")
         self.stack = Stack(kafka.bootstrap, dsn, home, shards=2, http_port=free_port(), logins=logins)
+        self.stack.delivery_port = free_port() if delivers else 0
         self.operator = ""
         self.bearers: dict[str, str] = {}
         self._client = client
@@ -70,6 +75,8 @@ class Hall:
         self.until(lambda: self.ask("GET", "/v1/account", self.bearers["buyer"]).is_success, "the keys work")
         for class_id in CLASSES:
             self._back(class_id)
+        if self.stack.delivery_port:
+            self.settle("/v1/admin/classes", {"shard": 0, "specification": published()[MACHINES].decode()})
 
     def _back(self, class_id: str) -> None:
         """The next twelve hours are backed by machines and by promises."""
@@ -184,10 +191,11 @@ def status_of(address: str) -> dict[str, Any]:
 
 
 @contextmanager
-def open_hall(rate: int, *, always: bool = False) -> Iterator[Hall]:
+def open_hall(rate: int, *, always: bool = False, delivers: bool = False) -> Iterator[Hall]:
     """On a broker and a database of its own, every process with its login; when it fails, the processes' last lines are shown.
 
-    `always`: who is halted is started again, as `make up` does it, and fails no test by itself.
+    `delivers`: with the delivery room. `always`: who is halted is started again, as `make up` does it, and fails no test by
+    itself.
     """
     if ApacheKafka.missing() is not None:
         pytest.skip(Skip.NO_KAFKA)
@@ -199,7 +207,7 @@ def open_hall(rate: int, *, always: bool = False) -> Iterator[Hall]:
         httpx.Client(timeout=10, trust_env=False) as client,
     ):
         try:
-            hall = Hall(kafka, postgres, home, supervisor, client, logins)
+            hall = Hall(kafka, postgres, home, supervisor, client, logins, delivers=delivers)
             hall.open(rate)
             yield hall
         except BaseException:

@@ -33,9 +33,9 @@ from schemas.requests import OpenAccount
 from services.runtime.infra import ApacheKafka, free_port
 from services.runtime.infra.processes import OwnedProcess
 from services.runtime.kafka import Cluster
+from services.runtime.lease import LEASE_MS
 from services.runtime.log import Outgoing
 from services.runtime.topics import create_topics, wanted_settings
-from services.settlement.shell import LEASE_MS
 from tests.integration.hall import CLASSES, Hall, open_hall, status_of
 from tests.integration.test_matching import BERT, Shards, opened, order
 

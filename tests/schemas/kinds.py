@@ -16,7 +16,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 import schemas
-from schemas import codec, commands, delivery, events, keys, market, requests, supply
+from schemas import codec, commands, delivery, events, keys, leases, market, requests, supply
 from services.matching.quarantine import Quarantine
 
 pack = msgspec.msgpack.encode
@@ -42,6 +42,7 @@ TOPICS: dict[str, Any] = {
     "requests": requests.Request,
     "keys": keys.KeyRecord,
     "delivery": delivery.Delivered,
+    "leases": leases.LeaseRecord,
     "offers": supply.OfferRecord,
     "references": market.Reference,
     "quarantine": Quarantine,

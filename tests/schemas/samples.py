@@ -16,6 +16,7 @@ from msgspec import NODEFAULT, Struct
 from schemas import codec, commands, events, ids
 from schemas.commands import Fees, QuoteHour
 from schemas.events import LegOutcome, QuoteOutcome, TitleMove
+from schemas.leases import Served
 from tests.schemas.kinds import Kind, cut, pack
 
 HOUR = 498_741
@@ -26,7 +27,10 @@ FEES = Fees(5, 10, 40, 50)
 CHAIN = bytes(range(16))
 
 PLAIN: dict[str, Any] = {
-    "ask_bp": 40, "bid_bp": 5,
+    "allowance": 4, "ask_bp": 40, "bid_bp": 5, "delivered": 41, "detail": "no answer within 5 s", "driver": "open", "epoch": 12,
+    "from_ms": NOW_MS - 60_000, "host": "192.0.2.7", "image": "", "launch": "default", "lease": 88, "machine": "rack-7",
+    "ports": (8080, 8888), "seats": (2, 3), "ssh_keys": ("ssh-ed25519 AAAAC3Nz ana",), "start_script": "nvidia-smi",
+    "unusable": (1,), "uuids": ("GPU-1f", "GPU-2a", "GPU-3c"), "why": "taken away", "works": True,
     "account": 1001, "after_ms": 15_000, "amount": 12_600_000, "approval": "5f6c7a80",
     "as_of_ms": NOW_MS - 3_600_000, "at_ms": NOW_MS + 15_000,
     "average_price_num": 25_560_000, "balance": 87_400_000, "bearer_hash": bytes(range(32)), "budget_notional": 90_000_000,
@@ -52,14 +56,17 @@ PLAIN: dict[str, Any] = {
     "offset": 1842, "operator:str": "operator-9", "operator": 9, "order": ORDER, "outbox": 5011, "owner": 77, "part": 0,
     "partition": 1,
     "payee": 1005, "payer": 1004, "payout": 31, "poll": "nebius-catalogue", "price": 2_130_000, "proceeds": 6_358_050,
-    "protect_qty": 25, "protect_window_ms": 1_000, "provider": "simulated-faucet", "provider_ref": "f-2210", "qty": 3,
+    "protect_qty": 25, "protect_window_ms": 1_000, "provider": "simulated-faucet", "provider:int": 1003,
+    "provider_ref": "f-2210", "qty": 3,
     "qty_min": 2, "rate": 1, "reason": 5, "reason:str": "a wrong price was typed", "reasons": {"no class": 4, "spot": 2},
     "record_id": "d-55", "refused": 6, "region": "us-central1", "request_id": "r-0193", "role": 1, "rows": 124,
     "running_close_ms": 600_000, "sandbox": False, "scopes": ("read", "trade"), "second_operator": 10,
     "secret_sealed": bytes(range(44)), "seen_ms": NOW_MS - 1_000, "seq": 5012, "seller": 1003, "seller_fee": 31_950, "shard": 1,
-    "short": 6, "side": 2, "source": 640, "source:str": "simulated", "specification": b'class_id = "H100.SXM.80.US"\n',
+    "short": 6, "side": 2, "source": 640, "source:str": "simulated", "source:Literal": "declared",
+    "specification": b'class_id = "H100.SXM.80.US"\n',
     "state": 2, "state:str": "sent", "t0_ms": NOW_MS - 86_400_000, "taker_bp": 50, "taker_leaves": 4, "taker_order": ORDER,
-    "taker_side": 1, "tick": 5_000, "tif": 3, "time_ms": NOW_MS, "title": 772, "titles": 12, "trade": 9001, "undelivered": 15,
+    "taker_side": 1, "tick": 5_000, "tif": 3, "time_ms": NOW_MS, "title": 772, "titles": 12,
+    "titles:tuple": (Served(772, 1), Served(773, 1)), "trade": 9001, "undelivered": 15,
     "until_ms": NOW_MS + 200, "valid_until_ms": NOW_MS + 30_000, "vcpus": 26, "version": 4, "writer": 2,
     "quotes": (QuoteHour(HOUR, 2_080_000, 5, 2_180_000, 6), QuoteHour(HOUR + 1, 0, 0, 2_200_000, 7)),
     "outcomes": (
@@ -139,6 +146,8 @@ def _limit(of: Any, numbers: Iterator[int], texts: Iterator[str]) -> Any:
         return True
     if of is bytes:
         return b""
+    if typing.get_origin(of) is typing.Literal:
+        return typing.get_args(of)[0]
     if isinstance(of, type) and issubclass(of, Struct):
         return of(*(next(numbers) for _ in of.__struct_fields__))
     assert typing.get_origin(of) in {tuple, dict}, f"a field of type {of}"

@@ -18,11 +18,12 @@ from schemas.ids import contract_of
 from schemas.units import MS_PER_HOUR
 from services.matching.engine import Engine
 from services.runtime.errors import Halt, Superseded
+from services.runtime.lease import get_lease, keep_lease
 from services.runtime.log import Outgoing
 from services.runtime.status import Status
 from services.settlement.ledger import CLEARING, TITLES, TREASURY
 from services.settlement.payments import SimulatedPayments
-from services.settlement.shell import PAUSE_MS, Logs, Settlement, get_lease, keep_lease
+from services.settlement.shell import LEASE_NAME, PAUSE_MS, Logs, Settlement
 from services.settlement.state import Batch, Loaded, State
 from services.settlement.store import Recall, Recalled, StoreAway
 from tests.settlement.dict_store import DictStore
@@ -126,13 +127,13 @@ class Exchange:
         settlement = Settlement(1, store, logs, clock, status)
 
         async def life() -> None:
-            epoch = await get_lease(self.lease, holder, clock, status)
+            epoch = await get_lease(self.lease, holder, clock, status, LEASE_NAME)
             await settlement.start()
             self.alive += [
                 self.world.spawn("settle", settlement.settle()),
                 self.world.spawn("send", settlement.send(0)),
                 self.world.spawn("pay", settlement.pay(SimulatedPayments())),
-                self.world.spawn("lease", keep_lease(self.lease, holder, epoch, clock)),
+                self.world.spawn("lease", keep_lease(self.lease, holder, epoch, clock, LEASE_NAME)),
             ]
 
         self.alive = [self.world.spawn("life", life())]

@@ -8,9 +8,10 @@ from schemas.codec import CHAIN_START, WRITER_SETTLEMENT, Frame, epoch_header, s
 from schemas.commands import Role
 from schemas.events import AccountSet, Event
 from services.runtime.errors import Halt, Superseded
+from services.runtime.lease import get_lease
 from services.runtime.log import Outgoing
 from services.runtime.status import Status
-from services.settlement.shell import Logs, Settlement, get_lease
+from services.settlement.shell import LEASE_NAME, Logs, Settlement
 from tests.simulation.simlog import Topic
 from tests.simulation.simstore import SimDatabase, SimStore
 from tests.simulation.stores import SimLease
@@ -93,7 +94,7 @@ def test_a_settlement_that_waits_for_the_lease_does_not_call_itself_active() -> 
     lease = SimLease(world)
     lease.held["settlement"] = (7, "another", world.now_ms + 60_000)
     status.set(role="active", epoch=6)
-    waiting = world.spawn("waiting", get_lease(lease, "itself", SimClock(world), status))
+    waiting = world.spawn("waiting", get_lease(lease, "itself", SimClock(world), status, LEASE_NAME))
     world.run_ms(10_000)
     assert waiting.alive
     assert (status.values["role"], status.values["waiting_for"]) == ("follower", "lease")

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Final
 
 from services.gateway import market as market_data
-from services.gateway.routes import account, keys, market, operators, trading
+from services.gateway.routes import account, keys, machines, market, operators, trading
 
 ROUTES: Final = [
     *market.ROUTES,
     *market_data.ROUTES,
     *trading.ROUTES,
     *account.ROUTES,
+    *machines.ROUTES,
     *keys.ROUTES,
     *operators.ROUTES,
 ]

@@ -26,6 +26,8 @@ class Program:
     name: str
     argv: Sequence[str | Path]
     env: Mapping[str, str] = field(default_factory=dict)
+    silent: bool = False
+    """It has no /status: that it runs is all that one knows of it."""
 
 
 class Life(NamedTuple):
@@ -42,6 +44,8 @@ class Life(NamedTuple):
     """Of its latest end; None: it has never ended. Minus the signal's number when a signal ended it."""
     last_words: str
     """The last line that it had printed by then."""
+    silent: bool = False
+    """As `Program.silent`."""
 
 
 @dataclass(slots=True)
@@ -150,6 +154,7 @@ class Supervisor:
                 child.exit_code is not None and (child.due_s is not None or now_s - child.began_s < self._healthy_s),
                 child.exit_code,
                 child.last_words,
+                child.program.silent,
             )
             for child in self._children.values()
         ]

@@ -1,0 +1,19 @@
+"""Delivery: an hour that was traded becomes a machine that its holder can log in to, and what he got of it is counted in minutes.
+
+titles      whose hours they are, from `events`
+state       machines, launch specifications and leases, from the room's own records (`schemas/leases.py`)
+assignment  which seats of which machines the titles of a class get, all of an hour together; `fleet` has its words,
+            `hosting` whose machines serve whom, `seating` which of their seats
+placing     a title bought in mid-hour, on what is free
+foresight   hand-overs to be expected, before anything is bought
+board       what is recorded, in the words of the assignment
+deciding    what is to be recorded next: leases at the gate, at a running fill, at an end; minutes when an hour is over
+minutes     how many minutes of a title were delivered
+sessions    agents that are alive: sequence, nonce, one at a time
+orders      what an agent is to do
+checking    the exchange's own login, by which minutes are counted
+shell       reads `events`, writes `leases` and `delivery`; begin there
+app         what the gateway passes on
+
+One room works, by its lease. Whatever it decides is a record before anybody is told of it.
+"""

@@ -1,0 +1,64 @@
+"""What the room knows of the market, from `events` alone: classes, titles, gates, hours that are over. Pure."""
+
+from __future__ import annotations
+
+from schemas.codec import EventsRecord
+from schemas.commands import Ground
+from schemas.events import ClassSet, Filled, GateClosed, HourEnded, TitleCovered
+from schemas.ids import class_no_of, hour_of
+from schemas.units import MS_PER_HOUR
+from services.delivery.state import State
+from services.delivery.titles import Titles
+
+
+class Market:
+    """Of all shards."""
+
+    def __init__(self) -> None:
+        self.titles = Titles()
+        self.classes: dict[str, int] = {}
+        """Class id → number."""
+        self.class_ids: dict[int, str] = {}
+        self.lots: dict[int, int] = {}
+        self.final: dict[int, set[int] | None] = {}
+        """Contract → titles that can change no more and are to be looked at; None: all. Hours that have ended are in `ended`."""
+        self.ended: set[int] = set()
+        """Contracts whose titles are to be counted."""
+
+    def take(self, record: EventsRecord, state: State) -> None:
+        """Apply an output. Raises titles.Contradiction."""
+        for event in record.events:
+            match event:
+                case ClassSet():
+                    self.classes[event.class_id] = event.class_no
+                    self.class_ids[event.class_no] = event.class_id
+                    self.lots[event.class_no] = event.lot
+                case Filled():
+                    self.titles.fill(event)
+                    self._sold_as_ready(event)
+                case TitleCovered():
+                    self.titles.cover(event)
+                case GateClosed():
+                    self.final[event.contract] = None
+                case HourEnded():
+                    self._end(event.contract, state)
+                case _:
+                    pass
+
+    def _sold_as_ready(self, event: Filled) -> None:
+        if event.moves and event.moves[0].ground == Ground.READY:
+            titles = self.final.setdefault(event.contract, set())
+            if titles is not None:
+                titles.update(move.title for move in event.moves)
+
+    def look_again(self, contracts: set[int]) -> None:
+        """A machine has come that their titles may have waited for."""
+        self.final.update(dict.fromkeys(contracts))
+
+    def _end(self, contract: int, state: State) -> None:
+        self.final.pop(contract, None)
+        is_ours = state.serves(class_no_of(contract), (hour_of(contract) + 1) * MS_PER_HOUR)
+        if contract in state.told or contract not in self.titles.of or not is_ours:
+            self.titles.drop(contract)
+        else:
+            self.ended.add(contract)

@@ -1,0 +1,450 @@
+"""The room at work: reads `leases` and `events`, decides, records, and tells settlement what was delivered.
+
+1. `load`: a record says that this room has begun, `leases` is read up to it, then `events` of every shard. Until then nobody is
+   answered.
+2. `follow`: what the market says from then on; each output may give somebody a machine, or end his hour.
+3. `look_around`: what only time does, and the login checks.
+4. Agents and members ask through `app`.
+
+Every decision is made and recorded under one lock: nobody decides on what is about to change. A record that may or may
+not have been written ends this life; the next one reads what is there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Final
+
+import asyncssh
+import msgspec
+
+from schemas import agents, rental
+from schemas.codec import UNREADABLE, BrokenRecord, ChainReader, EventsRecord, Gap, decode_record, read_headers
+from schemas.delivery import Delivered
+from schemas.ids import class_no_of, hour_of
+from schemas.leases import (
+    HourTold,
+    LaunchPut,
+    LeaseChecked,
+    LeaseRecord,
+    LeaseServes,
+    MachineRetired,
+    RoomBegan,
+    TitleCounted,
+)
+from schemas.market_clock import MarketClock
+from schemas.units import MS_PER_HOUR, Millis
+from services.delivery import answers, deciding
+from services.delivery.checking import Probe
+from services.delivery.market import Market
+from services.delivery.orders import leases_of
+from services.delivery.refusals import Refused
+from services.delivery.sessions import Session, Sessions, enrolled
+from services.delivery.state import BadRecord, Lease, MachineId, State
+from services.delivery.titles import Contradiction
+from services.runtime.errors import Halt, Superseded
+from services.runtime.log import Clock, Log, Outgoing, OutOfRange
+from services.runtime.status import Status
+
+READ_MAX: Final = 500
+READ_WAIT_MS: Final = 1_000
+EVERY_MS: Final = 1_000
+"""Between an answer and an agent's next heartbeat."""
+HOLD_MS: Final = 4_000
+"""A heartbeat is answered after so long where nothing new is to be told."""
+GRACE_MS: Final = 2 * MS_PER_HOUR
+"""While the exchange is away a tenant keeps access for so long after the last end that his agent knows."""
+SOON_MS: Final = 200
+"""Of both, while a lease is opened or ended."""
+LOOK_MS: Final = 200
+CHECK_MS: Final = 20_000
+"""Between two logins to a machine that works, and"""
+AGAIN_MS: Final = 1_000
+"""to one that does not (yet)."""
+CHECKS_AT_ONCE: Final = 16
+
+_leases: msgspec.msgpack.Decoder[LeaseRecord] = msgspec.msgpack.Decoder(LeaseRecord)
+
+
+class Setup:
+    """Setup allowance by class, in minutes, from the specification that the class was listed with."""
+
+    def __init__(self, read: Callable[[int], Awaitable[int]]) -> None:
+        self._read = read
+        self._known: dict[int, int] = {}
+
+    async def minutes(self, class_no: int) -> int:
+        """A specification never changes under a class."""
+        if class_no not in self._known:
+            self._known[class_no] = await self._read(class_no)
+        return self._known[class_no]
+
+
+class Delivery:
+    """One life. Raises Halt, Superseded, LogError."""
+
+    def __init__(
+        self,
+        epoch: int,
+        leases: Log,
+        events: Sequence[Log],
+        records: Log,
+        setup: Setup,
+        probe: Probe,
+        market_clock: MarketClock,
+        clock: Clock,
+        status: Status,
+    ) -> None:
+        """`records`: topic `delivery`."""
+        self.state = State()
+        self.market = Market()
+        self.sessions = Sessions()
+        self.ready = False
+        self._epoch = epoch
+        self._leases = leases
+        self._events = events
+        self._lease_offset = 0
+        self._offsets = [0] * len(events)
+        self._chains = [ChainReader() for _ in events]
+        self._records = records
+        self._setup = setup
+        self._probe = probe
+        self._market_clock = market_clock
+        self._clock = clock
+        self._status = status
+        self._deciding = asyncio.Lock()
+        self._news: dict[MachineId, asyncio.Event] = {}
+        self._checked_ms: dict[int, Millis] = {}
+        self._checking: set[int] = set()
+
+    @property
+    def now_ms(self) -> Millis:
+        """Market time."""
+        return self._market_clock.market_ms(self._clock.now_ms())
+
+    # --- Step 1 ------------------------------------------------------------------------------------------------
+
+    async def load(self) -> None:
+        """Raises Halt, Superseded."""
+        self._status.set(role="recovering")
+        await self._begin()
+        for shard, log in enumerate(self._events):
+            first, end = await log.bounds()
+            if first > 0:
+                raise Halt(
+                    f"events/{shard} begins at {first}: what was before is in the archive. Set HOURBOOK_DATA to the folder "
+                    "that has it"
+                )
+            while self._offsets[shard] < end:
+                await self._read_events(shard)
+        self.ready = True
+        self._status.set(role="active")
+
+    async def _begin(self) -> None:
+        """What is in `leases`, up to our own first record: whatever an earlier room still writes comes after it."""
+        first, _ = await self._leases.bounds()
+        if first > 0:
+            raise Halt(f"leases begins at {first}: it is to be kept whole")
+        await self._record([RoomBegan(self._epoch, self.now_ms)])
+
+    async def _read_leases(self) -> None:
+        """To the end that it has now. Raises Halt, Superseded: another room has begun since."""
+        _, end = await self._leases.bounds()
+        while self._lease_offset < end:
+            for record in await self._leases.read(self._lease_offset, count=READ_MAX, wait_ms=READ_WAIT_MS):
+                try:
+                    self._apply(_leases.decode(record.value))
+                except (*UNREADABLE, BadRecord) as error:
+                    raise Halt(f"leases offset {record.offset}: {error}") from error
+                self._lease_offset = record.offset + 1
+
+    def _apply(self, record: LeaseRecord) -> None:
+        if record.epoch > self._epoch:
+            raise Superseded(f"a room of epoch {record.epoch} has begun, ours is {self._epoch}")
+        machines = self._machines_of(record)
+        if self.state.take(record):
+            for machine in machines or self._machines_of(record):
+                self._news_of(machine).set()
+
+    # --- Step 2 ------------------------------------------------------------------------------------------------
+
+    async def follow(self, shard: int) -> None:
+        """For ever."""
+        while True:
+            if await self._read_events(shard):
+                await self.decide()
+
+    async def _read_events(self, shard: int) -> bool:
+        log = self._events[shard]
+        try:
+            records = await log.read(self._offsets[shard], count=READ_MAX, wait_ms=READ_WAIT_MS)
+        except OutOfRange as error:
+            raise Halt(f"events/{shard}: {error}") from error
+        for record in records:
+            said = self._accept(shard, record.offset, record.headers, record.value)
+            if said is not None:
+                try:
+                    self.market.take(said, self.state)
+                except Contradiction as error:
+                    raise Halt(f"events/{shard} offset {record.offset}: {error}") from error
+            self._offsets[shard] = record.offset + 1
+        self._status.set_of(shard, seq=self._chains[shard].seq)
+        return bool(records)
+
+    def _accept(
+        self, shard: int, offset: int, headers: Sequence[tuple[str, bytes]], value: bytes
+    ) -> EventsRecord | None:
+        """None: a repeat. Raises Halt."""
+        chain = self._chains[shard]
+        try:
+            if not chain.accept(read_headers(headers), value):
+                return None
+            said = decode_record(value)
+            if (said.shard, said.seq) != (shard, chain.seq):
+                raise BrokenRecord(f"shard {said.shard}, seq {said.seq} inside, {chain.seq} outside")
+        except (Gap, BrokenRecord) as error:
+            raise Halt(f"events/{shard} offset {offset}: {type(error).__name__}: {error}") from error
+        return said
+
+    # --- Deciding ----------------------------------------------------------------------------------------------
+
+    async def decide(self) -> None:
+        """Record whatever is due now."""
+        async with self._deciding:
+            await self._place_titles()
+            await self._record(deciding.endings(self.state, self.now_ms))
+            for contract in sorted(self.market.ended):
+                await self._count(contract)
+
+    async def _place_titles(self) -> None:
+        for contract, numbers in sorted(self.market.final.items()):
+            now_ms = self.now_ms
+            class_no = class_no_of(contract)
+            if self.state.serves(class_no, (hour_of(contract) + 1) * MS_PER_HOUR):
+                await self._record(
+                    deciding.placements(
+                        self.state, self.market.titles, contract, self.market.lots[class_no], now_ms, numbers
+                    )
+                )
+                # A title that is sold as ready later is named then; one without a machine when a machine comes.
+                self.market.final[contract] = set()
+
+    async def _count(self, contract: int) -> None:
+        """The hour is over: count it, tell settlement, and forget it. Repeated after a crash, it tells the same again."""
+        class_no = class_no_of(contract)
+        if self.state.serves(class_no, (hour_of(contract) + 1) * MS_PER_HOUR):
+            setup = await self._setup.minutes(class_no)
+            await self._record(deciding.counts(self.state, self.market.titles, contract, setup, self.now_ms))
+            counted = self.state.counted.get(contract, {})
+            if counted:
+                await self._records.append([self._told(each) for _, each in sorted(counted.items())])
+            await self._record([HourTold(self._epoch, self.now_ms, contract)])
+            self._status.set(hours_told=len(self.state.told))
+        self.market.ended.discard(contract)
+        self.market.titles.drop(contract)
+
+    def _told(self, counted: TitleCounted) -> Outgoing:
+        source = "simulated machine" if self._is_simulated(counted) else "login checks"
+        record_id = f"delivery-{counted.contract}-{counted.title}"
+        return Outgoing(
+            msgspec.msgpack.encode(Delivered(counted.contract, counted.title, counted.undelivered, source, record_id))
+        )
+
+    def _is_simulated(self, counted: TitleCounted) -> bool:
+        leases = self.state.of_title.get((counted.contract, counted.title), ())
+        return any(self.state.machines[self.state.leases[lease].machine].driver == "simulated" for lease in leases)
+
+    async def _record(self, records: Sequence[LeaseRecord]) -> None:
+        """Write, and go by what the log then has: only so much has been decided. Raises Superseded."""
+        if not records:
+            return
+        written = [msgspec.structs.replace(record, epoch=self._epoch) for record in records]
+        await self._leases.append([Outgoing(msgspec.msgpack.encode(record)) for record in written])
+        await self._read_leases()
+
+    def _machines_of(self, record: LeaseRecord) -> list[MachineId]:
+        """Whose agents are to be told."""
+        match record:
+            case LeaseServes():
+                return [(record.provider, record.machine)]
+            case LaunchPut():
+                return [each.machine for each in self.state.leases.values() if each.holder == record.account]
+            case _:
+                lease = self.state.leases.get(getattr(record, "lease", 0))
+                return [lease.machine] if lease is not None else []
+
+    def _news_of(self, machine: MachineId) -> asyncio.Event:
+        return self._news.setdefault(machine, asyncio.Event())
+
+    # --- Agents ------------------------------------------------------------------------------------------------
+
+    async def enrol(self, account: int, asked: agents.Enrolment) -> agents.Enrolled:
+        """A machine is here. Raises Refused."""
+        self._check_ready()
+        class_no = self.market.classes.get(asked.class_id)
+        if class_no is None:
+            raise Refused("unknown_class", f"{asked.class_id!r} is not listed; GET /v1/classes lists the classes")
+        simulated = "simulated" in {asked.source, asked.driver}
+        if simulated and not self._market_clock.sandbox:
+            raise Refused("wrong_source", "a simulated machine has no place outside a sandbox")
+        machine = (account, asked.machine)
+        nonce = secrets.token_hex(8)
+        async with self._deciding:
+            record = enrolled(self.state, account, class_no, asked, self.now_ms)
+            self.sessions.enrol(machine, asked, nonce, self._clock.elapsed_ms())
+            if record is not None:
+                await self._record([record])
+                self.market.look_again({contract for contract, _ in self.state.unplaced})
+        await self.decide()
+        return agents.Enrolled(
+            machine=asked.machine,
+            every_ms=EVERY_MS,
+            grace_ms=self._grace_ms(),
+            nonce=nonce,
+            now_ms=self._clock.now_ms(),
+        )
+
+    async def beat(self, account: int, machine: str, heartbeat: agents.Heartbeat) -> agents.HeartbeatAnswer:
+        """What the machine is to do: at once where that is new, else after a while. Raises Refused."""
+        self._check_ready()
+        at = (account, machine)
+        session = self.sessions.beat(
+            at, heartbeat, secrets.token_hex(8), self._clock.elapsed_ms(), self._clock.now_ms()
+        )
+        orders = self._orders(at)
+        if orders == session.told:
+            news = self._news_of(at)
+            news.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout((HOLD_MS if self._is_settled(session, orders) else SOON_MS) / 1000):
+                    await news.wait()
+            orders = self._orders(at)
+        session.told = orders
+        return agents.HeartbeatAnswer(
+            nonce=session.nonce,
+            now_ms=self._clock.now_ms(),
+            every_ms=EVERY_MS if self._is_settled(session, orders) else SOON_MS,
+            grace_ms=self._grace_ms(),
+            leases=orders,
+        )
+
+    def _is_settled(self, session: Session, orders: Sequence[agents.Lease]) -> bool:
+        """The agent has nothing under way that it will soon have more to tell of."""
+        now_ms = self._clock.now_ms()
+        wanted = {int(lease.lease) for lease in orders if lease.from_ms <= now_ms}
+        there = {lease for lease, report in session.reports.items() if report.state in {"open", "failed"}}
+        return wanted == there
+
+    def _orders(self, machine: MachineId) -> tuple[agents.Lease, ...]:
+        return leases_of(self.state, machine, self._market_clock, self._probe.public_key)
+
+    def _grace_ms(self) -> Millis:
+        return GRACE_MS // self._market_clock.rate
+
+    async def retire(self, account: int, machine: str) -> None:
+        """Nothing more is given to it. Raises Refused."""
+        self._check_ready()
+        async with self._deciding:
+            if (account, machine) not in self.state.machines:
+                raise Refused("unknown_machine", f"you have no machine {machine!r}")
+            if (account, machine) not in self.state.retired:
+                await self._record([MachineRetired(self._epoch, self.now_ms, account, machine)])
+
+    def machines(self, account: int) -> list[rental.MachineAnswer]:
+        """A provider's."""
+        return answers.machines(self.state, self.market, self.sessions, account, self.now_ms, self._clock.elapsed_ms())
+
+    def served(self) -> list[str]:
+        """Ids of the classes whose hours are delivered by machines alone."""
+        return sorted(self.market.class_ids[class_no] for class_no in self.state.served_ms)
+
+    # --- Members -----------------------------------------------------------------------------------------------
+
+    async def put_launch(self, account: int, name: str, asked: rental.LaunchRequest) -> None:
+        """What an account wants to find on its machines. Raises Refused."""
+        self._check_ready()
+        keys = tuple(_public_key(text) for text in asked.ssh_keys)
+        record = LaunchPut(self._epoch, self.now_ms, account, name, keys, asked.image, asked.start_script, asked.ports)
+        async with self._deciding:
+            await self._record([record])
+
+    def leases(self, account: int) -> list[rental.LeaseAnswer]:
+        """A tenant's."""
+        return answers.leases(self.state, self.market, self.sessions, account, self.now_ms)
+
+    def _check_ready(self) -> None:
+        if not self.ready:
+            raise Refused("not_ready", "delivery is catching up: it reads the log from its beginning")
+
+    # --- Step 3 ------------------------------------------------------------------------------------------------
+
+    async def look_around(self) -> None:
+        """For ever: what only time does."""
+        async with asyncio.TaskGroup() as checks:
+            while True:
+                await self._clock.sleep_ms(LOOK_MS)
+                await self.decide()
+                for lease in self._to_check():
+                    checks.create_task(self._check(lease))
+
+    def _to_check(self) -> list[Lease]:
+        """Those that run and whose last look is long enough ago."""
+        now_ms, elapsed_ms = self.now_ms, self._clock.elapsed_ms()
+        due = [
+            lease
+            for lease in self.state.leases.values()
+            if not lease.ended_ms
+            and lease.from_ms <= now_ms < lease.until_ms
+            and lease.lease not in self._checking
+            and elapsed_ms >= self._checked_ms.get(lease.lease, -CHECK_MS) + self._pause_ms(lease)
+        ]
+        return due[: CHECKS_AT_ONCE - len(self._checking)]
+
+    def _pause_ms(self, lease: Lease) -> Millis:
+        # In market time, so that a fast market's minutes are looked at as often.
+        return max(AGAIN_MS, CHECK_MS // self._market_clock.rate) if lease.works else AGAIN_MS // 4
+
+    async def _check(self, lease: Lease) -> None:
+        async with self._busy_with(lease):
+            session = self.sessions.of.get(lease.machine)
+            report = session.reports.get(lease.lease) if session is not None else None
+            if report is None:
+                return  # nobody has said where it is: what was, still is
+            fault = await self._fault(lease, report)
+            if fault and lease.works:  # once more, before a tenant's minutes are lost
+                await self._clock.sleep_ms(AGAIN_MS // 2)
+                fault = await self._fault(lease, report)
+            async with self._deciding:
+                known = not lease.checks or (lease.works, lease.detail) != (not fault, fault)
+                if known and not lease.ended_ms:
+                    await self._record([LeaseChecked(self._epoch, self.now_ms, lease.lease, not fault, fault)])
+
+    @contextlib.asynccontextmanager
+    async def _busy_with(self, lease: Lease) -> AsyncIterator[None]:
+        self._checking.add(lease.lease)
+        try:
+            yield
+        finally:
+            self._checking.discard(lease.lease)
+            self._checked_ms[lease.lease] = self._clock.elapsed_ms()
+
+    async def _fault(self, lease: Lease, report: agents.LeaseReport) -> str:
+        """Why the lease cannot be used; empty: it can."""
+        if report.state != "open":
+            return report.detail or f"the agent says: {report.state}"
+        machine = self.state.machines[lease.machine]
+        if machine.driver == "simulated":
+            return ""
+        return await self._probe.fault(machine.host, report.port, report.user, report.host_key)
+
+
+def _public_key(text: str) -> str:
+    """Raises Refused."""
+    try:
+        asyncssh.import_public_key(text)
+    except (asyncssh.KeyImportError, ValueError) as error:
+        raise Refused("wrong_ssh_key", f"{text[:40]!r} is not a public SSH key: {error}") from None
+    return text.strip()

@@ -1,0 +1,105 @@
+"""H1, H2: what the auditor sees in `leases`, and what of it is wrong."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from schemas.delivery import Delivered
+from schemas.events import TitleEnded
+from schemas.leases import LeaseEnded, LeaseServes, RoomBegan, Served, TitleCounted
+from services.audit.leases import Leases
+from services.audit.report import Findings
+
+CARL, ANA, BERT = 11, 21, 22
+
+
+def serves(lease: int = 1, title: int = 1, seats: tuple[int, ...] = (0,), **more: Any) -> LeaseServes:
+    said = {
+        "epoch": 1, "time_ms": 0, "lease": lease, "holder": ANA, "provider": CARL, "machine": "a", "seats": seats,
+        "contract": 5, "titles": (Served(title, len(seats)),), "from_ms": 100, "until_ms": 200,
+    }  # fmt: skip
+    return LeaseServes(**said | more)
+
+
+def ended(title: int = 1, **more: Any) -> TitleEnded:
+    said = {
+        "contract": 5, "title": title, "obligor": CARL, "holder": ANA, "ground": 1, "qty": 1, "minutes": 60,
+        "proceeds": 1, "cost": 1, "escrow": 1,
+    }  # fmt: skip
+    return TitleEnded(**said | more)
+
+
+def counted(title: int = 1, delivered: int = 50, allowance: int = 4, undelivered: int = 6) -> TitleCounted:
+    return TitleCounted(1, 200, 5, title, delivered, allowance, undelivered)
+
+
+def told(title: int = 1, undelivered: int = 6) -> tuple[int, bytes]:
+    record = Delivered(5, title, undelivered, "login checks", f"delivery-5-{title}")
+    return 0, msgspec.msgpack.encode(record)
+
+
+def audited(records: list[Any], events: list[TitleEnded], delivered: list[tuple[int, bytes]] | None = None) -> Findings:
+    found = Findings()
+    leases = Leases(found)
+    for offset, record in enumerate(records):
+        leases.take(offset, msgspec.msgpack.encode(record))
+    leases.hear(events)
+    leases.finish(delivered or [])
+    return found
+
+
+def test_an_hour_that_was_served_counted_and_told_is_clean() -> None:
+    found = audited([serves(), counted()], [ended()], [told()])
+
+    assert found.broken() == set()
+    assert found.clean(["H1", "H2"])
+    assert (found["H1"].looked_at, found["H2"].looked_at) == (3, 3)
+
+
+def test_where_there_are_no_machines_there_is_nothing_to_look_at() -> None:
+    assert audited([], [ended()]).clean(["H1", "H2"])
+
+
+WRONG = {
+    "two leases on one seat at one time": ([serves(), serves(2, 2, holder=BERT, from_ms=199)], [ended()], [], "H1"),
+    "a seat of a lease that was to end later": (
+        [serves(), LeaseEnded(1, 150, 1), serves(2, 2, holder=BERT, from_ms=149, until_ms=300)], [], [], "H1",
+    ),
+    "another provider's machine": ([serves(provider=12)], [ended()], [], "H1"),
+    "another holder": ([serves(holder=BERT)], [ended()], [], "H1"),
+    "more GPUs than the title has": ([serves(seats=(0, 1))], [ended()], [], "H1"),
+    "minutes that do not add up": ([serves(), counted(delivered=51)], [ended()], [], "H2"),
+    "minutes of a running title that had fewer": ([serves(), counted()], [ended(minutes=41)], [], "H2"),
+    "minutes of a title that never was": ([counted(9)], [ended()], [], "H2"),
+    "counted twice": ([serves(), counted(), counted()], [ended()], [], "H2"),
+    "settlement was told something else": ([serves(), counted()], [ended()], [told(undelivered=5)], "H2"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_what_is_wrong_is_named(what: str) -> None:
+    records, events, delivered, name = WRONG[what]
+
+    assert audited(records, events, delivered).broken() == {name}
+
+
+def test_what_cannot_be_read_is_named() -> None:
+    found = Findings()
+    Leases(found).take(3, b"\xc1")
+
+    assert found["H1"].breaches[0].startswith("leases offset 3 cannot be read")
+
+
+def test_what_a_late_room_says_counts_for_nobody() -> None:
+    found = audited([RoomBegan(2, 0), serves(holder=BERT)], [ended()])
+
+    assert found.broken() == set()
+
+
+def test_a_seat_is_free_again_when_its_lease_has_ended() -> None:
+    found = audited([serves(), LeaseEnded(1, 150, 1), serves(2, 2, from_ms=150)], [ended(), ended(2)])
+
+    assert found.broken() == set()

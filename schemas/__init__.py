@@ -10,6 +10,8 @@ requests         what is asked of settlement              delivery   what was de
 supply           what clouds offer                        market     what collars should be based on
 keys, signing    who may come through the door, and how a request is signed        feed_token   for the private feed
 http             bodies of the public API                 feeds      messages of market data
+leases           what delivery has recorded of machines and titles              rental     bodies of the API about them
+market_clock     market time by a wall clock              delivery_key   what gateways and delivery share
 agents           what agents on machines and the exchange tell each other
 edge             how numbers are written in both
 specifications   what a class is (`classes/*.toml`)       listing    what it must be for a shard to list it

@@ -88,7 +88,8 @@ class Door:
         listener = await self._listen()
         self._say(port=listener.get_port(), open=False, failed="", ended=False)
         reaped_s = time.monotonic()
-        while not self.orders.end and elapsed_ms() < self.orders.ends_elapsed_ms:
+        # A folder that is gone is an agent's home that was removed: nobody could end this door any more.
+        while not self.orders.end and elapsed_ms() < self.orders.ends_elapsed_ms and self.folder.is_dir():
             self._read_orders()
             self._follow_orders()
             if time.monotonic() - reaped_s > REAP_S:

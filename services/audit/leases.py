@@ -98,6 +98,8 @@ class Leases:
             self._found.there_are("counted minutes")
             self._found.saw("H2", "counted minutes")
             ended = self._ended.get(key)
+            if ended is None and self._found.stopped:
+                continue  # the events were not read to their end
             minutes = counted.delivered + counted.allowance + counted.undelivered
             fits = ended is not None and minutes == ended.minutes
             self._found.expect("H2", fits, f"title {key}: {minutes} minutes are counted of {ended}")

@@ -241,8 +241,8 @@ class ShardModel:
             case ev.StateReached():
                 self.moments.state_reached(event)
             case ev.ReferenceMoved():
+                self.means.collar_moves(event)
                 self.moments.reference_moved(event)
-                self.means.collar_moved(event)
             case ev.DeadManFired():
                 self.moments.switch_fired(event)
             case _:

@@ -25,8 +25,8 @@ class Means:
         self.market = market
         self.found = market.found
         self._moments = moments
-        self._collars_moved: list[tuple[int, int]] = []
-        """(class, hour; 0: the class) in the command under way."""
+        self._caps: dict[int, Price] = {}
+        """Of contracts whose reference the command under way moves: as they were before."""
 
     # --- money -----------------------------------------------------------------------------------------
 
@@ -116,15 +116,21 @@ class Means:
         for account, contract in sorted(market.concerned):
             self._check_offered(account, contract)
         market.concerned.clear()
-        moved, self._collars_moved = self._collars_moved, []
-        if moved:
+        before, self._caps = self._caps, {}
+        rose = {contract for contract, cap in before.items() if market.collar(contract)[1] > cap}
+        if rose:
             for (account, contract, ground), promise in market.backing.items():
-                if (class_no_of(contract), hour_of(contract)) in moved or (class_no_of(contract), 0) in moved:
+                if contract in rose:
                     self._check_price(account, contract, ground, promise.qty, promise.collateral_price)
 
-    def collar_moved(self, event: ev.ReferenceMoved) -> None:
-        """Unsold promises below the new cap are cut by the end of the command."""
-        self._collars_moved.append((event.class_no, event.hour))
+    def collar_moves(self, event: ev.ReferenceMoved) -> None:
+        """Told before it is in force: unsold promises below a cap that rises are cut by the end of the command.
+
+        What is bought back later is promised again at the collateral that it had, until the cap rises once more.
+        """
+        for _, contract, _ in self.market.backing:
+            if class_no_of(contract) == event.class_no and event.hour in (0, hour_of(contract)):
+                self._caps.setdefault(contract, self.market.collar(contract)[1])
 
     def _check_price(self, account: int, contract: int, ground: int, qty: Gpus, price: Price) -> None:
         """C5: what is promised and not sold has at least its contract's cap as collateral."""

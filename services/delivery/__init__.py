@@ -1,6 +1,6 @@
 """Delivery: an hour that was traded becomes a machine that its holder can log in to, and what he got of it is counted in minutes.
 
-titles      whose hours they are, from `events`
+market      classes, gates, hours that are over, and in `titles` whose hours they are, from `events`
 state       machines, launch specifications and leases, from the room's own records (`schemas/leases.py`)
 assignment  which seats of which machines the titles of a class get, all of an hour together; `fleet` has its words,
             `hosting` whose machines serve whom, `seating` which of their seats
@@ -13,7 +13,7 @@ sessions    agents that are alive: sequence, nonce, one at a time
 orders      what an agent is to do
 checking    the exchange's own login, by which minutes are counted
 shell       reads `events`, writes `leases` and `delivery`; begin there
-app         what the gateway passes on
+app         what the gateway passes on: `answers` to members and providers, `refusals`
 
 One room works, by its lease. Whatever it decides is a record before anybody is told of it.
 """

@@ -9,10 +9,11 @@ requests     what it wants → the HTTP request for it
 client       the public HTTP API, signed with a key; an outcome that is unknown is asked for again
 news         what a process has done of late, for its `/status`
 cloud        `python -m services.simulated cloud`: procures and delivers, with an operator's key
+hosts        `python -m services.simulated hosts`: sell what a sandbox's agents let; the machines are real
 members      `python -m services.simulated members`: demo members, each with its own key
 
 Like any client it knows the gateway's address and keys, and nothing else of the exchange: no log, no database, no room. Nobody
 calls it; it imports `schemas` and `services.runtime`.
-What is simulated says so in its name: processes `simulated-cloud` and `simulated-members`, provider `simulated-cloud`,
-accounts `demo-...`.
+What is simulated says so in its name: processes `simulated-cloud`, `simulated-members` and `simulated-hosts`, provider
+`simulated-cloud`, accounts `demo-...`.
 """

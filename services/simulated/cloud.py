@@ -74,13 +74,14 @@ class Cloud:
         await self._deliver_all(uncovered)
 
     async def _deliver_all(self, uncovered: list[http.UncoveredAnswer]) -> None:
-        """First what failed, title by title: the record of an hour speaks of all that have none of their own."""
+        """First what failed, title by title: the record of an hour speaks of all that have none of their own.
+
+        Not of classes with machines: there the exchange looks itself.
+        """
         served = set(await self._client.read("/v1/admin/served", list[str]))
-        ended = [
-            each
-            for each in await self._client.read("/v1/admin/undelivered", list[http.UndeliveredAnswer])
-            if parse_symbol(each.contract)[0] not in served  # of those the exchange looks at the machines itself
-        ]
+        told = await self._client.read("/v1/admin/undelivered", list[http.UndeliveredAnswer])
+        ended = [each for each in told if parse_symbol(each.contract)[0] not in served]
+        uncovered = [each for each in uncovered if parse_symbol(each.contract)[0] not in served]
         # An hour that has ended since may have titles without a machine, too: the next look tells.
         unclear = {each.contract for each in uncovered if not each.ended}
         for each in failures(uncovered):

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import socket
 from pathlib import Path
 
@@ -43,6 +44,22 @@ async def test_a_lease_that_is_withdrawn_early_ends_at_once(carl: Carl) -> None:
     await carl.reported("1", "closed")
     assert await refused(report, ANA) == "ConnectionRefusedError"
     await eventually(lambda: carl.exchange.report("1") is None, lambda: "still reported, though it was heard")
+
+
+async def test_a_door_ends_when_its_agents_home_is_removed(carl: Carl) -> None:
+    """As a sandbox's is: nobody is left who could end it."""
+    carl.lease("1", lasts_s=600)
+    carl.start()
+    report = await carl.reported("1", "open")
+    carl.kill()
+
+    shutil.rmtree(carl.home)
+
+    def is_free() -> bool:
+        with socket.socket() as connection:
+            return connection.connect_ex(("127.0.0.1", report.port)) != 0
+
+    await eventually(is_free)
 
 
 async def test_what_the_exchange_has_heard_is_closed_is_reported_until_it_has_heard_it(carl: Carl) -> None:

@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import defaultdict
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import asyncpg
+import msgspec
 
 from schemas import requests as rq
 from schemas.codec import WRITER_GATEWAY_MIN, WRITER_OPERATOR, WRITER_SHELL, decode_record, encode_frame, epoch_header
@@ -39,8 +40,9 @@ from schemas.commands import (
     Tif,
 )
 from schemas.delivery import Delivered
-from schemas.events import Event
+from schemas.events import Event, TitleEnded
 from schemas.ids import class_no_of, contract_of, hour_of
+from schemas.leases import LeaseServes, Served, TitleCounted
 from schemas.units import MS_PER_HOUR
 from services.audit.report import Findings
 from services.audit.run import audit
@@ -323,6 +325,27 @@ class Day:
         await self._trade(frames=40)
         await self.settle()
         await self._evening()
+        await self._machines()
+
+    async def _machines(self) -> None:
+        """What the delivery room would have recorded: each title of an hour that has ended had a machine of its own."""
+        records: list[LeaseServes | TitleCounted] = []
+        events = [event for shard in range(SHARDS) for event in self._said(shard) if isinstance(event, TitleEnded)]
+        for lease, title in enumerate(events, start=1):
+            begins_ms = hour_of(title.contract) * MS_PER_HOUR
+            seats, of = tuple(range(title.qty)), (Served(title.title, title.qty),)
+            records += [
+                LeaseServes(
+                    1, begins_ms, lease, title.holder, title.obligor, f"m{lease}", seats, title.contract, of, begins_ms,
+                    begins_ms + MS_PER_HOUR,
+                ),
+                TitleCounted(1, begins_ms + MS_PER_HOUR, title.contract, title.title, title.minutes, 0, 0),
+            ]  # fmt: skip
+        await self.topics.log("leases").append([Outgoing(msgspec.msgpack.encode(record)) for record in records])
+
+    def _said(self, shard: int) -> Iterator[Event]:
+        for record in self.topics.records["events", shard]:
+            yield from decode_record(record.value).events
 
     async def _trade(self, frames: int) -> None:
         chance = self._chance

@@ -26,7 +26,14 @@ ALL = {*NAMES, *NOT_AUDITED}
 async def serve(day: Day, bootstrap: str, prefix: str) -> None:
     """The day's logs on a broker, with their stamps."""
     async with Cluster(bootstrap, prefix=prefix) as cluster:
-        for topic, partitions in (("commands", 2), ("events", 2), ("requests", 1), ("delivery", 1), ("quarantine", 1)):
+        for topic, partitions in (
+            ("commands", 2),
+            ("events", 2),
+            ("requests", 1),
+            ("delivery", 1),
+            ("leases", 1),
+            ("quarantine", 1),
+        ):
             await cluster.create_topic(topic, partitions, 1, {})
         producer: AIOKafkaProducer = await cluster.producer()
         try:

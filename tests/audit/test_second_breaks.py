@@ -7,15 +7,16 @@ from collections.abc import Callable
 import pytest
 from msgspec.structs import replace
 
+from schemas import commands as cmd
 from schemas import events as ev
-from schemas.commands import Ground, State
+from schemas.commands import Fees, Ground, Role, State
 from schemas.events import Reason
-from tests.audit.second_tale import of, the_second_tale
-from tests.audit.tale import BEA, BOB, CID, CONTRACT, EVE, HOUR, Tale
+from tests.audit.second_tale import BUY, SELL, of, the_second_tale
+from tests.audit.tale import ANA, BEA, BOB, CID, CONTRACT, DEE, EVE, HOUR, ROLE, T0_MS, Tale
 from tests.audit.test_log_breaks import Plant, plus
 
 PLANTS: list[tuple[Plant, set[str]]] = []
-OF_LEDGER_AND_ENGINE = {"M1", "M2", "M4", "M5", "M8", "B5", "D1", "D2"}
+OF_LEDGER_AND_ENGINE = {"M1", "M2", "M4", "M5", "M8", "B5", "D1", "D2", "H1", "H2"}
 
 
 def breaks(*names: str) -> Callable[[Plant], Plant]:
@@ -316,6 +317,26 @@ def an_unsold_promise_stays_below_the_new_cap(tale: Tale) -> None:
 def more_is_cut_than_is_not_sold(tale: Tale) -> None:
     tale.end("the reference rises")
     tale.alter("the reference rises", ev.BackingCut, qty=7)
+
+
+def test_what_is_bought_back_is_promised_again_at_the_collateral_that_it_had() -> None:
+    """Its hour has a reference of its own, so that the class's says nothing of it. Found in 2,000 random days."""
+    tale = Tale()
+    tale.tell("start", cmd.StartShard(0, 2, T0_MS))
+    tale.tell("list", cmd.SetClass(tale.outbox(), 1, "TEST", 1, 10, 1_000, Fees(0, 10, 50, 30), horizon_hours=3))
+    for account in (ANA, BOB, DEE):
+        tale.tell(f"open {account}", cmd.SetAccount(tale.outbox(), account, account, ROLE.get(account, Role.MEMBER), 0))
+        tale.tell(f"credit {account}", cmd.Credit(tale.outbox(), account, 100_000))
+    tale.back("ana declares 20", ANA, Ground.DECLARED, 20, 1)
+    tale.back("dee promises 8", DEE, Ground.PROMISED, 8, 1)
+    tale.order("dee asks 3", DEE, SELL, 3, 1_000)
+    tale.order("bob takes them", BOB, BUY, 3, 1_000)
+    tale.tell("the hour's reference rises", cmd.MoveReference(1, HOUR, 1_100, "index"))
+    tale.order("ana asks 3", ANA, SELL, 3, 1_000)
+    tale.order("dee buys back", DEE, BUY, 3, 1_000)
+    tale.tell("the class's reference rises", cmd.MoveReference(1, 0, 1_050, "index"))
+
+    assert "C5" not in tale.findings().broken()
 
 
 # --- The cover deadline --------------------------------------------------------------------------------------

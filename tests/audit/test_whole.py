@@ -6,6 +6,7 @@ import asyncio
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 import pytest
@@ -16,6 +17,7 @@ from schemas import events as ev
 from schemas import requests as rq
 from schemas.codec import CHAIN_START, Frame, decode_frame, decode_record, encode_frame, epoch_header, seal
 from schemas.delivery import Delivered
+from schemas.leases import LeaseRecord, LeaseServes, TitleCounted
 from services.audit.report import NAMES, NOT_AUDITED
 from services.matching import snapshot as engine_bytes
 from services.matching.engine import Engine
@@ -29,6 +31,7 @@ from tests.audit.day import SHARDS, Copy, Key
 Plant = Callable[[Copy, pytest.MonkeyPatch], object]
 PLANTS: list[tuple[Plant, set[str]]] = []
 EVENTS, COMMANDS, REQUESTS, DELIVERY = ("events", 1), ("commands", 1), ("requests", 0), ("delivery", 0)
+LEASES = ("leases", 0)
 
 
 def breaks(*names: str) -> Callable[[Plant], Plant]:
@@ -350,6 +353,33 @@ def a_level_of_the_engine_does_not_add_up(_: Copy, patch: pytest.MonkeyPatch) ->
     patch.setattr(Engine, "check", check)
 
 
+@breaks("H1")
+def a_machine_is_let_twice(copy: Copy, _: pytest.MonkeyPatch) -> None:
+    """To a second holder, from the middle of the hour on."""
+    records = copy.topics.records[LEASES]
+    place, serves = lease_record(copy, LeaseServes)
+    again = replace(serves, lease=serves.lease + 1_000, from_ms=serves.from_ms + 1, titles=())
+    insert(copy, LEASES, place + 1, records[place]._replace(value=msgspec.msgpack.encode(again)))
+
+
+@breaks("H2")
+def a_minute_is_counted_too_many(copy: Copy, _: pytest.MonkeyPatch) -> None:
+    place, counted = lease_record(copy, TitleCounted)
+    put(copy, LEASES, place, value=msgspec.msgpack.encode(replace(counted, delivered=counted.delivered + 1)))
+
+
+T = TypeVar("T")
+
+
+def lease_record(copy: Copy, kind: type[T]) -> tuple[int, T]:
+    """The first of its kind in `leases`, and where it is."""
+    for place, record in enumerate(copy.topics.records[LEASES]):
+        found = msgspec.msgpack.decode(record.value, type=LeaseRecord)
+        if isinstance(found, kind):
+            return place, found
+    raise AssertionError(f"no {kind.__name__} in leases")
+
+
 # --- The tests -----------------------------------------------------------------------------------------------
 
 
@@ -419,8 +449,8 @@ def test_what_was_archived_and_cut_is_read_from_its_files(copy: Copy, tmp_path: 
 
 
 def test_every_invariant_of_the_design_is_audited_or_said_not_to_be() -> None:
-    """M1 to M8, C1 to C6, B1 to B9, O1 to O3, D1 to D4, S1, S2, L1 to L3; and the tests that are named exist."""
-    counts = {"M": 8, "C": 6, "B": 9, "O": 3, "D": 4, "S": 2, "L": 3}
+    """M1 to M8, C1 to C6, B1 to B9, O1 to O3, D1 to D4, S1, S2, L1 to L3, H1, H2; and the tests that are named exist."""
+    counts = {"M": 8, "C": 6, "B": 9, "O": 3, "D": 4, "S": 2, "L": 3, "H": 2}
     of_design = {f"{letter}{number}" for letter, count in counts.items() for number in range(1, count + 1)}
     assert NAMES.keys() | NOT_AUDITED.keys() == of_design
     assert not NAMES.keys() & NOT_AUDITED.keys()

@@ -38,7 +38,7 @@ class Door:
             shards=nothing, classes=nothing, reads=nothing, progress=nothing, requests=nothing,
             orders=nothing, ranges=nothing, blocks=nothing, quotes=nothing, previews=nothing, corrections=nothing,
             keyring=keyring,
-            limits=Limits(rate_per_s=2, burst=2), offers=nothing, market_data=nothing, volume=nothing,
+            limits=Limits(rate_per_s=2, burst=2), offers=nothing, market_data=nothing, delivery=nothing, volume=nothing,
             market=MarketClock(0, 1, sandbox=False), clock=self.clock, master_key=b"",
         )  # fmt: skip
         self.application = build(gateway)

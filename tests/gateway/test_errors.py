@@ -13,6 +13,7 @@ import pytest
 from schemas.events import Code, Rejected
 from schemas.http import Problem
 from schemas.ids import parse_order
+from services.delivery.refusals import STATUS
 from services.gateway.errors import CODES, ApiError
 from services.gateway.orders import refusal_of
 
@@ -39,8 +40,13 @@ def test_every_code_that_the_door_raises_is_in_the_table() -> None:
         raised |= _literals(file, {"ApiError"})
     raised |= {"not_found", "method_not_allowed", "too_large"}  # by status, from the HTTP library
     assert sorted(raised - set(CODES)) == []
-    others = {code.name.lower() for code in Code} | _refusals_of_settlement()
+    others = {code.name.lower() for code in Code} | _refusals_of_settlement() | set(STATUS)
     assert sorted(set(CODES) - raised - others) == []
+
+
+def test_delivery_refuses_with_the_statuses_of_the_table() -> None:
+    """The room says its own to gateways; what they tell is the same."""
+    assert {code: CODES[code].status for code in STATUS} == STATUS
 
 
 NOT_AT_THE_DOOR = {
@@ -122,8 +128,8 @@ def test_only_what_may_have_happened_is_unknown_and_only_what_may_succeed_is_ret
     retryable = [code for code, row in CODES.items() if row.retryable]
     assert sorted(unknown) == ["internal", "outcome_unknown"]
     assert sorted(retryable) == [
-        "halted", "not_ready", "not_settled_yet", "outcome_unknown", "overloaded", "rate_limited", "too_late", "too_slow",
-        "too_soon", "unknown_request",
+        "agent_running", "halted", "not_ready", "not_settled_yet", "outcome_unknown", "overloaded", "rate_limited", "too_late",
+        "too_slow", "too_soon", "unknown_request",
     ]  # fmt: skip
 
 

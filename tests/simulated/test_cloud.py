@@ -68,12 +68,14 @@ class World:
     def __init__(self, *, cheapest: str = "3.29") -> None:
         self.promises: list[dict[str, Any]] = []
         self.uncovered: list[dict[str, Any]] = []
+        self.served: list[str] = []
         self.ended: list[dict[str, Any]] = []
         self.procured: list[Answer] = [PROCURED]
         self.delivered: list[Answer] = [(202, {"contract": "X", "record_id": "r", "simulated": True})]
         self.gateway = FakeGateway(
             {
                 "GET /v1/admin/promises": lambda _: (200, self.promises),
+                "GET /v1/admin/served": lambda _: (200, self.served),
                 "GET /v1/admin/uncovered": lambda _: (200, self.uncovered),
                 "GET /v1/admin/undelivered": lambda _: (200, self.ended),
                 "GET /v1/classes": [(200, [listed()])],
@@ -207,6 +209,15 @@ async def test_an_hour_waits_until_what_failed_in_it_is_written() -> None:
 def delivered(world: World) -> list[tuple[str, int, int]]:
     """(contract, title, minutes that did not come) of the records that were sent."""
     return [(body["contract"], body["title"], body["undelivered_minutes"]) for body in world.gateway.sent(DELIVER)]
+
+
+async def test_of_a_class_with_machines_it_says_nothing() -> None:
+    world = World()
+    world.ended, world.served = [ended(HOUR - 1)], [H100]
+
+    await world.cloud.look()
+
+    assert world.gateway.sent(DELIVER) == []
 
 
 async def test_every_ended_hour_is_delivered_once_and_some_not_wholly() -> None:

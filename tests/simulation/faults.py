@@ -98,7 +98,8 @@ class Trouble:
 
     def _clock(self) -> None:
         """Somebody sets a machine's clock wrong, and after a while right again."""
-        if alive := self._alive("matching", "settlement"):
+        alive = [process for process in self._alive("matching", "settlement") if process.name in self._exchange.clocks]
+        if alive:  # and has looked at its clock
             clock = self._exchange.clocks[self._chance.choice(alive).name]
             wrong_ms = self._chance.choice((-1, 1)) * self._chance.randint(60_000, 900_000)
             clock.skew_ms += wrong_ms

@@ -38,6 +38,7 @@ class Skip(StrEnum):
     NO_POSTGRES = "this machine has no Postgres of its own"
     NO_BROWSER = "this machine has no browser"
     NO_CATALOGUES = "shared catalogues absent"
+    NO_SSH = "this machine has no ssh"
     NO_USERS = "users of the system are only made by root, with useradd"
 
 

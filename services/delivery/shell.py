@@ -42,7 +42,7 @@ from services.delivery.checking import Probe
 from services.delivery.market import Market
 from services.delivery.orders import leases_of
 from services.delivery.refusals import Refused
-from services.delivery.sessions import Session, Sessions, enrolled
+from services.delivery.sessions import ALIVE_MS, Session, Sessions, enrolled
 from services.delivery.state import BadRecord, Lease, MachineId, State
 from services.delivery.titles import Contradiction
 from services.runtime.errors import Halt, Superseded
@@ -389,6 +389,23 @@ class Delivery:
                 await self.decide()
                 for lease in self._to_check():
                     checks.create_task(self._check(lease))
+                self._tell()
+
+    def _tell(self) -> None:
+        """In numbers, for `/status` and `/metrics`."""
+        state, elapsed_ms, now_ms = self.state, self._clock.elapsed_ms(), self.now_ms
+        heard = {at for at, session in self.sessions.of.items() if elapsed_ms - session.seen_ms < ALIVE_MS}
+        running = [
+            lease for lease in state.leases.values() if not lease.ended_ms and lease.from_ms <= now_ms < lease.until_ms
+        ]
+        self._status.set(
+            machines=len(state.machines) - len(state.retired),
+            agents_silent=sum(at not in heard and at not in state.retired for at in state.machines),
+            leases=len(running),
+            leases_unreachable=sum(not lease.works for lease in running),
+            titles_unplaced=len(state.unplaced),
+            hours_uncounted=len(self.market.ended),
+        )
 
     def _to_check(self) -> list[Lease]:
         """Those that run and whose last look is long enough ago."""

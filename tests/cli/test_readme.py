@@ -1,6 +1,7 @@
 """What README.md tells a newcomer to type is typed, in a sandbox that has only what comes as wheels."""
 
 import re
+import shutil
 import subprocess
 import sys
 
@@ -41,7 +42,9 @@ def test_make_run_is_what_is_started_here() -> None:
 def test_every_command_of_the_readme_works(sandbox: Sandbox) -> None:
     typed = [command for command in commands("README.md") if command not in STARTS]
     if closing():
-        typed = [command for command in typed if "--now" not in command]
+        typed = [command for command in typed if "--now" not in command and " ssh " not in command]
+    elif shutil.which("ssh") is None:
+        typed = [command for command in typed if " ssh " not in command]
     wait_for_asks("H100.SXM.80.US")
     # The audit reads all that the desk has quoted so far, which on a busy machine takes minutes.
     ends = {command: sandbox.run(command, timeout_s=250) for command in typed}

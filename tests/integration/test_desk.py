@@ -201,7 +201,7 @@ def opened(walled_kafka: ApacheKafka, postgres: LocalPostgres) -> Iterator[Excha
     prefix, database = f"t{secrets.token_hex(4)}-", f"t{secrets.token_hex(4)}"
     dsn = postgres.create_database(database)
     with open_folder() as home, Supervisor(home / "logs") as supervisor:
-        ports = {name: free_port() for name in ("http_port", "feed_port", "market_port")}
+        ports = {name: free_port() for name in ("http_port", "feed_port", "market_port", "delivery_port")}
         stack = Stack(
             walled_kafka.bootstrap, dsn, home, shards=2, topic_prefix=prefix, logins=walled_kafka.logins, **ports
         )

@@ -1,0 +1,81 @@
+"""A stranger's first shell: he buys what is left of the hour on this machine, and is in by one more command."""
+
+import shutil
+import subprocess
+import time
+from typing import Any
+
+import pytest
+
+from tests.cli.conftest import CHECKOUT, Sandbox, typed, typing_in
+from tests.cli.test_newcomer import told
+from tests.conftest import Skip
+
+CPU = "CPU.X86.LOCAL"
+BEFORE_CLOSE_S = 90
+"""In the last minute of an hour nothing of it is sold."""
+
+
+@pytest.fixture
+def sold_now(inside: Sandbox) -> Sandbox:
+    """An hour with some minutes left in it, and somebody who asks."""
+    left_s = 3600 - time.time() % 3600
+    if left_s < BEFORE_CLOSE_S:
+        time.sleep(left_s + 1)
+    deadline = time.monotonic() + 60
+    while not any(row["ask"] for row in told("book", CPU)[:2]):
+        assert time.monotonic() < deadline, "nobody asks"
+        time.sleep(0.5)
+    return inside
+
+
+def over_ssh(place: Sandbox, *words: str) -> subprocess.CompletedProcess[str]:
+    """`hourbook ssh`, which becomes ssh: in a process of its own."""
+    return subprocess.run(
+        [".venv/bin/hourbook", "ssh", *words], cwd=place.folder, env=place.environment, capture_output=True, text=True,
+        timeout=90, check=False, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+
+
+def test_an_hour_becomes_a_shell_by_two_commands(sold_now: Sandbox) -> None:
+    """A key is made for whoever has none, the machine is waited for, and what a command says and how it ends comes back."""
+    if shutil.which("ssh") is None:
+        pytest.skip(Skip.NO_SSH)
+    began_s = time.monotonic()
+    bought = told("buy", "1", CPU, "--now", "--price", "0.10")
+    assert bought["filled"] == 1, bought
+
+    inside = over_ssh(sold_now, "echo a shell; exit 3")
+
+    assert (inside.stdout, inside.returncode) == ("a shell\n", 3), inside
+    assert time.monotonic() - began_s < 60
+    leases: list[dict[str, Any]] = told("leases")
+    lease = next(each for each in leases if each["state"] == "open")
+    assert (lease["driver"], lease["class_id"], lease["gpus"]) == ("open", CPU, 1)
+    written = over_ssh(sold_now, lease["lease"], "pwd; touch mine; ls")
+    assert written.stdout.endswith(f"/leases/{lease['lease']}/home\nmine\n")
+    (launch,) = told("launch")
+    assert len(launch["ssh_keys"]) == 1
+
+
+@pytest.mark.usefixtures("inside")
+def test_what_is_no_lease_and_what_is_no_key_is_said_in_a_sentence() -> None:
+    no_lease = typed("ssh", "999")
+    no_key = typed("launch", "--ssh-key", str(CHECKOUT / "README.md"))
+
+    assert (no_lease.code, no_lease.err) == (
+        3, "hourbook: you have no such lease; `hourbook leases` lists them\n",
+    )  # fmt: skip
+    assert no_key.code == 2
+    assert "is not a public SSH key; name a .pub file" in no_key.err
+
+
+def test_a_provider_sees_his_machine(inside: Sandbox) -> None:
+    with typing_in(inside), pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HOURBOOK_PROFILE", str(inside.folder / "var/sandbox/host-a.json"))
+        (machine,) = told("machines")
+
+    assert (machine["machine"], machine["class_id"], machine["source"], machine["alive"]) == (
+        "host-a", CPU, "declared", True,
+    )  # fmt: skip
+    assert len(machine["seats"]) == 4

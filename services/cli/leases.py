@@ -55,7 +55,7 @@ def _said(each: rental.LeaseAnswer) -> str:
 @click.command()
 @pass_context
 def machines(context: Context) -> None:
-    """A provider's machines: who is alive, what is let."""
+    """A provider's machines and their agents."""
     found = context.client().get("/v1/machines", list[rental.MachineAnswer])
     context.show(
         found,
@@ -96,9 +96,9 @@ def _heard(each: rental.MachineAnswer) -> str:
 @click.option("--port", "ports", multiple=True, type=click.IntRange(1, 65_535), help="To be reachable beside SSH.")
 @pass_context
 def launch(context: Context, files: tuple[Path, ...], script: Path | None, image: str, ports: tuple[int, ...]) -> None:
-    """What is to be found on your machines: SSH keys, a start script, an image.
+    """What your machines are to be set up with.
 
-    Without options: what is set. Keys apply at once, the rest from the next lease on.
+    SSH keys, a start script, an image, ports. Without options: what is set. Keys apply at once, the rest from the next lease on.
     """
     client = context.client()
     if files or script or image or ports:

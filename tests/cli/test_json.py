@@ -60,7 +60,7 @@ ANSWERS: list[tuple[str, Any]] = [
     ("admin deposit 3 5 --reference json", http.RequestAnswer),
     ("admin key 3 --label json", http.NewKeyAnswer),
     ("admin key 3 --profile ana.json", dict[str, str]),
-    ("admin list-class L40S.48.US --shard 1", http.RequestAnswer),
+    ("admin list-class L40S.48.US --shard 0", http.RequestAnswer),
     ("admin halt B200.SXM.180.X8.US --reason test", http.StateAnswer),
     ("admin engine-version 2 --shard 0", http.EngineVersionAnswer),
     ("admin cancel-only B200.SXM.180.X8.US --reason test", http.StateAnswer),

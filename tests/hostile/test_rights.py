@@ -227,6 +227,8 @@ NAMED: dict[tuple[str, str], tuple[list[str], object]] = {
 """(method, path) → whose ids are tried there, with which body."""
 PUBLIC = {"class_id", "symbol"}
 """Ids of what is everybody's."""
+OF_THE_ACCOUNT = {"machine", "name"}
+"""A provider's own word for a machine, a member's for a launch specification: nobody can name another account's."""
 
 
 def test_every_route_with_an_id_of_somebody_s_is_tried(exchange: Exchange) -> None:
@@ -237,7 +239,9 @@ def test_every_route_with_an_id_of_somebody_s_is_tried(exchange: Exchange) -> No
         for path, methods in document["paths"].items()
         for method, operation in methods.items()
         if not path.startswith("/v1/admin/")
-        and any(each["in"] == "path" and each["name"] not in PUBLIC for each in operation["parameters"])
+        and any(
+            each["in"] == "path" and each["name"] not in PUBLIC | OF_THE_ACCOUNT for each in operation["parameters"]
+        )
     }
     assert private == set(NAMED)
 

@@ -28,7 +28,7 @@ from services.cli import profile
 from services.cli.stack import Stack
 from services.runtime.infra import Supervisor
 
-CLASS = "CPU.X86.LOCAL"
+CLASS = "CPU.X86.LOCAL.UNV"
 SHELLS = 24
 PRICE = "0.05"
 POLL_S = 0.02

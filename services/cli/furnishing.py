@@ -37,7 +37,7 @@ DEMO: Final = (
 )
 """Members of a sandbox who trade by themselves: name, role, simulated USD."""
 HOSTS: Final = ("host-a", "host-b")
-HOST_CLASS: Final = "CPU.X86.LOCAL"
+HOST_CLASS: Final = "CPU.X86.LOCAL.UNV"
 HOST_SEATS: Final = 4
 CLOUD_OWNER: Final = (1 << 40) + 1
 """Not the first operator's: two operators of different owners are two."""

@@ -41,7 +41,7 @@ class Carl:
 
     def command(self, *words: str) -> list[str]:
         key = self.exchange.profile(self.folder)
-        fixed = ("--machine", "box", "--class", "CPU.X86.LOCAL", "--home", str(self.home), "--key", str(key))
+        fixed = ("--machine", "box", "--class", "CPU.X86.LOCAL.UNV", "--home", str(self.home), "--key", str(key))
         return [sys.executable, "-m", "services.agent", *fixed, *self.words, *words]
 
     def start(self, *words: str, environment: dict[str, str] | None = None) -> None:

@@ -11,7 +11,7 @@ from tests.cli.conftest import CHECKOUT, Sandbox, typed, typing_in
 from tests.cli.test_newcomer import told
 from tests.conftest import Skip
 
-CPU = "CPU.X86.LOCAL"
+CPU = "CPU.X86.LOCAL.UNV"
 BEFORE_CLOSE_S = 90
 """In the last minute of an hour nothing of it is sold."""
 

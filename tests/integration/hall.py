@@ -29,7 +29,7 @@ from tests.integration.alarms import ringing, scraped
 
 CLASSES = ("H100.SXM.80.US", "L40S.48.US")
 """One in each of two shards."""
-MACHINES = "CPU.X86.LOCAL"
+MACHINES = "CPU.X86.LOCAL.UNV"
 """Where machines are handed over, with `delivers`."""
 MEMBERS = (("provider", "provider"), ("maker", "market_maker"), ("buyer", "member"))
 

@@ -77,7 +77,8 @@ class Exchange:
         self.requests = Topic(self.world, "requests", 0, may_repeat=may_repeat)
         self.delivery = Topic(self.world, "delivery", 0, may_repeat=may_repeat)
         quiet = [
-            Topic(self.world, name, 0, may_repeat=False) for name in ("quarantine", "keys", "offers", "references")
+            Topic(self.world, name, 0, may_repeat=False)
+            for name in ("quarantine", "keys", "offers", "references", "leases")
         ]
         self.quarantine = quiet[0]
         self.topics = [*self.commands, *self.events, self.requests, self.delivery]

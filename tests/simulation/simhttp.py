@@ -23,7 +23,7 @@ from litestar.handlers import HTTPRouteHandler
 from services.gateway import market as gateway_market
 from services.gateway.auth import Caller
 from services.gateway.errors import ApiError
-from services.gateway.routes import account, market, operators, trading
+from services.gateway.routes import account, machines, market, operators, trading
 from services.gateway.wiring import Gateway
 from services.market_data import app as market_app
 from services.market_data.public import Refused
@@ -46,7 +46,9 @@ def _routes(handlers: list[Any]) -> list[Route]:
     return sorted(found, key=lambda route: -len(route[1].pattern.split("(?P", 1)[0]))
 
 
-GATEWAY: Final = _routes([*market.ROUTES, *account.ROUTES, *trading.ROUTES, *operators.ROUTES, *gateway_market.ROUTES])
+GATEWAY: Final = _routes(
+    [*market.ROUTES, *account.ROUTES, *machines.ROUTES, *trading.ROUTES, *operators.ROUTES, *gateway_market.ROUTES]
+)
 MARKET_DATA: Final = _routes([market_app.get_grid, market_app.get_book, market_app.get_references])
 
 

@@ -54,8 +54,8 @@ def begin(
 ) -> None:
     """Topics, services, the first key, and on a new exchange its furniture. Raises CliError.
 
-    With `cloud` a simulated one, which procures and delivers; with `demo` members who trade by themselves. A sandbox has
-    two machines as well, with agents that let tenants in. `rate`: seconds of the market in one of ours.
+    With `cloud` a simulated one, which procures and delivers; with `demo` members who trade by themselves. A sandbox that
+    delivers has two machines as well, with agents that let tenants in. `rate`: seconds of the market in one of ours.
     Interrupted anywhere, it completes what is missing when called again.
     """
     try:
@@ -84,7 +84,7 @@ def begin(
                 write_cloud_keys(keys, operator)
         keeper.supervisor.start(stack.cloud(keys))
         say(f"{CLOUD} procures what market makers sell, and delivers")
-    if sandbox:
+    if sandbox and stack.delivery_port:
         with contextlib.closing(operator_of(file)) as operator:
             for program in host_programs(stack, operator, say):
                 keeper.supervisor.start(program)

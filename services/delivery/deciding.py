@@ -43,13 +43,13 @@ def placements(
     if from_ms >= until_ms:
         return []
     wanted = titles.of.get(contract, {})
+    named = wanted if numbers is None else wanted.keys() & set(numbers)
+    todo = {number: left for number in sorted(named) if (left := _left(state, wanted[number]))}
+    if not todo:
+        return []
     board = Board(state, contract, lot)
-    todo = {number: left for number in sorted(wanted) if (left := _left(state, wanted[number]))}
-    if numbers is None:
-        slots = _all(board, titles) if todo else ()
-    else:
-        todo = {number: left for number, left in todo.items() if number in set(numbers)}
-        slots = _at_once(board, [(wanted[number], left) for number, left in todo.items()])
+    sold = [(wanted[number], left) for number, left in todo.items()]
+    slots = _all(board, titles) if numbers is None else _at_once(board, sold)
     records: list[LeaseRecord] = []
     for serves in _leases(board, slots, from_ms, until_ms, now_ms):
         records.append(serves)

@@ -5,8 +5,6 @@ from __future__ import annotations
 from schemas.codec import EventsRecord
 from schemas.commands import Ground
 from schemas.events import ClassSet, Filled, GateClosed, HourEnded, TitleCovered
-from schemas.ids import class_no_of, hour_of
-from schemas.units import MS_PER_HOUR
 from services.delivery.state import State
 from services.delivery.titles import Titles
 
@@ -21,7 +19,7 @@ class Market:
         self.class_ids: dict[int, str] = {}
         self.lots: dict[int, int] = {}
         self.final: dict[int, set[int] | None] = {}
-        """Contract → titles that can change no more and are to be looked at; None: all. Hours that have ended are in `ended`."""
+        """Contract → titles that can change no more and are to be looked at; None: all. Whoever looks takes the contract out."""
         self.ended: set[int] = set()
         """Contracts whose titles are to be counted."""
 
@@ -57,8 +55,7 @@ class Market:
 
     def _end(self, contract: int, state: State) -> None:
         self.final.pop(contract, None)
-        is_ours = state.serves(class_no_of(contract), (hour_of(contract) + 1) * MS_PER_HOUR)
-        if contract in state.told or contract not in self.titles.of or not is_ours:
+        if contract in state.told or contract not in self.titles.of or not state.serves(contract):
             self.titles.drop(contract)
         else:
             self.ended.add(contract)

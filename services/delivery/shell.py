@@ -24,7 +24,7 @@ import msgspec
 from schemas import agents, rental
 from schemas.codec import UNREADABLE, BrokenRecord, ChainReader, EventsRecord, Gap, decode_record, read_headers
 from schemas.delivery import Delivered
-from schemas.ids import class_no_of, hour_of
+from schemas.ids import class_no_of
 from schemas.leases import (
     HourTold,
     LaunchPut,
@@ -166,7 +166,7 @@ class Delivery:
             raise Superseded(f"a room of epoch {record.epoch} has begun, ours is {self._epoch}")
         machines = self._machines_of(record)
         if self.state.take(record):
-            for machine in machines or self._machines_of(record):
+            for machine in machines:
                 self._news_of(machine).set()
 
     # --- Step 2 ------------------------------------------------------------------------------------------------
@@ -220,23 +220,17 @@ class Delivery:
                 await self._count(contract)
 
     async def _place_titles(self) -> None:
-        for contract, numbers in sorted(self.market.final.items()):
-            now_ms = self.now_ms
-            class_no = class_no_of(contract)
-            if self.state.serves(class_no, (hour_of(contract) + 1) * MS_PER_HOUR):
-                await self._record(
-                    deciding.placements(
-                        self.state, self.market.titles, contract, self.market.lots[class_no], now_ms, numbers
-                    )
-                )
-                # A title that is sold as ready later is named then; one without a machine when a machine comes.
-                self.market.final[contract] = set()
+        # Taken before anything is waited for: what is sold as ready meanwhile is named anew, and stays for the next time.
+        final = self.market.final
+        due = [(contract, final.pop(contract)) for contract in sorted(final) if self.state.serves(contract)]
+        for contract, numbers in due:
+            lot = self.market.lots[class_no_of(contract)]
+            await self._record(deciding.placements(self.state, self.market.titles, contract, lot, self.now_ms, numbers))
 
     async def _count(self, contract: int) -> None:
         """The hour is over: count it, tell settlement, and forget it. Repeated after a crash, it tells the same again."""
-        class_no = class_no_of(contract)
-        if self.state.serves(class_no, (hour_of(contract) + 1) * MS_PER_HOUR):
-            setup = await self._setup.minutes(class_no)
+        if self.state.serves(contract):
+            setup = await self._setup.minutes(class_no_of(contract))
             await self._record(deciding.counts(self.state, self.market.titles, contract, setup, self.now_ms))
             counted = self.state.counted.get(contract, {})
             if counted:
@@ -435,8 +429,8 @@ class Delivery:
                 await self._clock.sleep_ms(AGAIN_MS // 2)
                 fault = await self._fault(lease, report)
             async with self._deciding:
-                known = not lease.checks or (lease.works, lease.detail) != (not fault, fault)
-                if known and not lease.ended_ms:
+                is_new = not lease.checks or (lease.works, lease.detail) != (not fault, fault)
+                if is_new and not lease.ended_ms:
                     await self._record([LeaseChecked(self._epoch, self.now_ms, lease.lease, not fault, fault)])
 
     @contextlib.asynccontextmanager

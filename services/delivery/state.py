@@ -8,6 +8,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
+from schemas.ids import class_no_of, hour_of
 from schemas.leases import (
     HourTold,
     LaunchPut,
@@ -22,7 +23,7 @@ from schemas.leases import (
     TitleCounted,
     TitleUnplaced,
 )
-from schemas.units import Gpus, Millis
+from schemas.units import MS_PER_HOUR, Gpus, Millis
 from services.delivery.minutes import Checked
 
 MachineId = tuple[int, str]
@@ -139,10 +140,10 @@ class State:
         """Numbers of the seats that may be given."""
         return [seat for seat in range(len(machine.uuids)) if seat not in machine.unusable]
 
-    def serves(self, class_no: int, hour_end_ms: Millis) -> bool:
-        """Whether the hour that ends then is delivered by machines."""
-        since_ms = self.served_ms.get(class_no)
-        return since_ms is not None and since_ms < hour_end_ms
+    def serves(self, contract: int) -> bool:
+        """Whether its hour is delivered by machines: one of its class had come before the hour's end."""
+        since_ms = self.served_ms.get(class_no_of(contract))
+        return since_ms is not None and since_ms < (hour_of(contract) + 1) * MS_PER_HOUR
 
     def _enrol(self, record: MachineEnrolled) -> None:
         machine = (record.account, record.machine)

@@ -34,6 +34,8 @@ class Leases:
         self._epoch = 0
         self._spans: dict[Seat, list[tuple[Millis, Millis, int]]] = defaultdict(list)
         """(from, until, lease) of what is not over."""
+        self._seats: dict[int, set[Seat]] = defaultdict(set)
+        """Of each lease that has not ended."""
         self._served: dict[TitleId, list[tuple[int, int, Gpus]]] = defaultdict(list)
         """(provider, holder, GPUs) of each lease that serves it."""
         self._counted: dict[TitleId, TitleCounted] = {}
@@ -53,7 +55,8 @@ class Leases:
             case LeaseServes():
                 self._serve(record)
             case LeaseEnded():
-                for spans in self._spans.values():
+                for seat in self._seats.pop(record.lease, ()):
+                    spans = self._spans[seat]
                     spans[:] = [
                         (first, min(last, record.time_ms) if lease == record.lease else last, lease)
                         for first, last, lease in spans
@@ -69,7 +72,9 @@ class Leases:
         self._found.there_are("leases")
         self._found.saw("H1", "leases")
         for number in record.seats:
-            spans = self._spans[record.provider, record.machine, number]
+            seat = (record.provider, record.machine, number)
+            self._seats[record.lease].add(seat)
+            spans = self._spans[seat]
             spans[:] = [span for span in spans if span[1] > record.time_ms]
             clash = [
                 lease

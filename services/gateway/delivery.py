@@ -10,15 +10,12 @@ from typing import Any, Final, TypeVar
 import httpx
 import msgspec
 
-from schemas import feeds
-from schemas.codec import UNREADABLE
 from schemas.delivery_key import HEADER, derive_delivery_key, room_token
-from services.gateway.errors import CODES, ApiError
+from services.gateway.errors import ApiError, refusal
 
 T = TypeVar("T")
 ANSWER_S: Final = 10.0
 """A heartbeat is answered after four seconds where nothing is new."""
-_unanswered = msgspec.json.Decoder(feeds.Unanswered)
 
 
 class DeliveryRoom:
@@ -48,7 +45,7 @@ class DeliveryRoom:
             raise ApiError("outcome_unknown", "delivery did not answer in time") from None
         if answer.is_success:
             return msgspec.json.decode(answer.content, type=kind)
-        raise _refusal(answer)
+        raise refusal("delivery", answer.content)
 
     async def served(self) -> list[str]:
         """Ids of classes that machines serve; none where this exchange runs no delivery. Raises ApiError."""
@@ -57,12 +54,3 @@ class DeliveryRoom:
     async def of(self, account: int, method: str, path: str, kind: type[T], body: Any = None) -> T:  # noqa: ANN401 # any struct
         """Likewise, of an account's own. Raises ApiError."""
         return await self.ask(method, f"/accounts/{account}/{path}", kind, body)
-
-
-def _refusal(answer: httpx.Response) -> ApiError:
-    """What the room says in its own words, as this door says it."""
-    try:
-        said = _unanswered.decode(answer.content)
-    except UNREADABLE:
-        return ApiError("not_ready", "delivery does not answer as it should")
-    return ApiError(said.code, said.detail) if said.code in CODES else ApiError("internal")

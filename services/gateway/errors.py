@@ -13,6 +13,10 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Final, Literal, NamedTuple
 
+import msgspec
+
+from schemas import feeds
+from schemas.codec import UNREADABLE
 from schemas.http import Problem
 from schemas.units import format_usd
 
@@ -288,3 +292,15 @@ class ApiError(Exception):
             outcome=self.outcome,
             **self.numbers(),
         )
+
+
+_unanswered = msgspec.json.Decoder(feeds.Unanswered)
+
+
+def refusal(room: str, content: bytes) -> ApiError:
+    """What another room says in its own words, as this door says it."""
+    try:
+        said = _unanswered.decode(content)
+    except UNREADABLE:
+        return ApiError("not_ready", f"{room} does not answer as it should")
+    return ApiError(said.code, said.detail) if said.code in CODES else ApiError("internal")

@@ -18,20 +18,18 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import PathParameter, QueryParameter
 
 from schemas import feeds
-from schemas.codec import UNREADABLE
 from schemas.feed_token import LIFE_MS, NONCE_BYTES, derive_feed_key, make_token
 from schemas.http import CLASS_ID, SYMBOL
 from schemas.ids import is_class_id, parse_symbol
 from schemas.units import Millis
 from services.gateway.database import Database
-from services.gateway.errors import CODES, ApiError
+from services.gateway.errors import ApiError, refusal
 
 T = TypeVar("T")
 ANSWER_S: Final = 2.0
 DEPTH_MAX: Final = 1_000
 BOOKS_AT_ONCE: Final = 16
 """A week of hours is asked for in a moment, without keeping everybody else waiting."""
-_unanswered = msgspec.json.Decoder(feeds.Unanswered)
 
 
 class MarketData:
@@ -70,7 +68,7 @@ class MarketData:
             raise ApiError("not_ready", "market data does not answer") from None
         if answer.status_code == 200:
             return answer.content
-        raise _refusal(answer)
+        raise refusal("market data", answer.content)
 
     async def token(self, account: int, now_ms: Millis) -> feeds.TokenAnswer:
         """A token of the account's. Raises ApiError not_ready."""
@@ -79,15 +77,6 @@ class MarketData:
         expires_ms = now_ms + LIFE_MS
         token = make_token(self._feed_key, account, expires_ms, secrets.token_bytes(NONCE_BYTES), desks)
         return feeds.TokenAnswer(token=token, expires_in_s=LIFE_MS // 1000)
-
-
-def _refusal(answer: httpx.Response) -> ApiError:
-    """What the room says in its own words, as this door says it."""
-    try:
-        said = _unanswered.decode(answer.content)
-    except UNREADABLE:
-        return ApiError("not_ready", "market data does not answer as it should")
-    return ApiError(said.code, said.detail) if said.code in CODES else ApiError("internal")
 
 
 # --- Routes -------------------------------------------------------------------------------------------------

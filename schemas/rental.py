@@ -1,4 +1,4 @@
-"""Machines, leases and launch specifications as members and providers see them: bodies of the public API.
+"""Rentals, machines, leases and launch specifications as members and providers see them: bodies of the public API.
 
 Instants are ISO 8601 in UTC; market time, which outside a sandbox is everybody's.
 """
@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from typing import Annotated, Final, Literal
 
+import msgspec
 from msgspec import Meta, Struct
 
 from schemas.agents import KEYS_MAX, SCRIPT_MAX, Driver, MachineName, Source
+from schemas.http import ClassId, HandoversPreview, HourOrNone, Usd, UsdOrNone
 
 LAUNCH_NAME: Final = r"^[a-z0-9][a-z0-9-]{0,35}$"
 LaunchName = Annotated[str, Meta(pattern=LAUNCH_NAME)]
@@ -71,6 +73,148 @@ class LeaseAnswer(Struct, frozen=True, kw_only=True):
     """How the start script is: running, done, failed, cut_off."""
     detail: str = ""
     """Why one cannot log in."""
+
+
+# --- Rentals --------------------------------------------------------------------------------------------------
+
+OnStop = Literal["sell", "keep"]
+LookAhead = Annotated[int, Meta(ge=1, le=24)]
+Webhook = Annotated[str, Meta(max_length=500)]
+RENTAL: Final = r"^[1-9][0-9]{0,17}$"
+
+
+class RentalRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """POST /v1/rentals, and /v1/rentals/preview: a standing instruction, kept until it is stopped or its hours are over."""
+
+    classes: Annotated[tuple[ClassId, ...], Meta(min_length=1, max_length=8)]
+    """Any of them serves; all GPUs of one hour are of one."""
+    gpus: Annotated[int, Meta(ge=1, le=1_000_000)]
+    """In every hour; that many or none."""
+    max_price: Usd
+    """USD per GPU-hour, the most for any hour."""
+    max_spend: UsdOrNone = ""
+    """USD for the hours of one day (UTC) of delivery; empty: no other limit than `max_price`."""
+    from_hour: HourOrNone = msgspec.field(name="from", default="")
+    """Its first hour; empty: the one that runs, as far as it can be had still."""
+    hours: Annotated[int, Meta(ge=0, le=8_760)] = 0
+    """So many hours of the clock, the first one included however little is left of it; 0: until it is stopped."""
+    look_ahead: LookAhead = 6
+    """So many hours are always kept bought, the one that runs included."""
+    on_stop: OnStop = "sell"
+    """What becomes of later hours when it is stopped."""
+    launch: LaunchName = "default"
+    """The specification that its machines begin with."""
+    webhook: Webhook = ""
+    """An https address that is told what the rental's owner must know; empty: none."""
+
+
+class RentalChange(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """PATCH /v1/rentals/{rental}: what is left out stays. What is bought stays bought."""
+
+    max_price: UsdOrNone = ""
+    max_spend: UsdOrNone | None = None
+    """Empty: no limit any more."""
+    look_ahead: LookAhead | None = None
+    on_stop: OnStop | None = None
+    webhook: Webhook | None = None
+
+
+class RentalStop(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """POST /v1/rentals/{rental}/stop."""
+
+    on_stop: OnStop | None = None
+    """None: as the rental says."""
+
+
+RentalWord = Literal["waiting", "running", "short", "stopping", "over"]
+"""Nothing is to be bought yet; all that it wants is bought; something could not be bought; stopped, with hours left to sell or
+to run out; nothing is left."""
+RentalHourWord = Literal["bought", "missing", "selling", "sold", "over"]
+
+
+class RentalHourAnswer(Struct, frozen=True, kw_only=True):
+    """One hour of a rental."""
+
+    contract: str
+    """Of the class that was bought, or would be next."""
+    starts_at: str
+    state: RentalHourWord
+    gpus: int
+    """Held for it now."""
+    minutes: int
+    """Of each GPU: less than 60 where a running hour was bought."""
+    price: str
+    """USD per GPU-hour, the average of what was bought; empty: nothing was."""
+    cost: str
+    """USD, fees included."""
+    returned: str
+    """USD that selling it again has brought, fees taken off."""
+    why: str = ""
+    """What keeps a missing hour from being bought."""
+
+
+class RentalAnswer(Struct, frozen=True, kw_only=True):
+    """A rental as it stands."""
+
+    rental: str
+    state: RentalWord
+    made_at: str
+    stopped_at: str = ""
+    request: RentalRequest
+    """As it is now, changes included."""
+    hours: tuple[RentalHourAnswer, ...]
+    """Those that are not over, by time; then at most the last 24 that are."""
+    bought_until: str = ""
+    """Bought without a break from now (or from its first hour) until then; empty: nothing is bought."""
+    cost: str
+    """USD of all its hours so far, bought less returned."""
+    cost_per_day_most: str
+    """USD: the worst case of a whole day under its limits."""
+    notice: str = ""
+    """What its owner must know; empty: nothing."""
+
+
+class RentalOption(Struct, frozen=True, kw_only=True):
+    """One class of a preview, as its books are."""
+
+    class_id: str = msgspec.field(name="class")
+    first_hour: str
+    """USD for its first hour, fees included, or for what is left of it; empty: it cannot be had."""
+    window: str
+    """USD for the hours of `look_ahead` that can be had."""
+    hours_found: int
+    hours_wanted: int
+    cloud_price: str = ""
+    """USD per GPU-hour, the cheapest firm offer of a cloud for the same class; empty: none is known."""
+    cloud_provider: str = ""
+    region: str = ""
+    tier: str = ""
+    minutes_to_ssh: int = 0
+    """At most, the class's setup allowance."""
+
+
+class RentalPreviewAnswer(Struct, frozen=True, kw_only=True):
+    """POST /v1/rentals/preview: as the books are now; nothing changes."""
+
+    options: tuple[RentalOption, ...]
+    """By price, best first: what would be taken first is first."""
+    first_hour: str
+    """Of the first option."""
+    window: str
+    per_day_most: str
+    """USD: the worst case of a whole day under the limits."""
+    stopping_now: str
+    """USD: what would be lost by stopping at once, after selling the later hours at the bids that there are."""
+    starts_at: str
+    ends_at: str
+    """Empty: when it is stopped."""
+    handovers: HandoversPreview | None = None
+    """Changes of machine that its buyer did not cause, in the hours of the window."""
+    refusal: str = ""
+    """Why nothing would be bought now; empty: something would."""
+
+
+# --- Machines -------------------------------------------------------------------------------------------------
 
 
 class SeatAnswer(Struct, frozen=True, kw_only=True):

@@ -274,7 +274,7 @@ class Door:
         """A process of the tenant. Raises OSError."""
         how = self.config.how
         environment = dict(how.environment)
-        environment[processes.MARK] = self.config.lease
+        environment[processes.MARK] = str(self.folder)
         if session is not None:
             environment |= {name: value for name, value in session.env.items() if name.startswith(_FROM_CLIENT)}
             environment[KEY_VARIABLE] = self.connections.get(_connection(session), "")

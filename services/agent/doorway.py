@@ -69,7 +69,6 @@ class DoorSaid(Struct, kw_only=True):
 class DoorConfig(Struct, frozen=True, kw_only=True):
     """What does not change while it lives."""
 
-    lease: str
     listen: str
     ports: tuple[int, ...]
     """To be tried in this order; 0: any."""

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 MARK: Final = "HOURBOOK_LEASE"
-"""Variable in the environment of every process of a tenant."""
+"""Variable in the environment of every process of a tenant: the lease's folder. Another agent here may have its number too."""
 _PR_SET_CHILD_SUBREAPER: Final = 36
 _PROC: Final = Path("/proc")
 
@@ -75,9 +75,9 @@ def of_user(uid: int) -> list[int]:
     return found
 
 
-def marked(lease: str) -> list[int]:
-    """All that carry the mark of this lease, without zombies and this process."""
-    mark = f"{MARK}={lease}".encode()
+def marked(folder: Path) -> list[int]:
+    """All that carry the mark of the lease in this folder, without zombies and this process."""
+    mark = f"{MARK}={folder}".encode()
     found = []
     for process in all_processes():
         try:

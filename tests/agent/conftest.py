@@ -1,6 +1,7 @@
 """An exchange that stands in for the real one, agents as real processes, and people who log in over TCP."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import subprocess
@@ -158,13 +159,20 @@ def exchange() -> Iterator[Exchange]:
 
 @pytest.fixture
 def carl(tmp_path: Path, exchange: Exchange) -> Iterator[Carl]:
-    provider = Carl(tmp_path, exchange)
+    with provider_at(tmp_path, exchange) as provider:
+        yield provider
+
+
+@contextlib.contextmanager
+def provider_at(folder: Path, exchange: Exchange) -> Iterator[Carl]:
+    """One whose agent and doors end with the block."""
+    provider = Carl(folder, exchange)
     yield provider
     if provider.agent is not None:
         provider.kill()
-    for folder in (provider.home / "leases").glob("*"):
+    for lease in (provider.home / "leases").glob("*"):
         # Doors outlive their agent on purpose; these are of this test's folder.
-        if doorway.lives(folder):
-            pid = int((folder / doorway.LOCK).read_text())
+        if doorway.lives(lease):
+            pid = int((lease / doorway.LOCK).read_text())
             for each in (*processes.descendants(pid), pid):
                 processes.send(each, signal.SIGKILL)

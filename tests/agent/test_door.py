@@ -17,7 +17,7 @@ from tests.agent.conftest import ANA, PROBE, eventually, public
 
 def door(folder: Path) -> Door:
     how = How(user="ana", home=str(folder), login=("/bin/sh",), command=("/bin/sh", "-c"))
-    config = DoorConfig(lease="1", listen="127.0.0.1", ports=(0,), how=how, banner="", before=DoorSaid())
+    config = DoorConfig(listen="127.0.0.1", ports=(0,), how=how, banner="", before=DoorSaid())
     return Door(folder, config, DoorOrders(ends_elapsed_ms=0))
 
 

@@ -146,7 +146,6 @@ class WithDoor(ABC):
             return before
         wanted = before.port
         config = DoorConfig(
-            lease=lease.lease,
             listen=self.place.listen,
             ports=_ports(wanted, self.place.ports),
             how=how,
@@ -203,7 +202,7 @@ class WithDoor(ABC):
 
     def leftovers(self, lease: Lease) -> list[int]:
         """What a tenant has started and a door that was killed could not end."""
-        return processes.marked(lease.lease)
+        return processes.marked(self.place.folder(lease.lease))
 
     def environment(self, lease: Lease) -> dict[str, str]:
         """Of every process of a tenant on the machine itself."""

@@ -23,13 +23,12 @@ from schemas.commands import Side
 from schemas.edge import iso_hour
 from schemas.ids import class_no_of, contract_of
 from schemas.rentals_log import Terms
-from schemas.units import MS_PER_HOUR, Gpus, Hour, Micros, Millis, Price, format_usd
+from schemas.units import HOURS_PER_DAY, MS_PER_HOUR, Gpus, Hour, Micros, Millis, Price, format_usd
 from services.router.books import AWAY, Books
 from services.router.holding import Holding, holdings
 from services.router.market import Listed, Market, Phase, minutes_left
 from services.router.state import Rental
 
-HOURS_PER_DAY: Final = 24
 PAUSE_MS: Final = 5_000
 """After the first refused try of an hour, in market time; twice as long after each that follows,"""
 PAUSE_MS_MAX: Final = 300_000
@@ -136,7 +135,7 @@ class _Buyer:
         self._books = books
         self._now_ms = now_ms
         self._classes = [market.classes[class_id] for class_id in rental.terms.classes]
-        self._spent: defaultdict[int, Micros] = defaultdict(int)
+        self._spent: defaultdict[int, Micros] = defaultdict(int, rental.spent)
         """Day of delivery → what it has cost, or may have when all that is under way is filled at its limit."""
         self._class_no = 0
         """Of the hour before; 0: it has none."""

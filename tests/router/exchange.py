@@ -1,4 +1,4 @@
-"""The router's own coroutines in a simulated world: a place to trade at, a gateway that loses and delays, lives that are killed."""
+"""The router's own coroutines in a simulated world: a place to trade at, a gateway that loses and delays, lives that end."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from services.router.books import AWAY, Book
 from services.router.refusals import Refused
 from services.router.shell import Router
 from services.router.trading import VALID_MS, Away, Notice, Outcome, Sent, Unknown
+from services.router.trading import Refused as NotTaken
 from services.runtime.errors import cause_of
 from services.runtime.lease import get_lease, keep_lease
 from services.runtime.log import Outgoing
@@ -38,8 +39,9 @@ class Gateway:
 
     def __init__(self, exchange: Exchange) -> None:
         self._outside = exchange
-        self.away = self.lost = self.unheard = self.late = 0
-        """Not there; lost on its way in; done, and the answer lost; done after a while, when nobody waits any more."""
+        self.away = self.lost = self.unheard = self.late = self.refused = 0
+        """Not there; lost on its way in; done, and the answer lost; done after a while, when nobody waits any more; refused
+        because somebody else was faster."""
         self.is_down = False
         self.open = self.open_most = 0
         self.open_of: dict[int, int] = {}
@@ -75,6 +77,9 @@ class Gateway:
         if draw < self.away:
             return Away("not_ready")
         draw -= self.away
+        if draw < self.refused:
+            return NotTaken("cannot_fill")
+        draw -= self.refused
         if draw < self.lost:
             await Wait(world.now_ms + 500)
             return Unknown("lost")

@@ -31,7 +31,7 @@ class Day:
         self.exchange.rentals.faults.unknown = self.exchange.rentals.faults.refused = 10
         self.exchange.rentals.faults.late_ms_max = 60
         gateway = self.exchange.gateway
-        gateway.away, gateway.lost, gateway.unheard, gateway.late = 50, 80, 120, 60
+        gateway.away, gateway.lost, gateway.unheard, gateway.late, gateway.refused = 50, 60, 100, 150, 250
         self.chance = self.exchange.world.chance("day")
         self.asked: dict[str, list[Any]] = {}
 
@@ -95,7 +95,7 @@ class Day:
     def _heal(self) -> None:
         exchange = self.exchange
         gateway = exchange.gateway
-        gateway.away = gateway.lost = gateway.unheard = gateway.late = 0
+        gateway.away = gateway.lost = gateway.unheard = gateway.late = gateway.refused = 0
         gateway.is_down = exchange.market_away = False
         exchange.rentals.faults.unknown = exchange.rentals.faults.refused = 0
         until = exchange.world.now_ms + 45_000

@@ -151,8 +151,7 @@ class _Buyer:
             return
         if holding is not None and not _is_open(holding, self._now_ms):
             self._class_no = 0
-            code, detail = holding.refused_code, holding.refused_detail
-            self.decision.missing[hour] = Why(holding.contract, code, detail, is_told=code not in _QUIET)
+            self.decision.missing[hour] = self._refused(holding)
             return
         left = self._left(hour)
         judged = {each.class_no: self._judge(each, hour, left) for each in self._classes}
@@ -167,6 +166,13 @@ class _Buyer:
         number = holding.number if holding is not None else -1
         self.decision.place.append(Wish(number, offer.contract, Side.BUY, self._terms.gpus, offer.limit))
         self._spent[hour // HOURS_PER_DAY] += offer.most
+
+    def _refused(self, holding: Holding) -> Why:
+        """Of an hour that is not tried again yet."""
+        code = holding.refused_code
+        said = "somebody else was faster" if code in _QUIET else f"the order was refused: {holding.refused_detail}"
+        name = f"{self._market.listed(holding.contract).class_id} at {iso_hour(holding.hour)}"
+        return Why(holding.contract, code, f"{name}: {said}; it is tried again", is_told=code not in _QUIET)
 
     def _left(self, hour: Hour) -> Micros | None:
         """Of what may be spent on the hour's day; None: no limit."""

@@ -145,3 +145,32 @@ async def test_an_account_that_has_many_under_way_is_not_told_of_more_and_others
 
     assert len(world.requests) == ACCOUNT_MAX + 1
     assert world.status.values["notices_lost"] == ACCOUNT_MAX
+
+
+async def test_a_sandbox_s_own_listener_hears_of_it() -> None:
+    """With sockets and names as they are."""
+    heard: list[bytes] = []
+
+    async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heard.append(await reader.readuntil(b"}"))
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(listen, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    world = World(lambda _: httpx.Response(204))
+    clock: Any = SimpleNamespace(sleep_ms=world.sleep_ms)
+    hooks = Webhooks(KEY, clock, world.status, sandbox=True)
+    async with server:
+        task = asyncio.create_task(hooks.run())
+        hooks.tell(notice(f"http://localhost:{port}/hook"))
+        async with asyncio.timeout(45):
+            while not heard:  # noqa: ASYNC110 # nobody else wants to know
+                await asyncio.sleep(0.01)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    assert heard[0].startswith(b"POST /hook HTTP/1.1\r\n")
+    assert f"localhost:{port}".encode() in heard[0]
+    assert b'"code":"too_dear"' in heard[0]

@@ -60,10 +60,14 @@ ACCESS: Final[Mapping[str, Access]] = {
         reads=("commands", "events", "leases", "delivery", "shards", "probe"),
         writes=("leases", "delivery", "probe"),
     ),
+    "router": Access(
+        reads=("commands", "events", "rentals", "shards", "probe"),
+        writes=("rentals", "probe"),
+    ),
     "supply": Access(reads=("offers",), writes=("offers",)),
     "market_maker": Access(reads=("offers",)),
     OPERATOR: Access(
-        reads=("commands", "events", "requests", "delivery", "leases", "references", "quarantine", "shards", "probe"),
+        reads=("commands", "events", "requests", "delivery", "leases", "rentals", "references", "quarantine", "shards", "probe"),
         writes=("quarantine", "probe"),
         cuts=("commands", "events"),
     ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -87,6 +88,7 @@ def _heard(each: rental.MachineAnswer) -> str:
 
 
 @click.command()
+@click.argument("name", default=DEFAULT)
 @click.option(
     "--ssh-key", "files", multiple=True, type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="A public key, or a file of them; several are possible.",
@@ -95,10 +97,13 @@ def _heard(each: rental.MachineAnswer) -> str:
 @click.option("--image", default="", help="Of a container, where the machine has containers.")
 @click.option("--port", "ports", multiple=True, type=click.IntRange(1, 65_535), help="To be reachable beside SSH.")
 @pass_context
-def launch(context: Context, files: tuple[Path, ...], script: Path | None, image: str, ports: tuple[int, ...]) -> None:
+def launch(
+    context: Context, name: str, files: tuple[Path, ...], script: Path | None, image: str, ports: tuple[int, ...]
+) -> None:
     """What your machines are to be set up with.
 
-    SSH keys, a start script, an image, ports. Without options: what is set. Keys apply at once, the rest from the next lease on.
+    SSH keys, a start script, an image, ports; under the NAME `default` for whoever names none. Without options: what is set. Keys
+    apply at once, the rest from the next lease on.
     """
     client = context.client()
     if files or script or image or ports:
@@ -108,7 +113,7 @@ def launch(context: Context, files: tuple[Path, ...], script: Path | None, image
             start_script=script.read_text() if script else "",
             ports=ports,
         )
-        found = client.write("PUT", f"/v1/launches/{DEFAULT}", body, list[rental.LaunchAnswer])
+        found = client.write("PUT", f"/v1/launches/{_launch_name(name)}", body, list[rental.LaunchAnswer])
     else:
         found = client.get("/v1/launches", list[rental.LaunchAnswer])
     context.show(
@@ -129,6 +134,13 @@ def launch(context: Context, files: tuple[Path, ...], script: Path | None, image
             empty="none: your machines wait, and nobody can log in; `hourbook launch --ssh-key ~/.ssh/id_ed25519.pub` sets one",
         ),
     )
+
+
+def _launch_name(name: str) -> str:
+    """Raises Unusable."""
+    if not re.fullmatch(rental.LAUNCH_NAME, name):
+        raise Unusable(f"{name!r} is no name: small letters, digits and hyphens, 36 at most")
+    return name
 
 
 def _keys(files: tuple[Path, ...]) -> list[str]:

@@ -80,6 +80,7 @@ ANSWERS: list[tuple[str, Any]] = [
 ELSEWHERE = {
     "admin feed-key": "tests/cli/test_production.py",
     "admin delivery-key": "tests/cli/test_production.py",
+    "admin router-key": "tests/cli/test_production.py",
     "admin first-key": "tests/cli/test_production.py",
     "admin approve": "tests/cli/test_newcomer.py",
     "admin correct": "tests/cli/test_newcomer.py",

@@ -8,8 +8,9 @@ import click
 
 from schemas import rental
 from services.cli import output, times
+from services.cli.client import Client
 from services.cli.context import Context, pass_context
-from services.cli.errors import Unusable
+from services.cli.errors import Refused, Unusable
 
 
 class RentalId(click.ParamType[str]):
@@ -62,15 +63,16 @@ def rentals(context: Context, number: str | None) -> None:
 
 
 @click.command()
-@click.argument("number", metavar="RENTAL", type=RENTAL)
+@click.argument("number", metavar="[RENTAL]", type=RENTAL, required=False)
 @click.option("--sell", "choice", flag_value="sell", help="Sell the hours bought ahead again.")
 @click.option("--keep", "choice", flag_value="keep", help="Keep them to their end.")
 @pass_context
-def stop(context: Context, number: str, choice: rental.OnStop | None) -> None:
-    """Stop a rental: nothing more is bought.
+def stop(context: Context, number: str | None, choice: rental.OnStop | None) -> None:
+    """Stop a rental: nothing more is bought. Without RENTAL: the only one.
 
     Of hours bought ahead what --sell or --keep says, else what was said when it was made. The hour that runs is yours to its end.
     """
+    number = number or _only(context.client())
     body = rental.RentalStop(on_stop=choice)
     done = context.client().write("POST", f"/v1/rentals/{number}/stop", body, rental.RentalAnswer)
     context.show(done, lambda: say_rental(done))
@@ -101,6 +103,17 @@ def change(
         raise Unusable("say what is to change: --max-price, --max-spend, --look-ahead, --on-stop, --webhook")
     done = context.client().write("PATCH", f"/v1/rentals/{number}", body, rental.RentalAnswer)
     context.show(done, lambda: say_rental(done))
+
+
+def _only(client: Client) -> str:
+    """The one that buys. Raises Refused, Unusable."""
+    found = client.get("/v1/rentals", list[rental.RentalAnswer])
+    going_on = [each.rental for each in found if not each.stopped_at and each.state != "over"]
+    if not going_on:
+        raise Refused("no rental of yours goes on; `hourbook rentals` lists them")
+    if len(going_on) > 1:
+        raise Unusable(f"which one: {', '.join(going_on)}? `hourbook rentals` shows them")
+    return going_on[0]
 
 
 def say_rental(one: rental.RentalAnswer, default_price: str = "") -> None:

@@ -20,6 +20,6 @@ app, wiring, routes   the application, what handlers are given, the handlers
 openapi      the API as a document                          metrics      numbers for operators
 
 Clients call it over HTTP, the router among them, and nobody else does. It reads the topics `events`, `keys`, `offers` and
-settlement's tables, asks market data, delivery and the router over HTTP, and writes `commands`, `requests`, `delivery` and `keys`.
-It imports `schemas` and `services.runtime`.
+settlement's tables, asks market data, delivery and the router over HTTP, and writes `commands`, `requests`, `delivery` and
+`keys`. It imports `schemas` and `services.runtime`.
 """

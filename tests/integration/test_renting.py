@@ -1,4 +1,4 @@
-"""A rental, on real servers: hours are bought ahead, one can log in, the router may die, and what is left is sold when it is stopped."""
+"""A rental, on real servers: bought ahead, logged in to, through a crash of the router, and sold again when it is stopped."""
 
 from __future__ import annotations
 

@@ -105,19 +105,11 @@ class RentalNoticed(_Record, frozen=True, tag=8):
     """What the owner must know, once per hour and reason."""
 
     rental: int
-    hour: int
-    """0: of the rental as a whole."""
+    hour: Hour
     code: str
     detail: str
 
 
 RentalRecord = (
-    RouterBegan
-    | RentalMade
-    | RentalChanged
-    | RentalStopped
-    | RentalOver
-    | OrderSent
-    | OrderRefused
-    | RentalNoticed
+    RouterBegan | RentalMade | RentalChanged | RentalStopped | RentalOver | OrderSent | OrderRefused | RentalNoticed
 )

@@ -165,7 +165,7 @@ def rounded_up(number: int, step: int) -> int:
 
 def _say_preview(wanted: Wanted, body: rental.RentalRequest, told: rental.RentalPreviewAnswer) -> None:
     say = output.console.print
-    until = f"until {times.shown_moment(told.ends_at)}" if told.ends_at else "until it is stopped"
+    until = f"until {times.shown_iso(told.ends_at)}" if told.ends_at else "until it is stopped"
     say(
         f"{output.plural(body.gpus, 'GPU')} of {' or '.join(body.classes)} from {times.shown_moment(told.starts_at)}, {until}"
     )

@@ -50,7 +50,7 @@ def rentals(context: Context, number: str | None) -> None:
                     " or ".join(each.request.classes),
                     str(each.request.gpus),
                     each.state,
-                    times.shown_moment(each.bought_until) if each.bought_until else "-",
+                    times.shown_iso(each.bought_until) if each.bought_until else "-",
                     each.request.max_price,
                     each.cost,
                     each.notice,
@@ -127,7 +127,7 @@ def say_rental(one: rental.RentalAnswer, default_price: str = "") -> None:
         f"  at most {one.request.max_price} USD per GPU-hour{chosen}, {one.cost_per_day_most} USD a day; cost so far {one.cost}"
     )
     if one.bought_until:
-        say(f"  bought until {times.shown_moment(one.bought_until)}")
+        say(f"  bought until {times.shown_iso(one.bought_until)}")
     if one.notice:
         say(f"  note: {one.notice}")
     output.table(
@@ -135,7 +135,7 @@ def say_rental(one: rental.RentalAnswer, default_price: str = "") -> None:
         ("hour", "contract", "state", ">GPUs", ">minutes", ">price", ">cost", "?>returned", "?why"),
         (
             (
-                times.shown_moment(each.starts_at), each.contract, each.state, str(each.gpus), str(each.minutes),
+                times.shown_iso(each.starts_at), each.contract, each.state, str(each.gpus), str(each.minutes),
                 each.price or "-", each.cost, each.returned if each.returned != "0.00" else "", each.why,
             )
             for each in one.hours

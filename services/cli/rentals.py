@@ -79,7 +79,7 @@ def stop(context: Context, number: str | None, choice: rental.OnStop | None) -> 
 
 
 @click.command()
-@click.argument("number", metavar="RENTAL", type=RENTAL)
+@click.argument("number", metavar="[RENTAL]", type=RENTAL, required=False)
 @click.option("--max-price", default="", help="USD per GPU-hour, the most for any hour.")
 @click.option("--max-spend", help="USD for the hours of one day (UTC); '' for no limit.")
 @click.option("--look-ahead", type=click.IntRange(1, 24), help="So many hours are always bought ahead.")
@@ -88,19 +88,20 @@ def stop(context: Context, number: str | None, choice: rental.OnStop | None) -> 
 @pass_context
 def change(
     context: Context,
-    number: str,
+    number: str | None,
     max_price: str,
     max_spend: str | None,
     look_ahead: int | None,
     on_stop: rental.OnStop | None,
     webhook: str | None,
 ) -> None:
-    """Change a rental's limits; what is bought stays bought."""
+    """Change a rental's limits; what is bought stays bought. Without RENTAL: the only one."""
     body = rental.RentalChange(
         max_price=max_price, max_spend=max_spend, look_ahead=look_ahead, on_stop=on_stop, webhook=webhook
     )
     if body == rental.RentalChange():
         raise Unusable("say what is to change: --max-price, --max-spend, --look-ahead, --on-stop, --webhook")
+    number = number or _only(context.client())
     done = context.client().write("PATCH", f"/v1/rentals/{number}", body, rental.RentalAnswer)
     context.show(done, lambda: say_rental(done))
 

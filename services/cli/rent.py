@@ -23,8 +23,10 @@ from services.cli.rentals import say_rental
 MARGIN_PERCENT: Final = 125
 """Of the dearest ask of the hours that are bought first: the limit of whoever names none."""
 LOOK_AHEAD: Final = 6
-BOUGHT_S: Final = 15.0
-"""So long the first hour is waited for; the rental goes on in any case."""
+ORDERED_S: Final = 15.0
+"""Orders that are under way are waited for so long; the rental goes on in any case,"""
+SHORT_S: Final = 2.0
+"""and so long where something is missing as well."""
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
@@ -119,7 +121,7 @@ def _body(context: Context, wanted: Wanted) -> rental.RentalRequest:
 
 
 def _make(context: Context, wanted: Wanted, body: rental.RentalRequest) -> rental.RentalAnswer:
-    """And wait until its first hour is bought, or cannot be. Raises Unknown with the command that learns the outcome."""
+    """And wait a moment for what it buys. Raises Unknown with the command that learns the outcome."""
     key = wanted.client_id or uuid.uuid4().hex
     client = context.client()
     try:
@@ -128,8 +130,9 @@ def _make(context: Context, wanted: Wanted, body: rental.RentalRequest) -> renta
         sentence = f"{error.message}; without a second rental: the same command with --id {key}"
         answered = error.answered and msgspec.structs.replace(error.answered, detail=sentence)
         raise Unknown(sentence, answered=answered) from None
-    deadline = time.monotonic() + BOUGHT_S
-    while made.state == "waiting" and not made.bought_until and wanted.now and time.monotonic() < deadline:
+    began_s = time.monotonic()
+    patience_s = {"waiting": ORDERED_S, "short": SHORT_S}
+    while time.monotonic() - began_s < patience_s.get(made.state, 0):
         time.sleep(0.2)
         made = client.get(f"/v1/rentals/{made.rental}", rental.RentalAnswer)
     return made

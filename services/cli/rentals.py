@@ -11,6 +11,7 @@ from services.cli import output, times
 from services.cli.client import Client
 from services.cli.context import Context, pass_context
 from services.cli.errors import Refused, Unusable
+from services.cli.hours import when
 
 
 class RentalId(click.ParamType[str]):
@@ -133,10 +134,10 @@ def say_rental(one: rental.RentalAnswer, default_price: str = "") -> None:
         say(f"  note: {one.notice}")
     output.table(
         "",
-        ("hour", "contract", "state", ">GPUs", ">minutes", ">price", ">cost", "?>returned", "?why"),
+        ("hour", "class", "state", ">GPUs", ">minutes", ">price", ">cost", "?>returned", "?why"),
         (
             (
-                times.shown_iso(each.starts_at), each.contract, each.state, str(each.gpus), str(each.minutes),
+                times.shown_iso(each.starts_at), when(each.contract)[0], each.state, str(each.gpus), str(each.minutes),
                 each.price or "-", each.cost, each.returned if each.returned != "0.00" else "", each.why,
             )
             for each in one.hours

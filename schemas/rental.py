@@ -11,10 +11,12 @@ import msgspec
 from msgspec import Meta, Struct
 
 from schemas.agents import KEYS_MAX, SCRIPT_MAX, Driver, MachineName, Source
-from schemas.http import ClassId, HandoversPreview, HourOrNone, Usd, UsdOrNone
+from schemas.http import LAUNCH, ClassId, HandoversPreview, HourOrNone, Usd, UsdOrNone
 
-LAUNCH_NAME: Final = r"^[a-z0-9][a-z0-9-]{0,35}$"
+LAUNCH_NAME: Final = LAUNCH
 LaunchName = Annotated[str, Meta(pattern=LAUNCH_NAME)]
+DEFAULT_LAUNCH: Final = "default"
+"""The specification of whoever names none."""
 
 
 class LaunchRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -41,6 +43,15 @@ class LaunchAnswer(Struct, frozen=True, kw_only=True):
     image: str
     start_script: str
     ports: tuple[int, ...]
+
+
+class LaunchNaming(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Gateway → delivery, before an order is sent: what it buys begins with this launch specification."""
+
+    client_order_id: str
+    launch: str
+    hour: int
+    """The last one that the order may buy, in hours since the epoch."""
 
 
 LeaseWord = Literal["waiting", "opening", "open", "unreachable", "over"]

@@ -7,6 +7,7 @@ assignment  which seats of which machines the titles of a class get, all of an h
 placing     a title bought in mid-hour, on what is free
 foresight   hand-overs to be expected, before anything is bought
 board       what is recorded, in the words of the assignment
+launching   which specification the machines of a purchase begin with
 deciding    what is to be recorded next: leases at the gate, at a running fill, at an end; minutes when an hour is over
 minutes     how many minutes of a title were delivered
 sessions    agents that are alive: sequence, nonce, one at a time

@@ -86,6 +86,13 @@ async def get_launches(room: Wired, account: Account) -> list[rental.LaunchAnswe
     return answers.launches(room.now.state, account)
 
 
+@post("/accounts/{account:int}/named", status_code=200)
+async def post_named(room: Wired, account: Account, data: JSONBody[rental.LaunchNaming]) -> dict[str, str]:
+    """What an order is to begin with, before it is sent."""
+    await room.now.name_launch(account, data)
+    return {"named": data.launch}
+
+
 @get("/accounts/{account:int}/leases")
 async def get_leases(room: Wired, account: Account) -> list[rental.LeaseAnswer]:
     """A tenant's."""
@@ -117,6 +124,7 @@ def build(room: Room, delivery_key: bytes) -> Litestar:
             get_machines,
             put_launch,
             get_launches,
+            post_named,
             get_leases,
             get_served,
         ],

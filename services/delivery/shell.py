@@ -39,6 +39,7 @@ from schemas.market_clock import MarketClock
 from schemas.units import MS_PER_HOUR, Millis
 from services.delivery import answers, deciding
 from services.delivery.checking import Probe
+from services.delivery.launching import launch_named
 from services.delivery.market import Market
 from services.delivery.orders import leases_of
 from services.delivery.refusals import Refused
@@ -364,6 +365,14 @@ class Delivery:
         record = LaunchPut(self._epoch, self.now_ms, account, name, keys, asked.image, asked.start_script, asked.ports)
         async with self._deciding:
             await self._record([record])
+
+    async def name_launch(self, account: int, asked: rental.LaunchNaming) -> None:
+        """What an order that is not sent yet buys is to begin with. Raises Refused."""
+        self._check_ready()
+        async with self._deciding:
+            named = launch_named(self.state, account, asked, self.now_ms)
+            if named is not None:
+                await self._record([named])
 
     def leases(self, account: int) -> list[rental.LeaseAnswer]:
         """A tenant's."""

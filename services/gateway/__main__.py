@@ -107,7 +107,8 @@ async def _wire(service: Service, cluster: Cluster) -> tuple[Gateway, list[Calla
     client = httpx.AsyncClient(trust_env=False)
     market_data = MarketData(settings.market, settings.master_key, database, client)
     shards, funding = Shards(doors, progress, service.clock, market), Funding(requests)
-    trade = (shards, classes, reads, progress, funding, Telling(classes, reads))
+    delivery = DeliveryRoom(settings.delivery, settings.master_key, client)
+    trade = (shards, classes, reads, progress, funding, Telling(classes, reads), delivery)
     orders, ranges, blocks = Orders(*trade), Ranges(*trade), Blocks(*trade)
     for door in doors:
         await door.start()
@@ -149,7 +150,7 @@ async def _wire(service: Service, cluster: Cluster) -> tuple[Gateway, list[Calla
         limits=limits,
         offers=offers,
         market_data=market_data,
-        delivery=DeliveryRoom(settings.delivery, settings.master_key, client),
+        delivery=delivery,
         volume=Volume(database, classes, progress, service.clock, market),
         market=market,
         clock=service.clock,

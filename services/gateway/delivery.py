@@ -10,7 +10,9 @@ from typing import Any, Final, TypeVar
 import httpx
 import msgspec
 
+from schemas import rental
 from schemas.delivery_key import HEADER, derive_delivery_key, room_token
+from schemas.units import Hour
 from services.gateway.errors import ApiError, refusal
 
 T = TypeVar("T")
@@ -50,6 +52,19 @@ class DeliveryRoom:
     async def served(self) -> list[str]:
         """Ids of classes that machines serve; none where this exchange runs no delivery. Raises ApiError."""
         return await self.ask("GET", "/served", list[str]) if self._url else []
+
+    async def name_launch(self, account: int, client_id: str, launch: str, hour: Hour) -> None:
+        """What this order buys, in hours up to `hour`, begins with that specification; before it is sent. Raises ApiError."""
+        if launch in ("", rental.DEFAULT_LAUNCH):
+            return
+        asked = rental.LaunchNaming(client_order_id=client_id, launch=launch, hour=hour)
+        try:
+            await self.of(account, "POST", "named", dict[str, str], asked)
+        except ApiError as error:
+            if error.code != "outcome_unknown":
+                raise
+            detail = "delivery did not answer in time: the order was not sent; send it again"
+            raise ApiError("not_ready", detail) from error
 
     async def of(self, account: int, method: str, path: str, kind: type[T], body: Any = None) -> T:  # noqa: ANN401 # any struct
         """Likewise, of an account's own. Raises ApiError."""

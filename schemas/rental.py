@@ -12,6 +12,7 @@ from msgspec import Meta, Struct
 
 from schemas.agents import KEYS_MAX, SCRIPT_MAX, Driver, MachineName, Source
 from schemas.http import LAUNCH, ClassId, HandoversPreview, HourOrNone, Usd, UsdOrNone
+from schemas.ids import LEGS_MAX
 
 LAUNCH_NAME: Final = LAUNCH
 LaunchName = Annotated[str, Meta(pattern=LAUNCH_NAME)]
@@ -52,6 +53,21 @@ class LaunchNaming(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     launch: str
     hour: int
     """The last one that the order may buy, in hours since the epoch."""
+
+
+class Foresight(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Gateway → delivery: which hand-overs a purchase would bring, were it made now."""
+
+    class_id: str
+    hours: Annotated[tuple[tuple[int, int], ...], Meta(max_length=LEGS_MAX)]
+    """(hour since the epoch, GPUs), of each hour once."""
+
+
+class ForesightAnswer(Struct, frozen=True, kw_only=True):
+    """The answer."""
+
+    handovers: HandoversPreview | None
+    """None: nobody knows."""
 
 
 LeaseWord = Literal["waiting", "opening", "open", "unreachable", "over"]

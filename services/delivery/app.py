@@ -93,6 +93,12 @@ async def post_named(room: Wired, account: Account, data: JSONBody[rental.Launch
     return {"named": data.launch}
 
 
+@post("/accounts/{account:int}/foresee", status_code=200)
+async def post_foresee(room: Wired, account: Account, data: JSONBody[rental.Foresight]) -> rental.ForesightAnswer:
+    """What a purchase would bring, before anything is bought."""
+    return rental.ForesightAnswer(handovers=room.now.handovers(account, data))
+
+
 @get("/accounts/{account:int}/leases")
 async def get_leases(room: Wired, account: Account) -> list[rental.LeaseAnswer]:
     """A tenant's."""
@@ -125,6 +131,7 @@ def build(room: Room, delivery_key: bytes) -> Litestar:
             put_launch,
             get_launches,
             post_named,
+            post_foresee,
             get_leases,
             get_served,
         ],

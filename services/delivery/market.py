@@ -1,4 +1,4 @@
-"""What the room knows of the market, from `events` alone: classes, titles, gates, hours that are over. Pure."""
+"""What the room knows of the market, from `events` alone: classes, asks, titles, gates, hours that are over. Pure."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from schemas.events import (
 )
 from schemas.ids import hour_of
 from schemas.leases import LaunchNamed
+from services.delivery.asks import Asks
 from services.delivery.state import State
 from services.delivery.titles import Titles
 
@@ -27,6 +28,7 @@ class Market:
 
     def __init__(self) -> None:
         self.titles = Titles()
+        self.asks = Asks()
         self.classes: dict[str, int] = {}
         """Class id → number."""
         self.class_ids: dict[int, str] = {}
@@ -41,6 +43,7 @@ class Market:
     def take(self, record: EventsRecord, state: State) -> None:
         """Apply an output. Raises titles.Contradiction."""
         for event in record.events:
+            self.asks.take(event)
             match event:
                 case ClassSet():
                     self.classes[event.class_id] = event.class_no

@@ -24,6 +24,7 @@ import msgspec
 from schemas import agents, rental
 from schemas.codec import UNREADABLE, BrokenRecord, ChainReader, EventsRecord, Gap, decode_record, read_headers
 from schemas.delivery import Delivered
+from schemas.http import HandoversPreview
 from schemas.ids import class_no_of
 from schemas.leases import (
     HourTold,
@@ -37,7 +38,7 @@ from schemas.leases import (
 )
 from schemas.market_clock import MarketClock
 from schemas.units import MS_PER_HOUR, Millis
-from services.delivery import answers, deciding
+from services.delivery import answers, deciding, purchases
 from services.delivery.checking import Probe
 from services.delivery.launching import launch_named
 from services.delivery.market import Market
@@ -373,6 +374,13 @@ class Delivery:
             named = launch_named(self.state, account, asked, self.now_ms)
             if named is not None:
                 await self._record([named])
+
+    def handovers(self, account: int, asked: rental.Foresight) -> HandoversPreview | None:
+        """To be expected of a purchase; None: nobody knows. Raises Refused."""
+        class_no = self.market.classes.get(asked.class_id)
+        if class_no is None:
+            raise Refused("unknown_class", f"{asked.class_id!r} is not listed; GET /v1/classes lists the classes")
+        return purchases.handovers(self.state, self.market, account, class_no, dict(asked.hours))
 
     def leases(self, account: int) -> list[rental.LeaseAnswer]:
         """A tenant's."""

@@ -144,7 +144,7 @@ async def _wire(service: Service, cluster: Cluster) -> tuple[Gateway, list[Calla
         ranges=ranges,
         blocks=blocks,
         quotes=Quotes(shards, classes, funding),
-        previews=Previews(shards, classes, reads, progress, market_data, orders, ranges, blocks),
+        previews=Previews(shards, classes, reads, progress, market_data, orders, ranges, blocks, delivery),
         corrections=Corrections(shards, reads, progress, service.clock, settings.master_key),
         keyring=keyring,
         limits=limits,

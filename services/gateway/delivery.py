@@ -5,19 +5,23 @@ Delivery is a process of its own: while it is away these routes answer `not_read
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Iterable
 from typing import Any, Final, TypeVar
 
 import httpx
 import msgspec
 
-from schemas import rental
+from schemas import http, rental
 from schemas.delivery_key import HEADER, derive_delivery_key, room_token
-from schemas.units import Hour
+from schemas.units import Gpus, Hour
 from services.gateway.errors import ApiError, refusal
 
 T = TypeVar("T")
 ANSWER_S: Final = 10.0
 """A heartbeat is answered after four seconds where nothing is new."""
+FORESIGHT_S: Final = 2.0
+"""A preview goes without it after so long."""
 
 
 class DeliveryRoom:
@@ -65,6 +69,19 @@ class DeliveryRoom:
                 raise
             detail = "delivery did not answer in time: the order was not sent; send it again"
             raise ApiError("not_ready", detail) from error
+
+    async def handovers(
+        self, account: int, class_id: str, hours: Iterable[tuple[Hour, Gpus]]
+    ) -> http.HandoversPreview | None:
+        """To be expected, were so many GPUs bought in these hours now. None: nobody knows, or delivery does not answer."""
+        if not self._url:
+            return None
+        asked = rental.Foresight(class_id=class_id, hours=tuple(hours))
+        try:
+            async with asyncio.timeout(FORESIGHT_S):
+                return (await self.of(account, "POST", "foresee", rental.ForesightAnswer, asked)).handovers
+        except (ApiError, TimeoutError):
+            return None
 
     async def of(self, account: int, method: str, path: str, kind: type[T], body: Any = None) -> T:  # noqa: ANN401 # any struct
         """Likewise, of an account's own. Raises ApiError."""

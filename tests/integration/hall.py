@@ -30,7 +30,7 @@ from tests.integration.alarms import ringing, scraped
 CLASSES = ("H100.SXM.80.US", "L40S.48.US")
 """One in each of two shards."""
 MACHINES = "CPU.X86.LOCAL.UNV"
-"""Where machines are handed over, with `delivers`."""
+"""Where machines are handed over, with `delivers`: then there is market data as well."""
 MEMBERS = (("provider", "provider"), ("maker", "market_maker"), ("buyer", "member"))
 
 
@@ -53,7 +53,8 @@ class Hall:
         self.supervisor = supervisor
         dsn = postgres.create_database("hourbook")
         self.stack = Stack(kafka.bootstrap, dsn, home, shards=2, http_port=free_port(), logins=logins)
-        self.stack.delivery_port = free_port() if delivers else 0
+        if delivers:
+            self.stack.delivery_port, self.stack.feed_port, self.stack.market_port = (free_port() for _ in range(3))
         self.operator = ""
         self.bearers: dict[str, str] = {}
         self._client = client

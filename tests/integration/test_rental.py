@@ -63,10 +63,10 @@ class Carl:
         answer = self.hall.ask("GET", "/v1/machines", self.hall.bearers["carl"])
         return answer.json() if answer.is_success else []
 
-    def sell(self, contract: str, first: str, qty: int = 1) -> None:
+    def sell(self, contract: str, first: str, qty: int = 1, price: str = "0.05") -> None:
         back = {"class": MACHINES, "from": first, "hours": 1, "ground": "declared", "qty": 2, "version": 1}
         self.hall.settle("/v1/capacity", back, "carl", "PUT")
-        order = {"contract": contract, "side": "sell", "qty": qty, "price": "0.05"}
+        order = {"contract": contract, "side": "sell", "qty": qty, "price": price}
         answer = self.hall.ask("POST", "/v1/orders", self.hall.bearers["carl"], order)
         assert answer.status_code == 201, answer.text
 
@@ -169,6 +169,31 @@ def test_two_purchases_of_an_hour_begin_each_with_what_its_order_named(hall: Hal
             return set()
 
     hall.until(lambda: shells() == {"train", "serve"}, "each has a machine of its own", 120)
+
+
+def test_a_block_is_foretold_by_whose_machines_it_would_be(hall: Hall, carl: Carl) -> None:
+    """Two hours of Carl's at two prices: by the prices alone it would be another machine in the second."""
+    hours = hall.hours(MACHINES)[3:5]
+    for hour, price in zip(hours, ("0.04", "0.06"), strict=True):
+        carl.sell(hour["contract"], hour["hour"], price=price)
+    body = {"class": MACHINES, "from": hours[0]["hour"], "hours": 2, "side": "buy", "qty": 1, "price": "0.05"}
+
+    def foretold() -> tuple[int, str]:
+        answer = hall.ask("POST", "/v1/blocks/preview", hall.bearers["buyer"], body)
+        told = answer.json()
+        if answer.status_code == 503 or told["handovers"] is None:  # something is not read to its end yet
+            return -1, ""
+        return told["handovers"]["likely"], told["handovers"]["basis"].split(",")[0]
+
+    hall.until(lambda: foretold() == (0, "by whose machines asks stand for now"), "delivery has read the asks")
+    delivery = hall.supervisor.pid("delivery")
+    os.kill(delivery, signal.SIGSTOP)
+    try:
+        assert foretold()[0] == 1, "while delivery is away, by the prices"
+    finally:
+        os.kill(delivery, signal.SIGCONT)
+    gone = hall.ask("DELETE", f"/v1/orders?class={MACHINES}", hall.bearers["carl"])
+    assert gone.json()["cancelled"] == 2, gone.text
 
 
 def test_an_hour_without_a_machine_is_paid_back(hall: Hall) -> None:

@@ -22,7 +22,7 @@ import asyncssh
 import msgspec
 
 from schemas import agents, rental
-from schemas.codec import UNREADABLE, BrokenRecord, ChainReader, EventsRecord, Gap, decode_record, read_headers
+from schemas.codec import UNREADABLE, BrokenRecord, ChainReader, Gap
 from schemas.delivery import Delivered
 from schemas.http import HandoversPreview
 from schemas.ids import class_no_of
@@ -186,30 +186,15 @@ class Delivery:
         except OutOfRange as error:
             raise Halt(f"events/{shard}: {error}") from error
         for record in records:
-            said = self._accept(shard, record.offset, record.headers, record.value)
-            if said is not None:
-                try:
+            try:
+                said = self._chains[shard].read(record.headers, record.value, shard)
+                if said is not None:
                     self.market.take(said, self.state)
-                except Contradiction as error:
-                    raise Halt(f"events/{shard} offset {record.offset}: {error}") from error
+            except (Gap, BrokenRecord, Contradiction) as error:
+                raise Halt(f"events/{shard} offset {record.offset}: {type(error).__name__}: {error}") from error
             self._offsets[shard] = record.offset + 1
         self._status.set_of(shard, seq=self._chains[shard].seq)
         return bool(records)
-
-    def _accept(
-        self, shard: int, offset: int, headers: Sequence[tuple[str, bytes]], value: bytes
-    ) -> EventsRecord | None:
-        """None: a repeat. Raises Halt."""
-        chain = self._chains[shard]
-        try:
-            if not chain.accept(read_headers(headers), value):
-                return None
-            said = decode_record(value)
-            if (said.shard, said.seq) != (shard, chain.seq):
-                raise BrokenRecord(f"shard {said.shard}, seq {said.seq} inside, {chain.seq} outside")
-        except (Gap, BrokenRecord) as error:
-            raise Halt(f"events/{shard} offset {offset}: {type(error).__name__}: {error}") from error
-        return said
 
     # --- Deciding ----------------------------------------------------------------------------------------------
 

@@ -22,8 +22,9 @@ import asyncssh
 import msgspec
 
 from schemas import agents, rental
-from schemas.codec import UNREADABLE, BrokenRecord, ChainReader, EventsRecord, Gap, decode_record, read_headers
+from schemas.codec import UNREADABLE, BrokenRecord, ChainReader, Gap
 from schemas.delivery import Delivered
+from schemas.http import HandoversPreview
 from schemas.ids import class_no_of
 from schemas.leases import (
     HourTold,
@@ -37,8 +38,9 @@ from schemas.leases import (
 )
 from schemas.market_clock import MarketClock
 from schemas.units import MS_PER_HOUR, Millis
-from services.delivery import answers, deciding
+from services.delivery import answers, deciding, purchases
 from services.delivery.checking import Probe
+from services.delivery.launching import launch_named
 from services.delivery.market import Market
 from services.delivery.orders import leases_of
 from services.delivery.refusals import Refused
@@ -184,30 +186,15 @@ class Delivery:
         except OutOfRange as error:
             raise Halt(f"events/{shard}: {error}") from error
         for record in records:
-            said = self._accept(shard, record.offset, record.headers, record.value)
-            if said is not None:
-                try:
+            try:
+                said = self._chains[shard].read(record.headers, record.value, shard)
+                if said is not None:
                     self.market.take(said, self.state)
-                except Contradiction as error:
-                    raise Halt(f"events/{shard} offset {record.offset}: {error}") from error
+            except (Gap, BrokenRecord, Contradiction) as error:
+                raise Halt(f"events/{shard} offset {record.offset}: {type(error).__name__}: {error}") from error
             self._offsets[shard] = record.offset + 1
         self._status.set_of(shard, seq=self._chains[shard].seq)
         return bool(records)
-
-    def _accept(
-        self, shard: int, offset: int, headers: Sequence[tuple[str, bytes]], value: bytes
-    ) -> EventsRecord | None:
-        """None: a repeat. Raises Halt."""
-        chain = self._chains[shard]
-        try:
-            if not chain.accept(read_headers(headers), value):
-                return None
-            said = decode_record(value)
-            if (said.shard, said.seq) != (shard, chain.seq):
-                raise BrokenRecord(f"shard {said.shard}, seq {said.seq} inside, {chain.seq} outside")
-        except (Gap, BrokenRecord) as error:
-            raise Halt(f"events/{shard} offset {offset}: {type(error).__name__}: {error}") from error
-        return said
 
     # --- Deciding ----------------------------------------------------------------------------------------------
 
@@ -364,6 +351,21 @@ class Delivery:
         record = LaunchPut(self._epoch, self.now_ms, account, name, keys, asked.image, asked.start_script, asked.ports)
         async with self._deciding:
             await self._record([record])
+
+    async def name_launch(self, account: int, asked: rental.LaunchNaming) -> None:
+        """What an order that is not sent yet buys is to begin with. Raises Refused."""
+        self._check_ready()
+        async with self._deciding:
+            named = launch_named(self.state, account, asked, self.now_ms)
+            if named is not None:
+                await self._record([named])
+
+    def handovers(self, account: int, asked: rental.Foresight) -> HandoversPreview | None:
+        """To be expected of a purchase; None: nobody knows. Raises Refused."""
+        class_no = self.market.classes.get(asked.class_id)
+        if class_no is None:
+            raise Refused("unknown_class", f"{asked.class_id!r} is not listed; GET /v1/classes lists the classes")
+        return purchases.handovers(self.state, self.market, account, class_no, dict(asked.hours))
 
     def leases(self, account: int) -> list[rental.LeaseAnswer]:
         """A tenant's."""

@@ -15,7 +15,7 @@ from typing import Final
 
 import msgspec
 
-from schemas.codec import UNREADABLE, BrokenRecord, ChainReader, EventsRecord, Gap, decode_record, read_headers
+from schemas.codec import UNREADABLE, BrokenRecord, ChainReader, EventsRecord, Gap
 from schemas.market import Reference, reference_key
 from schemas.supply import OfferRecord
 from schemas.units import Millis
@@ -153,17 +153,11 @@ class MarketData:
 
     def _accept(self, shard: int, record: Record) -> EventsRecord | None:
         """None: a repeat. Raises Halt."""
-        chain = self._chains[shard]
         try:
-            if not chain.accept(read_headers(record.headers), record.value):
-                return None
-            said = decode_record(record.value)
-            if (said.shard, said.seq) != (shard, chain.seq):
-                raise BrokenRecord(f"shard {said.shard}, seq {said.seq} inside, {chain.seq} outside")
+            return self._chains[shard].read(record.headers, record.value, shard)
         except (Gap, BrokenRecord) as error:
             where = self._events[shard].where
             raise Halt(f"{where} offset {record.offset}: {type(error).__name__}: {error}") from error
-        return said
 
     async def _read_offers(self) -> None:
         for record in await self._offers.read():

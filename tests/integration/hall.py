@@ -30,7 +30,7 @@ from tests.integration.alarms import ringing, scraped
 CLASSES = ("H100.SXM.80.US", "L40S.48.US")
 """One in each of two shards."""
 MACHINES = "CPU.X86.LOCAL.UNV"
-"""Where machines are handed over, with `delivers`."""
+"""Where machines are handed over, with `delivers`: then there is market data as well."""
 MEMBERS = (("provider", "provider"), ("maker", "market_maker"), ("buyer", "member"))
 
 
@@ -55,8 +55,9 @@ class Hall:
         dsn = postgres.create_database("hourbook")
         self.stack = Stack(kafka.bootstrap, dsn, home, shards=2, http_port=free_port(), logins=logins)
         self.stack.delivery_port = free_port() if delivers else 0
-        if rents:
-            self.stack.feed_port, self.stack.market_port, self.stack.router_port = free_port(), free_port(), free_port()
+        if delivers or rents:
+            self.stack.feed_port, self.stack.market_port = free_port(), free_port()
+        self.stack.router_port = free_port() if rents else 0
         self.operator = ""
         self.bearers: dict[str, str] = {}
         self._client = client

@@ -783,6 +783,8 @@ class CapacityAnswer(_Answer, frozen=True):
     owed: int
     collateral_price: str
     version: int
+    asked: int = 0
+    """GPUs that the account's open orders and blocks ask in the contract, on whatever ground; quotes are not in it."""
 
 
 class RequestAnswer(_Answer, frozen=True):

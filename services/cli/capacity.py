@@ -19,7 +19,7 @@ from services.cli.hours import CLASS, Span, shown_span, span_of, when
 @click.group(invoke_without_command=True)
 @click.pass_context
 def capacity(context: click.Context) -> None:
-    """What you may owe in each hour, what you do owe, and what you ask for.
+    """What you may owe, owe and ask, hour by hour.
 
     For providers `declare` and `withdraw` change it; market makers promise with `quote --promise`.
     """

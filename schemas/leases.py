@@ -13,7 +13,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from schemas.agents import Driver, Source
-from schemas.units import Gpus, Millis
+from schemas.units import Gpus, Hour, Millis
 
 
 class _Record(Struct, array_like=True, frozen=True, gc=False):
@@ -131,6 +131,19 @@ class RoomBegan(_Record, frozen=True, tag=10):
     """A room has the lease of this epoch. What an earlier one writes after this is passed over."""
 
 
+class MachineMaintained(_Record, frozen=True, tag=12):
+    """Hours in which the machine is given to nobody, as its provider has planned them: these, and no others from now on.
+
+    In hours that have not begun by `time_ms` leases lose it: each ends before the first of them, and what it had from there on is
+    without a machine, until it is placed again.
+    """
+
+    account: int
+    machine: str
+    windows: tuple[tuple[Hour, Hour], ...]
+    """[from, until), rising, apart from each other; those that are over are left out."""
+
+
 LeaseRecord = (
     MachineEnrolled
     | MachineRetired
@@ -142,4 +155,5 @@ LeaseRecord = (
     | TitleCounted
     | HourTold
     | RoomBegan
+    | MachineMaintained
 )

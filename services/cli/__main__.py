@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import click
 
-from services.cli import capacity, income, leases, output, profile, status, tools
+from services.cli import capacity, income, leases, machines, output, profile, status, tools
 from services.cli.admin import admin
 from services.cli.agent import agent
 from services.cli.client import Client
@@ -81,7 +81,16 @@ def hourbook(context: click.Context, as_json: bool) -> None:
         click.echo(context.get_help())
 
 
-for command in (*COMMANDS, *leases.COMMANDS, *capacity.COMMANDS, *income.COMMANDS, *tools.COMMANDS, admin, agent):
+for command in (
+    *COMMANDS,
+    *leases.COMMANDS,
+    *machines.COMMANDS,
+    *capacity.COMMANDS,
+    *income.COMMANDS,
+    *tools.COMMANDS,
+    admin,
+    agent,
+):
     hourbook.add_command(command)
 
 

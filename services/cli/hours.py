@@ -54,10 +54,16 @@ class Span(Struct, frozen=True):
         return range(self.first, self.first + self.count)
 
 
-def span_of(context: Context, first: str | None, count: int | None, client: str = "member") -> Span | None:
-    """None: one hour is meant. Raises CliError."""
+def span_of(
+    context: Context,
+    first: str | None,
+    count: int | None,
+    client: str = "member",
+    names: tuple[str, str] = ("--hours", "--for"),
+) -> Span | None:
+    """None: one hour is meant. `names`: of the two options. Raises CliError."""
     if (first is None) != (count is None):
-        raise Unusable("--hours and --for go together: --hours 'tomorrow 20:00' --for 24")
+        raise Unusable(f"{names[0]} and {names[1]} go together: {names[0]} 'tomorrow 20:00' {names[1]} 24")
     if first is None or count is None:
         return None
     return Span(times.parse_hour(first, context.now(client)), count)

@@ -8,6 +8,7 @@ placing     a title bought in mid-hour, on what is free
 foresight   hand-overs to be expected, before anything is bought
 board       what is recorded, in the words of the assignment
 deciding    what is to be recorded next: leases at the gate, at a running fill, at an end; minutes when an hour is over
+maintenance hours in which a provider takes a machine away
 minutes     how many minutes of a title were delivered
 sessions    agents that are alive: sequence, nonce, one at a time
 orders      what an agent is to do

@@ -15,6 +15,7 @@ STATUS: Final = {
     "stale_heartbeat": 409,
     "wrong_ssh_key": 422,
     "wrong_source": 422,
+    "wrong_window": 422,
 }
 
 

@@ -90,7 +90,9 @@ def test_an_ended_hour_waits_until_somebody_says_what_was_delivered(exchange: Ex
     (brought,) = [row for row in early.provider.get("/v1/income") if row["contract"] == early.sold]
     assert (brought["state"], brought["gpus"], brought["undelivered"]) == ("paid", 1, 0)
     assert (brought["starts_at"], brought["paid"]) == (begin(early.sold), brought["expected"])
-    booked = [line for line in early.provider.get("/v1/ledger") if line["what"].startswith("simulated")]
+    booked = [
+        line for line in early.provider.get("/v1/ledger") if line["kind"] == "wallet" and "delivered" in line["what"]
+    ]
     assert [line["amount"] for line in booked] == [brought["paid"]]
     earlier = early.provider.get(f"/v1/income?before={begin(early.sold)}")
     assert earlier == []

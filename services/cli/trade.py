@@ -117,7 +117,7 @@ def buy(context: Context, /, **options: Any) -> None:  # noqa: ANN401 # click's,
 def sell(context: Context, /, **options: Any) -> None:  # noqa: ANN401 # likewise
     """Sell QTY GPUs of one hour at --price or more.
 
-    Hours that you hold, or capacity that you back (PUT /v1/capacity).
+    Hours that you hold, or that you have declared machines for (`capacity declare`).
     """
     _place(context, _wanted("sell", options))
 

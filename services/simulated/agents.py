@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
 from typing import Final
 
 from schemas import agents, http, rental
@@ -127,15 +126,14 @@ class Fleet:
     async def look(
         self,
         lots: Mapping[str, Gpus],
+        market: fleet.Market,
         promises: Sequence[http.PromisedAnswer],
         uncovered: Sequence[http.UncoveredAnswer],
     ) -> None:
         """What the account owes now. Raises Away."""
         if self._seats is None:
             self._seats = await self._enrolled_before()
-        told = await self._client.read("/v1/time", http.TimeAnswer)
-        wall, market = (int(datetime.fromisoformat(text).timestamp() * 1_000) for text in (told.now, told.market))
-        self._market = fleet.Market(wall, market, told.rate)
+        self._market = market
         positions = await self._client.read("/v1/positions", list[http.PositionAnswer])
         self._behind = fleet.behind(self._account, positions, promises, uncovered)
         self._seats = fleet.seats(self._behind, self._seats)

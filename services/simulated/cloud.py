@@ -18,6 +18,7 @@ from services.runtime.status import Status
 from services.simulated.agents import Fleet
 from services.simulated.client import Away, Client, Refused
 from services.simulated.covering import Purchase, Report, Uncovered, failures, purchases, ready_purchases, report
+from services.simulated.fleet import Market
 from services.simulated.news import News
 
 PROVIDER: Final = "simulated-cloud"
@@ -86,8 +87,10 @@ class Cloud:
         promises = await self._client.read("/v1/admin/promises", list[http.PromisedAnswer])
         uncovered = await self._client.read("/v1/admin/uncovered", list[http.UncoveredAnswer])
         lots = {each.class_id: each.lot for each in await self._client.read("/v1/classes", list[http.ClassAnswer])}
+        told = await self._client.read("/v1/time", http.TimeAnswer)
+        market = Market(_ms(told.now), _ms(told.market), told.rate)
         for fleet in self._fleets:
-            await fleet.look(lots, promises, uncovered)
+            await fleet.look(lots, market, promises, uncovered)
         self._status.set(
             machines=sum(len(of_class) for fleet in self._fleets for of_class in fleet.agents.values()),
             machine_gpus=sum(fleet.gpus for fleet in self._fleets),
@@ -117,8 +120,7 @@ class Cloud:
         return {each.class_id: each.cover_minutes * MS_PER_MINUTE for each in listed}
 
     async def _market_ms(self) -> Millis:
-        told = await self._client.read("/v1/time", http.TimeAnswer)
-        return int(datetime.fromisoformat(told.market).timestamp() * 1_000)
+        return _ms((await self._client.read("/v1/time", http.TimeAnswer)).market)
 
     async def _cheapest(self) -> dict[str, Price]:
         """Of firm offers, by class."""
@@ -173,3 +175,7 @@ class Cloud:
         """In `/status` and in the log; that it is simulated stands in every line."""
         self._news.tell(f"simulated cloud: {text}")
         self._log.info("simulated cloud: %s", text)
+
+
+def _ms(text: str) -> Millis:
+    return int(datetime.fromisoformat(text).timestamp() * 1_000)

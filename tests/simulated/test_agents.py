@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-from schemas.edge import iso
 from schemas.ids import format_symbol
 from schemas.units import MS_PER_HOUR
 from services.simulated.agents import Fleet
 from services.simulated.client import Client
+from services.simulated.fleet import Market
 from tests.simulated.gateway import KEY, Answer, FakeGateway, TestClock, problem
 
 CLASS = "H100.SXM.80.US"
@@ -37,7 +37,6 @@ class Exchange:
         """In place of answers, once each."""
         self.gateway = FakeGateway(
             {
-                "GET /v1/time": [(200, {"now": iso(NOW_MS), "market": iso(NOW_MS), "rate": 1})],
                 "GET /v1/machines": lambda _: (200, self.before),
                 "GET /v1/positions": lambda _: (200, [self.position()]),
                 ENROL: self.enrolled,
@@ -88,7 +87,7 @@ async def living(exchange: Exchange) -> AsyncIterator[Callable[[], Any]]:
             fleet = Fleet(client, KEY.account, clock, "seed", tasks)
 
             async def look() -> None:
-                await fleet.look({CLASS: 1}, [], [])
+                await fleet.look({CLASS: 1}, Market(NOW_MS, NOW_MS, 1), [], [])
                 before = len(exchange.said)
                 for _ in range(1_000):
                     await asyncio.sleep(0)

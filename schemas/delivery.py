@@ -24,3 +24,5 @@ class Delivered(Struct, array_like=True, frozen=True, gc=False, tag=1):
     source: str
     """`simulated` when no machine was looked at."""
     record_id: str
+    allowance: int = 0
+    """Of the delivered minutes, those that the class's setup allowance stood in for. It pays like any other, and is only told."""

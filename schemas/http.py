@@ -792,6 +792,34 @@ class CapacityAnswer(_Answer, frozen=True):
     owed: int
     collateral_price: str
     version: int
+    asked: int = 0
+    """GPUs that the account's open orders and blocks ask in the contract, on whatever ground; quotes are not in it."""
+
+
+IncomeWord = Literal["to come", "running", "being counted", "paid"]
+"""The hour has not begun; it runs; it is over and a title waits for its count; every title is paid."""
+
+
+class IncomeAnswer(_Answer, frozen=True):
+    """What one hour of a class brings whoever owes it: of all titles that he owes, and of what he bought back in it."""
+
+    contract: str
+    starts_at: str
+    class_id: str = msgspec.field(name="class")
+    gpus: int
+    minutes: int
+    """GPU-minutes sold: 60 a GPU, fewer where the rest of a running hour was sold."""
+    expected: UsdAnswer
+    """USD, fees taken off, if every minute is delivered."""
+    paid: UsdAnswer
+    """USD into the wallet so far. Freed collateral, and what comes back for hours that the account bought, is not in it."""
+    delivered: int
+    """GPU-minutes that the exchange's login counted, or an operator's word; of what is counted, sold = delivered + allowance +
+    undelivered."""
+    allowance: int
+    """GPU-minutes that the setup allowance stood in for: paid as delivered."""
+    undelivered: int
+    state: IncomeWord
 
 
 class RequestAnswer(_Answer, frozen=True):

@@ -142,6 +142,19 @@ class LaunchNamed(_Record, frozen=True, tag=11):
     """The last one that it may buy: once that is over the name is of no use."""
 
 
+class MachineMaintained(_Record, frozen=True, tag=12):
+    """Hours in which the machine is given to nobody, as its provider has planned them: these, and no others from now on.
+
+    In hours that have not begun by `time_ms` leases lose it: each ends before the first of them, and what it had from there on is
+    without a machine, until it is placed again.
+    """
+
+    account: int
+    machine: str
+    windows: tuple[tuple[Hour, Hour], ...]
+    """[from, until), rising, apart from each other; those that are over are left out."""
+
+
 LeaseRecord = (
     MachineEnrolled
     | MachineRetired
@@ -154,4 +167,5 @@ LeaseRecord = (
     | HourTold
     | RoomBegan
     | LaunchNamed
+    | MachineMaintained
 )

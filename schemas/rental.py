@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from schemas.agents import KEYS_MAX, SCRIPT_MAX, Driver, MachineName, Source
-from schemas.http import LAUNCH, ClassId, HandoversPreview, HourOrNone, Usd, UsdOrNone
+from schemas.http import LAUNCH, ClassId, HandoversPreview, HourOrNone, HourText, Usd, UsdOrNone
 from schemas.ids import LEGS_MAX
 
 LAUNCH_NAME: Final = LAUNCH
@@ -255,6 +255,28 @@ class SeatAnswer(Struct, frozen=True, kw_only=True):
     """That has it now; empty: it is idle."""
 
 
+WINDOWS_MAX: Final = 16
+"""Of a machine, at one time."""
+
+
+class MaintenanceWindow(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Hours in which a machine is given to nobody."""
+
+    from_hour: HourText = msgspec.field(name="from")
+    until: HourText
+    """The first hour in which it is there again."""
+
+
+class MaintenanceRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """PUT /v1/machines/{machine}/maintenance: all of its windows to come, and the one that has begun; an empty list removes them.
+
+    Whoever has the machine then has it until the window begins; what is owed stays owed, and goes to other machines of the
+    provider where they have room.
+    """
+
+    windows: Annotated[tuple[MaintenanceWindow, ...], Meta(max_length=WINDOWS_MAX)]
+
+
 class MachineAnswer(Struct, frozen=True, kw_only=True):
     """A provider's machine."""
 
@@ -271,6 +293,8 @@ class MachineAnswer(Struct, frozen=True, kw_only=True):
     """Its clock less the exchange's, by the last heartbeat; nothing is made of it."""
     retired: bool
     seats: tuple[SeatAnswer, ...]
+    maintenance: tuple[MaintenanceWindow, ...] = ()
+    """Windows that are not over, by time."""
 
 
 class DeliveredAnswer(Struct, frozen=True, kw_only=True):

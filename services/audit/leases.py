@@ -7,14 +7,15 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
+from typing import NamedTuple
 
 import msgspec
 
 from schemas.codec import UNREADABLE
 from schemas.delivery import Delivered
 from schemas.events import Event, TitleEnded
-from schemas.leases import LeaseEnded, LeaseRecord, LeaseServes, TitleCounted
-from schemas.units import Gpus, Millis
+from schemas.leases import LeaseEnded, LeaseRecord, LeaseServes, MachineMaintained, TitleCounted
+from schemas.units import MS_PER_HOUR, Gpus, Millis
 from services.audit.report import Findings
 
 _record: msgspec.msgpack.Decoder[LeaseRecord] = msgspec.msgpack.Decoder(LeaseRecord)
@@ -24,6 +25,17 @@ Seat = tuple[int, str, int]
 """(provider, machine, number)."""
 TitleId = tuple[int, int]
 """(contract, title)."""
+
+
+class Serving(NamedTuple):
+    """What a lease does for a title."""
+
+    provider: int
+    holder: int
+    qty: Gpus
+    machine: str
+    lease: int
+    from_ms: Millis
 
 
 class Leases:
@@ -36,8 +48,7 @@ class Leases:
         """(from, until, lease) of what is not over."""
         self._seats: dict[int, set[Seat]] = defaultdict(set)
         """Of each lease that has not ended."""
-        self._served: dict[TitleId, list[tuple[int, int, Gpus]]] = defaultdict(list)
-        """(provider, holder, GPUs) of each lease that serves it."""
+        self._served: dict[TitleId, list[Serving]] = defaultdict(list)
         self._counted: dict[TitleId, TitleCounted] = {}
         self._ended: dict[TitleId, TitleEnded] = {}
 
@@ -61,6 +72,8 @@ class Leases:
                         (first, min(last, record.time_ms) if lease == record.lease else last, lease)
                         for first, last, lease in spans
                     ]
+            case MachineMaintained():
+                self._maintain(record)
             case TitleCounted():
                 key = (record.contract, record.title)
                 self._found.expect("H2", key not in self._counted, f"title {key} is counted twice")
@@ -84,7 +97,24 @@ class Leases:
             self._found.expect("H1", not clash, f"seat {number} of {record.machine}: leases {clash} and {record.lease}")
             spans.append((record.from_ms, record.until_ms, record.lease))
         for served in record.titles:
-            self._served[record.contract, served.title].append((record.provider, record.holder, served.qty))
+            serving = Serving(
+                record.provider, record.holder, served.qty, record.machine, record.lease, record.from_ms
+            )  # fmt: skip
+            self._served[record.contract, served.title].append(serving)
+
+    def _maintain(self, record: MachineMaintained) -> None:
+        """A lease that runs into a window ends before it: from there on neither seat nor title is its own."""
+        ends: dict[int, Millis] = {}
+        for (provider, machine, _), spans in self._spans.items():
+            if (provider, machine) == (record.account, record.machine):
+                for first, _, lease in spans:
+                    hour = first // MS_PER_HOUR
+                    if first > record.time_ms and any(begin <= hour < end for begin, end in record.windows):
+                        ends[lease] = min(first, ends.get(lease, first))
+        for seat, spans in self._spans.items():
+            self._spans[seat] = [span for span in spans if span[0] < ends.get(span[2], span[1])]
+        for key, servings in self._served.items():
+            self._served[key] = [each for each in servings if each.from_ms < ends.get(each.lease, each.from_ms + 1)]
 
     def hear(self, events: Iterable[Event]) -> None:
         """Of any shard."""
@@ -94,9 +124,9 @@ class Leases:
         """`delivered`: (offset, value) of what settlement has read of `delivery`."""
         for key, title in self._ended.items():
             served = self._served.get(key, [])
-            fits = all((provider, holder) == (title.obligor, title.holder) for provider, holder, _ in served)
+            fits = all((each.provider, each.holder) == (title.obligor, title.holder) for each in served)
             self._found.expect("H1", fits, f"title {key} is served by {served}, and is {title}")
-            qty = sum(qty for _, _, qty in served)
+            qty = sum(each.qty for each in served)
             self._found.expect("H1", qty <= title.qty, f"title {key} of {title.qty} GPUs has {qty} on machines")
         told = _told(delivered)
         for key, counted in self._counted.items():

@@ -9,7 +9,8 @@ An operator's   `admin`, `status`, and `tools` of other rooms: audit, replay, sn
 This machine's  `local` starts, `keeper` keeps running, `furnishing` makes a new exchange ready, `stack` is what is started;
                  `rooms` their names, `profile` whom it speaks for, `files` its keys; `agent` lets tenants in
 A tenant's      `rent` keeps hours bought, `rentals` shows, changes and stops that; `leases`: which machines there are, what is to
-                 be found on them, how to log in; a provider's machines
+                 be found on them, how to log in
+A provider's    `capacity`, `machines`, `income`
 The screen      `watching` reads the feed and draws `board` from what is `seen`
 
 People call it. It imports `schemas` and `services.runtime`, and reaches other rooms as processes only.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import click
 
-from services.cli import leases, output, profile, rentals, status, tools
+from services.cli import capacity, income, leases, machines, output, profile, rentals, status, tools
 from services.cli.admin import admin
 from services.cli.agent import agent
 from services.cli.client import Client
@@ -82,7 +82,18 @@ def hourbook(context: click.Context, as_json: bool) -> None:
         click.echo(context.get_help())
 
 
-for command in (*COMMANDS, rent, *rentals.COMMANDS, *leases.COMMANDS, *tools.COMMANDS, admin, agent):
+for command in (
+    *COMMANDS,
+    rent,
+    *rentals.COMMANDS,
+    *leases.COMMANDS,
+    *machines.COMMANDS,
+    *capacity.COMMANDS,
+    *income.COMMANDS,
+    *tools.COMMANDS,
+    admin,
+    agent,
+):
     hourbook.add_command(command)
 
 

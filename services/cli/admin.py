@@ -7,7 +7,6 @@ import base64
 import os
 import uuid
 from collections.abc import Callable
-from datetime import datetime
 from pathlib import Path
 from typing import Any, get_args
 
@@ -164,7 +163,7 @@ def _state(name: str, state: MarketState, sentence: str) -> click.Command:
     @click.option("--reason", required=True, help="Kept in the log.")
     @pass_context
     def command(context: Context, class_id: str, hour: str | None, reason: str) -> None:
-        begins = iso_hour(times.parse_any_hour(hour, datetime.now().astimezone())) if hour else ""
+        begins = iso_hour(times.parse_any_hour(hour, context.now("operator"))) if hour else ""
         body = http.StateRequest(class_id=class_id, state=state, reason=reason, hour=begins)
         done = context.client("operator").write("POST", "/v1/admin/states", body, http.StateAnswer)
         what = f"{done.class_id}, {times.shown_iso(done.hour)}," if done.hour else done.class_id
@@ -219,7 +218,7 @@ def procure(
         )  # fmt: skip
         sentence = "simulated: account {account} has a machine of {class_id} for title {title}; paid {cost} USD"
     else:
-        span = span_of(first, count) or span_of("next", 1)
+        span = span_of(context, first, count, "operator") or span_of(context, "next", 1, "operator")
         assert span is not None
         named["hours"] = span.count
         body = http.ProcureRequest(
@@ -350,7 +349,7 @@ def deliver(context: Context, class_id: str, hour: str | None, title: int, undel
     elif hour is None:
         raise Unusable(f"say which hour of {class_id} was delivered, with --hour")
     else:
-        contract = format_symbol(class_id, times.parse_any_hour(hour, datetime.now().astimezone()))
+        contract = format_symbol(class_id, times.parse_any_hour(hour, context.now("operator")))
     body = http.DeliveryRequest(contract=contract, simulated=True, title=title, undelivered_minutes=undelivered)
     done = context.client("operator").write("POST", "/v1/admin/deliveries", body, http.DeliveryAnswer)
     context.show(

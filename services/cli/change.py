@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-
 import click
 
 from schemas import http
@@ -85,7 +83,7 @@ def _cancel_all(context: Context, class_id: str, hour: str | None, side: Side | 
         parsed["class"], begins = parse_symbol(class_id)
         parsed["hour"] = iso_hour(begins)
     elif hour is not None:
-        parsed["hour"] = iso_hour(times.parse_hour(hour, datetime.now().astimezone()))
+        parsed["hour"] = iso_hour(times.parse_hour(hour, context.now()))
     done = context.client().delete("/v1/orders", http.MassCancelAnswer, **parsed)
     context.show(done, lambda: output.console.print(cancelled_words(done.cancelled)))
 

@@ -10,13 +10,14 @@ import base64
 import re
 import time
 import uuid
+from datetime import datetime
 from typing import Final, TypeVar
 from urllib.parse import urlencode
 
 import httpx
 import msgspec
 
-from schemas.http import Problem, RequestAnswer
+from schemas.http import Problem, RequestAnswer, TimeAnswer
 from schemas.signing import signed_headers
 from services.cli.errors import CliError, Refused, Unknown, Unreachable
 from services.cli.profile import Profile, where_to_look
@@ -56,6 +57,10 @@ class Client:
         if shown:
             path = f"{path}?{urlencode(shown)}"
         return self._decode(self._send("GET", path, b""), kind)
+
+    def market_now(self) -> datetime:
+        """What time it is in the market, in the local zone. Raises Refused, Unreachable."""
+        return datetime.fromisoformat(self.get("/v1/time", TimeAnswer).market).astimezone()
 
     def write(
         self, method: str, path: str, body: object, kind: type[T], *, key: str = "", repeats: int = _REPEATS

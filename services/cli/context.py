@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 
 import click
 
@@ -17,12 +18,22 @@ class Context:
         self.as_json = as_json
         self._make_client = make_client
         self._clients: dict[str, Client] = {}
+        self._now: datetime | None = None
 
     def client(self, name: str = "member") -> Client:
         """Speaks as `member` or `operator`."""
         if name not in self._clients:
             self._clients[name] = self._make_client(name)
         return self._clients[name]
+
+    def now(self, name: str = "member") -> datetime:
+        """The market's, in the local zone; the same for the whole command. Raises CliError.
+
+        A machine's own clock may be wrong, and in a fast sandbox the market's runs faster.
+        """
+        if self._now is None:
+            self._now = self.client(name).market_now()
+        return self._now
 
     def close(self) -> None:
         """At the end of the command."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final
 
@@ -47,6 +47,8 @@ OPERATOR_FILE: Final = "operator.json"
 MEMBER_FILE: Final = "member.json"
 
 Say = Callable[[str], None]
+Owing = tuple[str, str, str]
+"""Name, role, simulated USD."""
 
 
 def begin(
@@ -81,7 +83,7 @@ def begin(
         if not (keys := stack.home / CLOUD_KEYS).exists():
             wait_until_open(stack, keeper)
             with contextlib.closing(operator_of(file)) as operator:
-                write_cloud_keys(keys, operator)
+                write_cloud_keys(keys, operator, _owing(demo) if sandbox and stack.delivery_port else ())
         keeper.supervisor.start(stack.cloud(keys))
         say(f"{CLOUD} procures what market makers sell, and delivers")
     if sandbox and stack.delivery_port:
@@ -143,11 +145,21 @@ def open_account(
     return operator.write("POST", "/v1/admin/keys", body_of_key, http.NewKeyAnswer)
 
 
-def write_cloud_keys(file: Path, operator: Client) -> None:
-    """The simulated cloud's key, an operator's of its own."""
+def _owing(demo: bool) -> tuple[Owing, ...]:
+    """Accounts of a sandbox that sell GPUs which they owe."""
+    makers: tuple[Owing, ...] = (("desk", "market_maker", DESK_USD), ("bot", "market_maker", BOT_USD))
+    return (*makers, DEMO[0]) if demo else makers
+
+
+def write_cloud_keys(file: Path, operator: Client, owing: Iterable[Owing]) -> None:
+    """The simulated cloud's keys: an operator's of its own, and an agent's for each account that it has machines for."""
     body = http.OperatorKeyRequest(account=0, owner=CLOUD_OWNER, scopes=("read", "operator"), label="simulated cloud")
     issued = operator.write("POST", "/v1/admin/keys", body, http.NewKeyAnswer)
-    write_private(file, msgspec.json.encode({"operator": issued}))
+    agents = {
+        name: open_account(operator, name, role, usd, ("read", "agent"), desk=name == "desk")
+        for name, role, usd in owing
+    }
+    write_private(file, msgspec.json.encode({"operator": issued, **agents}))
 
 
 def demo_keys(stack: Stack, operator: Client, say: Say) -> Path:

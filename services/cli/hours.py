@@ -54,13 +54,19 @@ class Span(Struct, frozen=True):
         return range(self.first, self.first + self.count)
 
 
-def span_of(first: str | None, count: int | None) -> Span | None:
-    """None: one hour is meant. Raises Unusable."""
+def span_of(
+    context: Context,
+    first: str | None,
+    count: int | None,
+    client: str = "member",
+    names: tuple[str, str] = ("--hours", "--for"),
+) -> Span | None:
+    """None: one hour is meant. `names`: of the two options. Raises CliError."""
     if (first is None) != (count is None):
-        raise Unusable("--hours and --for go together: --hours 'tomorrow 20:00' --for 24")
+        raise Unusable(f"{names[0]} and {names[1]} go together: {names[0]} 'tomorrow 20:00' {names[1]} 24")
     if first is None or count is None:
         return None
-    return Span(times.parse_hour(first, datetime.now().astimezone()), count)
+    return Span(times.parse_hour(first, context.now(client)), count)
 
 
 def contract_of(context: Context, class_id: str, hour: str | None) -> str:
@@ -70,7 +76,7 @@ def contract_of(context: Context, class_id: str, hour: str | None) -> str:
             raise Unusable(f"{class_id} names its hour already: leave --hour out, or name the class only")
         return class_id
     if hour is not None and hour.strip().lower() not in ("now", "next"):
-        return format_symbol(class_id, times.parse_hour(hour, datetime.now().astimezone()))
+        return format_symbol(class_id, times.parse_hour(hour, context.now()))
     open_one = next_open(contracts(context.client(), class_id))
     if open_one is None:
         raise Refused(f"no hour of {class_id} is open; `hourbook book` shows where one is")

@@ -1,4 +1,4 @@
-"""What was bought, as machines: which there are, how to log in, what is to be found on them; and a provider's own machines."""
+"""What was bought, as machines: which there are, how to log in, what is to be found on them."""
 
 from __future__ import annotations
 
@@ -51,40 +51,6 @@ def _said(each: rental.LeaseAnswer) -> str:
     if each.driver == "simulated":
         return "SIMULATED: there is no machine"
     return "isolates nothing" if each.driver == "open" else ""
-
-
-@click.command()
-@pass_context
-def machines(context: Context) -> None:
-    """A provider's machines and their agents."""
-    found = context.client().get("/v1/machines", list[rental.MachineAnswer])
-    context.show(
-        found,
-        lambda: output.table(
-            "Machines",
-            ("machine", "class", "inventory", "driver", "agent", ">seats", ">let", "?"),
-            (
-                (
-                    each.machine,
-                    each.class_id,
-                    each.source,
-                    each.driver,
-                    _heard(each),
-                    str(sum(seat.usable for seat in each.seats)),
-                    str(sum(bool(seat.lease) for seat in each.seats)),
-                    "retired" if each.retired else "",
-                )
-                for each in found
-            ),
-            empty="none; `hourbook agent` on a machine enrols it",
-        ),
-    )
-
-
-def _heard(each: rental.MachineAnswer) -> str:
-    if each.alive:
-        return "alive"
-    return "silent" if each.heard_s_ago < 0 else f"silent for {each.heard_s_ago} s"
 
 
 @click.command()
@@ -228,9 +194,10 @@ def _identity(client: Client) -> tuple[Path, bool]:
         made = asyncssh.generate_private_key("ssh-ed25519", comment="hourbook")
         write_private(file, made.export_private_key())
     public = asyncssh.read_private_key(file).export_public_key().decode().strip()
-    nothing = rental.LaunchAnswer(name=DEFAULT, ssh_keys=(), image="", start_script="", ports=())
     # Any of them may be what the machine has begun with.
-    known = client.get("/v1/launches", list[rental.LaunchAnswer]) or [nothing]
+    known = client.get("/v1/launches", list[rental.LaunchAnswer])
+    if DEFAULT not in {each.name for each in known}:
+        known.append(rental.LaunchAnswer(name=DEFAULT, ssh_keys=(), image="", start_script="", ports=()))
     lacking = [each for each in known if public.split()[1] not in {key.split()[1] for key in each.ssh_keys}]
     for each in lacking:
         body = rental.LaunchRequest(
@@ -240,4 +207,4 @@ def _identity(client: Client) -> tuple[Path, bool]:
     return file, bool(lacking)
 
 
-COMMANDS: Final = (leases, machines, launch, ssh)
+COMMANDS: Final = (leases, launch, ssh)

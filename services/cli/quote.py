@@ -49,10 +49,10 @@ def quote(
 
     A side that is left out is taken away. Sizes are open quantity: what has traded is not quoted again by itself.
     """
-    span = span_of(first, count) or span_of("next", 1)
-    assert span is not None
     if away == bool(bid or ask):
         raise Unusable("say --bid, --ask or both, e.g. --bid 2.00x8 --ask 2.20x8; or --away")
+    span = span_of(context, first, count) or span_of(context, "next", 1)
+    assert span is not None
     if promise and ask:
         _promise(context, class_id, span, ask[1])
     bid_price, bid_qty = bid or ("", 0)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterable
-from datetime import datetime
 from typing import Any, Final, Generic, Literal, TypeVar, get_args
 
 import click
@@ -61,12 +60,11 @@ class Wanted(msgspec.Struct, frozen=True):
         """Time in force: a date means gtd, the running hour is bought at once."""
         return self.tif or ("gtd" if self.until else "ioc" if self.now and self.side == "buy" else "gtc")
 
-    @property
-    def expires(self) -> str:
-        """Raises Unusable."""
+    def expires(self, context: Context) -> str:
+        """Raises CliError."""
         if (self.lives == "gtd") != (self.until is not None):
             raise Unusable("--until says when an order ends; it goes with no --tif, or with --tif gtd")
-        return times.moment(self.until, datetime.now().astimezone()) if self.until else ""
+        return times.moment(self.until, context.now()) if self.until else ""
 
 
 def _order_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -119,7 +117,7 @@ def buy(context: Context, /, **options: Any) -> None:  # noqa: ANN401 # click's,
 def sell(context: Context, /, **options: Any) -> None:  # noqa: ANN401 # likewise
     """Sell QTY GPUs of one hour at --price or more.
 
-    Hours that you hold, or capacity that you back (PUT /v1/capacity).
+    Hours that you hold, or that you have declared machines for (`capacity declare`).
     """
     _place(context, _wanted("sell", options))
 
@@ -138,7 +136,7 @@ def _wanted(side: Side, options: dict[str, Any]) -> Wanted:
 
 
 def _place(context: Context, wanted: Wanted) -> None:
-    span = span_of(wanted.first, wanted.count)
+    span = span_of(context, wanted.first, wanted.count)
     if span is None:
         _send(context, wanted, _order(context, wanted))
     elif wanted.class_id.endswith("-USD"):
@@ -146,7 +144,7 @@ def _place(context: Context, wanted: Wanted) -> None:
     elif wanted.block:
         _send(context, wanted, _block(context, wanted, span))
     else:
-        _send(context, wanted, _range(wanted, span))
+        _send(context, wanted, _range(context, wanted, span))
 
 
 class Request(msgspec.Struct, Generic[Told, Done], frozen=True, kw_only=True):
@@ -172,7 +170,7 @@ def _send(context: Context, wanted: Wanted, request: Request[Told, Done]) -> Non
     try:
         done = context.client().write("POST", request.path, body, request.answer)
     except Unknown as error:
-        again = _again(wanted, request.words, body.client_order_id)
+        again = _again(wanted, request.words, body)
         sentence = f"{error.message}; without a second order: {again}"
         answered = error.answered and msgspec.structs.replace(error.answered, detail=sentence)
         raise Unknown(sentence, answered=answered) from None
@@ -183,7 +181,7 @@ def _order(context: Context, wanted: Wanted) -> Request[http.PreviewAnswer, http
     find = running_contract(context, wanted.class_id) if wanted.now else None
     contract = find or contract_of(context, wanted.class_id, wanted.hour)
     body = http.OrderRequest(
-        contract=contract, post_only=wanted.post_only, running=wanted.running, **_shared(wanted)
+        contract=contract, post_only=wanted.post_only, running=wanted.running, **_shared(context, wanted)
     )  # fmt: skip
     return Request(
         path="/v1/orders", body=body, words=f"{wanted.side} {wanted.qty} {contract}",
@@ -192,10 +190,10 @@ def _order(context: Context, wanted: Wanted) -> Request[http.PreviewAnswer, http
     )  # fmt: skip
 
 
-def _range(wanted: Wanted, span: Span) -> Request[http.RangePreviewAnswer, http.RangeAnswer]:
+def _range(context: Context, wanted: Wanted, span: Span) -> Request[http.RangePreviewAnswer, http.RangeAnswer]:
     body = http.RangeRequest(
         class_id=wanted.class_id, from_hour=iso_hour(span.first), count=span.count, post_only=wanted.post_only,
-        running=wanted.running, **_shared(wanted),
+        running=wanted.running, **_shared(context, wanted),
     )  # fmt: skip
     return Request(
         path="/v1/ranges", body=body, words=_many(wanted, span),
@@ -207,7 +205,7 @@ def _range(wanted: Wanted, span: Span) -> Request[http.RangePreviewAnswer, http.
 def _block(context: Context, wanted: Wanted, span: Span) -> Request[http.BlockPreviewAnswer, http.BlockAnswer]:
     body = http.BlockRequest(
         class_id=wanted.class_id, from_hour=iso_hour(span.first), hours=span.count, min_qty=wanted.min_qty,
-        **_shared(wanted),
+        **_shared(context, wanted),
     )  # fmt: skip
     least = f" --min {wanted.min_qty}" if wanted.min_qty else ""
     return Request(
@@ -217,14 +215,14 @@ def _block(context: Context, wanted: Wanted, span: Span) -> Request[http.BlockPr
     )  # fmt: skip
 
 
-def _shared(wanted: Wanted) -> dict[str, Any]:
+def _shared(context: Context, wanted: Wanted) -> dict[str, Any]:
     """Fields that all three bodies have."""
     return {
         "side": wanted.side,
         "qty": wanted.qty,
         "price": wanted.price,
         "tif": wanted.lives,
-        "expires": wanted.expires,
+        "expires": wanted.expires(context),
         "client_order_id": wanted.client_id or f"{RANDOM}{uuid.uuid4().hex[:20]}",
     }
 
@@ -233,12 +231,12 @@ def _many(wanted: Wanted, span: Span) -> str:
     return f"{wanted.side} {wanted.qty} {wanted.class_id} --hours {iso_hour(span.first)} --for {span.count}"
 
 
-def _again(wanted: Wanted, words: str, client_id: str) -> str:
+def _again(wanted: Wanted, words: str, body: http.OrderRequest | http.RangeRequest | http.BlockRequest) -> str:
     flags = "".join(
         f" {flag}" for flag, set_ in (("--post-only", wanted.post_only), ("--running", wanted.running)) if set_
     )
-    until = f" --until {wanted.expires}" if wanted.until else ""
-    return f"hourbook {words} --price {wanted.price} --tif {wanted.lives}{until}{flags} --id {client_id}"
+    until = f" --until {body.expires}" if body.expires else ""
+    return f"hourbook {words} --price {wanted.price} --tif {wanted.lives}{until}{flags} --id {body.client_order_id}"
 
 
 # --- What became of it --------------------------------------------------------------------------------------

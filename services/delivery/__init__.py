@@ -10,6 +10,7 @@ purchases   what a purchase would bring, by these; `foresight` counts the hand-o
 board       what is recorded, in the words of the assignment
 launching   which specification the machines of a purchase begin with
 deciding    what is to be recorded next: leases at the gate, at a running fill, at an end; minutes when an hour is over
+maintenance hours in which a provider takes a machine away
 minutes     how many minutes of a title were delivered
 sessions    agents that are alive: sequence, nonce, one at a time
 orders      what an agent is to do

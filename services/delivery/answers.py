@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from schemas import rental
-from schemas.edge import iso
+from schemas.edge import iso, iso_hour
 from schemas.ids import class_no_of, format_symbol, hour_of
-from schemas.units import Millis
+from schemas.units import MS_PER_HOUR, Millis
 from services.delivery.market import Market
 from services.delivery.sessions import ALIVE_MS, Session, Sessions
 from services.delivery.state import Lease, State
@@ -88,6 +88,11 @@ def machines(
                     uuid=uuid, usable=number not in machine.unusable, lease=_lease_of(state, key, number, now_ms)
                 )
                 for number, uuid in enumerate(machine.uuids)
+            ),
+            maintenance=tuple(
+                rental.MaintenanceWindow(from_hour=iso_hour(begin), until=iso_hour(end))
+                for begin, end in state.maintenance.get(key, ())
+                if end * MS_PER_HOUR > now_ms
             ),
         )
         for key, machine in sorted(state.machines.items())

@@ -57,6 +57,15 @@ async def delete_machine(room: Wired, account: Account, machine: Name) -> dict[s
     return {"retired": machine}
 
 
+@put("/accounts/{account:int}/machines/{machine:str}/maintenance")
+async def put_maintenance(
+    room: Wired, account: Account, machine: Name, data: JSONBody[rental.MaintenanceRequest]
+) -> list[rental.MachineAnswer]:
+    """Hours in which it is given to nobody."""
+    await room.now.maintain(account, machine, data)
+    return [each for each in room.now.machines(account) if each.machine == machine]
+
+
 @get("/accounts/{account:int}/machines")
 async def get_machines(room: Wired, account: Account) -> list[rental.MachineAnswer]:
     """A provider's."""
@@ -109,6 +118,7 @@ def build(room: Room, delivery_key: bytes) -> Litestar:
         post_machine,
         post_heartbeat,
         delete_machine,
+        put_maintenance,
         get_machines,
         put_launch,
         get_launches,

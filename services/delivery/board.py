@@ -50,7 +50,7 @@ class Board:
     def _out(self, number: int) -> tuple[tuple[Hour, Hour], ...]:
         if number in self._blocked or self.machines[number] in self.state.retired:
             return ((self.hour, fleet.NEVER),)
-        return ()
+        return self.state.maintenance.get(self.machines[number], ())
 
     # --- Titles ----------------------------------------------------------------------------------------------
 

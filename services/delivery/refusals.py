@@ -19,6 +19,7 @@ STATUS: Final = {
     "too_many_launches": 422,
     "wrong_ssh_key": 422,
     "wrong_source": 422,
+    "wrong_window": 422,
 }
 
 

@@ -32,13 +32,14 @@ from schemas.leases import (
     LeaseChecked,
     LeaseRecord,
     LeaseServes,
+    MachineMaintained,
     MachineRetired,
     RoomBegan,
     TitleCounted,
 )
 from schemas.market_clock import MarketClock
 from schemas.units import MS_PER_HOUR, Millis
-from services.delivery import answers, deciding, purchases
+from services.delivery import answers, deciding, maintenance, purchases
 from services.delivery.checking import Probe
 from services.delivery.launching import launch_named
 from services.delivery.market import Market
@@ -230,9 +231,10 @@ class Delivery:
     def _told(self, counted: TitleCounted) -> Outgoing:
         source = "simulated machine" if self._is_simulated(counted) else "login checks"
         record_id = f"delivery-{counted.contract}-{counted.title}"
-        return Outgoing(
-            msgspec.msgpack.encode(Delivered(counted.contract, counted.title, counted.undelivered, source, record_id))
-        )
+        told = Delivered(
+            counted.contract, counted.title, counted.undelivered, source, record_id, counted.allowance
+        )  # fmt: skip
+        return Outgoing(msgspec.msgpack.encode(told))
 
     def _is_simulated(self, counted: TitleCounted) -> bool:
         leases = self.state.of_title.get((counted.contract, counted.title), ())
@@ -251,6 +253,8 @@ class Delivery:
         match record:
             case LeaseServes():
                 return [(record.provider, record.machine)]
+            case MachineMaintained():
+                return [(record.account, record.machine)]
             case LaunchPut():
                 return [each.machine for each in self.state.leases.values() if each.holder == record.account]
             case _:
@@ -333,6 +337,22 @@ class Delivery:
                 raise Refused("unknown_machine", f"you have no machine {machine!r}")
             if (account, machine) not in self.state.retired:
                 await self._record([MachineRetired(self._epoch, self.now_ms, account, machine)])
+
+    async def maintain(self, account: int, machine: str, asked: rental.MaintenanceRequest) -> None:
+        """Hours in which it is given to nobody, in place of those planned before. Raises Refused."""
+        self._check_ready()
+        windows = maintenance.parse(asked.windows)
+        at = (account, machine)
+        async with self._deciding:
+            if at not in self.state.machines:
+                raise Refused("unknown_machine", f"you have no machine {machine!r}")
+            now_ms, planned = self.now_ms, self.state.maintenance.get(at, ())
+            windows = maintenance.renewed(planned, windows, now_ms // MS_PER_HOUR)
+            if windows != planned:
+                await self._record([MachineMaintained(self._epoch, now_ms, account, machine, windows)])
+                # Whoever lost it, and whoever waits for a machine that is back.
+                self.market.look_again({contract for contract, _ in self.state.unplaced})
+        await self.decide()
 
     def machines(self, account: int) -> list[rental.MachineAnswer]:
         """A provider's."""
@@ -432,7 +452,8 @@ class Delivery:
                 fault = await self._fault(lease, report)
             async with self._deciding:
                 is_new = not lease.checks or (lease.works, lease.detail) != (not fault, fault)
-                if is_new and not lease.ended_ms:
+                # A lease that was to begin may have lost its machine meanwhile, and is none any more.
+                if is_new and not lease.ended_ms and lease.lease in self.state.leases:
                     await self._record([LeaseChecked(self._epoch, self.now_ms, lease.lease, not fault, fault)])
 
     @contextlib.asynccontextmanager

@@ -17,6 +17,7 @@ from schemas.leases import (
     LeaseRecord,
     LeaseServes,
     MachineEnrolled,
+    MachineMaintained,
     MachineRetired,
     RoomBegan,
     Served,
@@ -24,6 +25,7 @@ from schemas.leases import (
     TitleUnplaced,
 )
 from schemas.units import MS_PER_HOUR, Gpus, Millis
+from services.delivery.maintenance import Windows, is_out
 from services.delivery.minutes import Checked
 
 MachineId = tuple[int, str]
@@ -86,6 +88,8 @@ class State:
         self.epoch = 0
         self.machines: dict[MachineId, MachineEnrolled] = {}
         self.retired: set[MachineId] = set()
+        self.maintenance: dict[MachineId, Windows] = {}
+        """Hours in which a machine is given to nobody."""
         self.launches: dict[tuple[int, str], LaunchPut] = {}
         self.named: dict[int, dict[str, LaunchNamed]] = {}
         """By account, by client order id: of orders whose hours are not over."""
@@ -116,6 +120,8 @@ class State:
                 self._enrol(record)
             case MachineRetired():
                 self.retired.add((record.account, record.machine))
+            case MachineMaintained():
+                self._maintain(record)
             case LaunchPut():
                 self.launches[record.account, record.name] = record
             case LaunchNamed():
@@ -157,6 +163,32 @@ class State:
         self.served_ms.setdefault(record.class_no, record.time_ms)
         for uuid in record.uuids:
             self.seat_of[uuid] = machine
+
+    def _maintain(self, record: MachineMaintained) -> None:
+        """In hours that have not begun it is taken from whoever has it there."""
+        machine = (record.account, record.machine)
+        self.maintenance[machine] = record.windows
+        for number in sorted(self.on.get(machine, ())):
+            lease = self.leases[number]
+            taken = [
+                place
+                for place, part in enumerate(lease.parts)
+                if part.from_ms > record.time_ms and is_out(record.windows, hour_of(part.contract))
+            ]
+            if taken:
+                self._cut(lease, taken[0])
+
+    def _cut(self, lease: Lease, place: int) -> None:
+        """Its parts from there on have no machine; a lease without any never was."""
+        for part in lease.parts[place:]:
+            for served in part.titles:
+                key = (part.contract, served.title)
+                self.of_title[key].remove(lease.lease)
+                self.unplaced[key] = self.unplaced.get(key, 0) + served.qty
+        del lease.parts[place:]
+        if not lease.parts:
+            self.on[lease.machine].discard(lease.lease)
+            del self.leases[lease.lease]
 
     def _serve(self, record: LeaseServes) -> None:
         machine = (record.provider, record.machine)

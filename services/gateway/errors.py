@@ -217,6 +217,9 @@ CODES: Final[dict[str, Row]] = {
     "agent_superseded": Row(409, "A newer agent speaks for this machine", "stop this one"),
     "stale_heartbeat": Row(409, "The heartbeat is an old one", "enrol again"),
     "wrong_ssh_key": Row(422, "This is not a public SSH key", "send a line of an .pub file, as in authorized_keys"),
+    "wrong_window": Row(
+        422, "This window of maintenance cannot be", "whole hours to come, at least one, apart from each other"
+    ),
     "wrong_source": Row(422, "A simulated machine has no place here", "only a sandbox takes them"),
     # Rentals.
     "unknown_rental": Row(404, "There is no such rental of yours", "GET /v1/rentals lists them"),

@@ -78,7 +78,7 @@ def _fault(state: State, record: Delivered) -> str:
         return "unknown_class"
     if not 0 <= record.title <= NUMBER_MAX:
         return "unknown_title"
-    if not 0 <= record.undelivered <= MINUTES_PER_HOUR:
+    if not (0 <= record.undelivered <= MINUTES_PER_HOUR and 0 <= record.allowance <= MINUTES_PER_HOUR):
         return "wrong_minutes"
     if not is_text(record.source, 1, 100) or not is_text(record.record_id, 1, 100):
         return "wrong_text"
@@ -98,6 +98,7 @@ def _take_first(state: State, offset: int, time_ms: Millis, record: Delivered, k
         record.record_id,
         "waiting",
         offset,
+        record.allowance,
     )
     if over and record.title != ALL_TITLES:
         title = shard.titles.titles.get(record.title)
@@ -164,14 +165,22 @@ def _settle(state: State, shard: Shard, title: rows.Title, record: rows.Delivery
 def _note(state: State, title: rows.Title, record: rows.Delivery, undelivered: int) -> None:
     """The title's own row of `deliveries`."""
     key = (title.contract, title.title)
+    allowance = min(record.allowance, title.minutes - undelivered)
     if record.title == title.title:
-        record.undelivered, record.state = undelivered, "settled"
+        record.undelivered, record.allowance, record.state = undelivered, allowance, "settled"
         state.changes.deliveries.change(key, record)
     else:
         state.changes.deliveries.create(
             key,
             rows.Delivery(
-                *key, record.shard, undelivered, record.source, record.record_id, "settled", record.log_offset
+                *key,
+                record.shard,
+                undelivered,
+                record.source,
+                record.record_id,
+                "settled",
+                record.log_offset,
+                allowance,
             ),
         )
 

@@ -364,7 +364,7 @@ class Correction(Row, gc=False):
 class Delivery(Row, gc=False):
     """What a delivery record says of a title (0: of all of its contract), in force. Key: (contract, title)."""
 
-    TABLE: ClassVar[Table] = Table("deliveries", 2, ("undelivered", "state"), "state = 'waiting'")
+    TABLE: ClassVar[Table] = Table("deliveries", 2, ("undelivered", "state", "allowance"), "state = 'waiting'")
 
     contract: int
     title: int
@@ -375,6 +375,8 @@ class Delivery(Row, gc=False):
     state: str
     """waiting, settled."""
     log_offset: int
+    allowance: int = 0
+    """Minutes of those delivered."""
 
 
 class RequestRow(Row, gc=False):

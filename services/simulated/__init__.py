@@ -8,6 +8,8 @@ purse        how much a demo member may spend, so that its money lasts for days
 requests     what it wants → the HTTP request for it
 client       the public HTTP API, signed with a key; an outcome that is unknown is asked for again
 news         what a process has done of late, for its `/status`
+fleet        which machines the cloud has for whom, and which of their leases it opens
+agents       these machines at the exchange: enrolled, heard, simulated
 cloud        `python -m services.simulated cloud`: procures and delivers, with an operator's key
 hosts        `python -m services.simulated hosts`: sell what a sandbox's agents let; the machines are real
 members      `python -m services.simulated members`: demo members, each with its own key

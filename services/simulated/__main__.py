@@ -5,7 +5,8 @@
     HOURBOOK_GATEWAY=http://127.0.0.1:8080 HOURBOOK_KEYS=var/hosts.keys python -m services.simulated hosts
 
 HOURBOOK_GATEWAY   the public API
-HOURBOOK_KEYS      file with keys by name, each as POST /v1/keys answers it: `operator` for the cloud; for members one for
+HOURBOOK_KEYS      file with keys by name, each as POST /v1/keys answers it: `operator` for the cloud, and one of scopes read
+                   and agent for each account that it simulates GPU machines for; for members one for
                    each, whose name says what it is: `demo-provider`, `demo-buyer`, `demo-trader`, another `demo-buyer-2`;
                    for hosts one for each, of any name
 HOURBOOK_HOSTS_CLASS, HOURBOOK_HOSTS_SEATS   what the hosts' machines are let as, and how many shares each has
@@ -16,6 +17,7 @@ Exits: 0 stopped, 1 fault, 78 settings.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import sys
@@ -24,6 +26,7 @@ from typing import Final
 
 from services.runtime.errors import BadSettings
 from services.runtime.supervise import Service, run
+from services.simulated.agents import Fleet
 from services.simulated.client import BadKeys, Client, Key, read_keys
 from services.simulated.cloud import Cloud
 from services.simulated.hosts import Host, Hosts
@@ -37,12 +40,16 @@ PREFIX: Final = "demo-"
 
 
 async def serve_cloud(service: Service) -> None:
-    """One key, one loop."""
+    """One loop; and a machine is a task."""
     url, keys = read_place()
     if OPERATOR not in keys:
         raise BadSettings(f"HOURBOOK_KEYS has no key named {OPERATOR!r}")
-    async with Client(url, keys[OPERATOR], service.clock) as client:
-        await Cloud(client, service.clock, service.status, seed()).run()
+    accounts = {name: key for name, key in keys.items() if name != OPERATOR}
+    async with contextlib.AsyncExitStack() as stack:
+        clients = {name: await stack.enter_async_context(Client(url, key, service.clock)) for name, key in keys.items()}
+        async with asyncio.TaskGroup() as tasks:
+            fleets = [Fleet(clients[name], key.account, service.clock, seed(), tasks) for name, key in accounts.items()]
+            await Cloud(clients[OPERATOR], service.clock, service.status, seed(), fleets).run()
 
 
 async def serve_members(service: Service) -> None:

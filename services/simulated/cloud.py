@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
@@ -14,8 +15,10 @@ from schemas.units import MS_PER_MINUTE, Millis, Price, format_usd, parse_usd
 from services.runtime import backoff
 from services.runtime.log import Clock
 from services.runtime.status import Status
+from services.simulated.agents import Fleet
 from services.simulated.client import Away, Client, Refused
 from services.simulated.covering import Purchase, Report, Uncovered, failures, purchases, ready_purchases, report
+from services.simulated.fleet import Market
 from services.simulated.news import News
 
 PROVIDER: Final = "simulated-cloud"
@@ -29,7 +32,9 @@ REPORTED_HOURS: Final = 48
 class Cloud:
     """Buys and delivers, for ever. What it says of itself is in `/status`: `procured_gpu_minutes`, `delivered_hours`, `news`."""
 
-    def __init__(self, client: Client, clock: Clock, status: Status, seed: str) -> None:
+    def __init__(self, client: Client, clock: Clock, status: Status, seed: str, fleets: Sequence[Fleet] = ()) -> None:
+        """`fleets`: machines of accounts that it simulates them for."""
+        self._fleets = fleets
         self._client = client
         self._clock = clock
         self._status = status
@@ -72,6 +77,24 @@ class Cloud:
                     self._uncovered.add(each)
                     self._tell(f"no cloud offers {each.qty} × {each.contract}: a promise stays uncovered")
         await self._deliver_all(uncovered)
+        await self._see_to_machines()
+
+    async def _see_to_machines(self) -> None:
+        """After what has ended was reported: from the first machine on the exchange looks itself, and not before."""
+        if not self._fleets:
+            return
+        # Anew: what was bought a moment ago is to have its machine at once.
+        promises = await self._client.read("/v1/admin/promises", list[http.PromisedAnswer])
+        uncovered = await self._client.read("/v1/admin/uncovered", list[http.UncoveredAnswer])
+        lots = {each.class_id: each.lot for each in await self._client.read("/v1/classes", list[http.ClassAnswer])}
+        told = await self._client.read("/v1/time", http.TimeAnswer)
+        market = Market(_ms(told.now), _ms(told.market), told.rate)
+        for fleet in self._fleets:
+            await fleet.look(lots, market, promises, uncovered)
+        self._status.set(
+            machines=sum(len(of_class) for fleet in self._fleets for of_class in fleet.agents.values()),
+            machine_gpus=sum(fleet.gpus for fleet in self._fleets),
+        )
 
     async def _deliver_all(self, uncovered: list[http.UncoveredAnswer]) -> None:
         """First what failed, title by title: the record of an hour speaks of all that have none of their own.
@@ -97,8 +120,7 @@ class Cloud:
         return {each.class_id: each.cover_minutes * MS_PER_MINUTE for each in listed}
 
     async def _market_ms(self) -> Millis:
-        told = await self._client.read("/v1/time", http.TimeAnswer)
-        return int(datetime.fromisoformat(told.market).timestamp() * 1_000)
+        return _ms((await self._client.read("/v1/time", http.TimeAnswer)).market)
 
     async def _cheapest(self) -> dict[str, Price]:
         """Of firm offers, by class."""
@@ -153,3 +175,7 @@ class Cloud:
         """In `/status` and in the log; that it is simulated stands in every line."""
         self._news.tell(f"simulated cloud: {text}")
         self._log.info("simulated cloud: %s", text)
+
+
+def _ms(text: str) -> Millis:
+    return int(datetime.fromisoformat(text).timestamp() * 1_000)

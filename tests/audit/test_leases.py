@@ -9,7 +9,7 @@ import pytest
 
 from schemas.delivery import Delivered
 from schemas.events import TitleEnded
-from schemas.leases import LeaseEnded, LeaseServes, RoomBegan, Served, TitleCounted
+from schemas.leases import LeaseEnded, LeaseServes, MachineMaintained, RoomBegan, Served, TitleCounted
 from services.audit.leases import Leases
 from services.audit.report import Findings
 
@@ -84,6 +84,21 @@ def test_what_is_wrong_is_named(what: str) -> None:
     records, events, delivered, name = WRONG[what]
 
     assert audited(records, events, delivered).broken() == {name}
+
+
+def test_a_seat_whose_lease_gives_way_to_maintenance_is_given_to_others_and_the_title_elsewhere() -> None:
+    """Said before the hour: from its beginning on the lease has neither. Said when it had begun: it keeps both."""
+    hour_ms = 3_600_000
+    begins = {"from_ms": 5 * hour_ms, "until_ms": 6 * hour_ms}
+    away = MachineMaintained(1, 5 * hour_ms - 1, CARL, "a", ((5, 6),))
+    elsewhere = serves(2, machine="b", **begins)
+    late = MachineMaintained(1, 5 * hour_ms, CARL, "a", ((5, 6),))
+    others = MachineMaintained(1, 5 * hour_ms - 1, CARL, "c", ((5, 6),))
+
+    assert audited([serves(**begins), away, elsewhere], [ended()]).broken() == set()
+    assert audited([serves(**begins), away, serves(3, 2, holder=BERT, **begins)], []).broken() == set()
+    for without in ([], [late], [others]):
+        assert audited([serves(**begins), *without, elsewhere], [ended()]).broken() == {"H1"}
 
 
 def test_what_cannot_be_read_is_named() -> None:

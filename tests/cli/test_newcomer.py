@@ -76,6 +76,15 @@ def test_what_the_desk_sells_now_is_procured_within_seconds_and_the_desk_pays() 
         return
     assert told("buy", "1", H100, "--now", "--price", "6.60")["filled"] == 1
     assert 1 <= all_procured(before) - before <= 60
+    # Its machine comes within seconds, and says what it is.
+    deadline = time.monotonic() + 60
+    while not (mine := [each for each in told("leases") if each["class_id"] == H100 and each["state"] == "open"]):
+        assert time.monotonic() < deadline, told("leases")
+        time.sleep(0.5)
+    assert {(each["source"], each["driver"], each["gpus"]) for each in mine} == {("simulated", "simulated", 1)}
+    assert "SIMULATED: there is no machine" in typed("leases").out
+    no_login = typed("ssh", mine[0]["lease"])
+    assert (no_login.code, "is simulated: there is no machine to log in to" in no_login.err) == (3, True), no_login
     late = typed("admin", "procure", "2", "1", H100, "--title", "1", "--cost", "1.00")
     assert (late.code, "does not wait for a machine" in late.err) == (3, True), late
 

@@ -1,14 +1,19 @@
 """Hours as people say them: local, to come, on the hour; and shown local first with UTC beside."""
 
+import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 
 import pytest
 
+from schemas.ids import parse_symbol
+from services.cli.context import Context
 from services.cli.errors import Unusable
+from services.cli.hours import Span, contract_of, span_of
 from services.cli.times import EXAMPLES, moment, parse_any_hour, parse_hour, shown, shown_iso, shown_moment
+from tests.cli.test_client import Answer, server
 
 THURSDAY = "2026-11-26T10:59:30Z"
 
@@ -173,3 +178,23 @@ def test_a_moment_is_to_the_second_and_to_come(text: str, meant: str) -> None:
         except Unusable as error:
             found = error.message
     assert found == meant
+
+
+def test_the_market_s_now_counts_and_is_asked_for_once() -> None:
+    """A sandbox whose time runs faster is hours ahead of this machine; nor has any machine's clock to be right."""
+    told = json.dumps({"now": "2026-11-26T10:59:30Z", "market": "2027-03-01T04:20:00Z", "rate": 20}).encode()
+    with living_in("UTC"), server(Answer(200, told)) as (caller, asked):
+        context = Context(as_json=False, make_client=lambda _: caller)
+        _, one = parse_symbol(contract_of(context, "L40S.48.US", "in 3 hours"))
+        several = span_of(context, "tomorrow 09:00", 4)
+        until = moment("in 2 hours", context.now())
+
+    assert shown_in_utc(one) == "2027-03-01 08:00"
+    assert several is not None
+    assert (shown_in_utc(several.first), several) == ("2027-03-02 09:00", Span(several.first, 4))
+    assert until == "2027-03-01T06:20:00Z"
+    assert [each.path for each in asked] == ["/v1/time"]
+
+
+def shown_in_utc(hour: int) -> str:
+    return f"{datetime.fromtimestamp(hour * 3600, UTC):%Y-%m-%d %H:%M}"

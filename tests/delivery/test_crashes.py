@@ -20,12 +20,14 @@ from schemas.agents import Enrolment, Gpu, Heartbeat, Lease, LeaseReport
 from schemas.codec import CHAIN_START, WRITER_OPERATOR, Frame, epoch_header, seal
 from schemas.commands import Fees, Ground
 from schemas.delivery import Delivered
+from schemas.edge import iso_hour
 from schemas.events import ClassSet, Event, Filled, GateClosed, HourEnded, OrderAccepted, TitleMove
-from schemas.ids import contract_of
+from schemas.ids import contract_of, hour_of
 from schemas.leases import LeaseRecord, LeaseServes, TitleCounted
 from schemas.market_clock import MarketClock
-from schemas.rental import LaunchNaming, LaunchRequest
+from schemas.rental import LaunchNaming, LaunchRequest, MaintenanceRequest, MaintenanceWindow
 from schemas.units import MS_PER_HOUR, MS_PER_MINUTE
+from services.delivery.maintenance import is_out
 from services.delivery.refusals import Refused
 from services.delivery.shell import Delivery, Setup
 from services.delivery.state import State
@@ -167,6 +169,7 @@ class Exchange:
         self.agents: dict[int, Process] = {}
         self._seq, self._chain, self._titles = 0, CHAIN_START, 0
         self.world.spawn("market", self._market())
+        self.world.spawn("plans", self._plans())
 
     # --- The market ------------------------------------------------------------------------------------------
 
@@ -239,6 +242,22 @@ class Exchange:
 
     async def _at(self, market_ms: int) -> None:
         await Wait(self.clock.wall_ms(market_ms))
+
+    async def _plans(self) -> None:
+        """Providers take machines away for an hour or two to come, and change their minds."""
+        chance = self.world.chance("plans")
+        while not self.market_over:
+            await Wait(self.world.now_ms + chance.randrange(2_000, 20_000))
+            machine = chance.choice(self.machines)
+            begin = self.clock.market_ms(self.world.now_ms) // MS_PER_HOUR + chance.randrange(1, 3)
+            window = MaintenanceWindow(from_hour=iso_hour(begin), until=iso_hour(begin + chance.randrange(1, 3)))
+            asked = MaintenanceRequest(windows=(window,) if chance.random() < 0.7 else ())
+            with contextlib.suppress(TimeoutError):
+                try:
+                    await self.ask("maintain", machine.provider, machine.name, asked)
+                except Refused as error:
+                    if error.code not in {"unknown_machine", "wrong_window", "not_ready"}:
+                        raise
 
     # --- The room --------------------------------------------------------------------------------------------
 
@@ -414,6 +433,10 @@ def test_no_machine_serves_two_buyers_at_one_time_and_minutes_add_up(seed: int) 
         if isinstance(record, TitleCounted):
             assert (record.contract, record.title) not in counted, "counted twice"
             counted[record.contract, record.title] = record
+        for lease in state.leases.values():
+            away = state.maintenance.get(lease.machine, ())
+            hours = {hour_of(part.contract) for part in lease.parts if part.from_ms > record.time_ms}
+            assert not any(is_out(away, hour) for hour in hours), "given away in a window"
     assert len(set(begun.values())) > 1
     for key, record in counted.items():
         minutes = exchange.sold[key][3]

@@ -38,6 +38,8 @@ class Early(NamedTuple):
     goes: dict[str, Any]
     sold: str
     """That hour: one GPU of it was sold forward, and nobody has written a delivery record."""
+    provider: Member
+    """Who sold it."""
 
 
 @pytest.hookimpl(wrapper=True)
@@ -82,7 +84,7 @@ def _early(exchange: Exchange) -> Early:
     assert quoted["bid_qty"] == 1, quoted
     orders = {name: ana.placed(hour, "buy", 1, "2.00", client_order_id=name) for name in ("cancelled", "resting")}
     assert ana.ask("DELETE", "/v1/orders/client/cancelled").is_success
-    return Early(ana, hour, orders, idle, bidder, maker, blocker, quoter, seller, stays, goes, first)
+    return Early(ana, hour, orders, idle, bidder, maker, blocker, quoter, seller, stays, goes, first, provider)
 
 
 @pytest.fixture(scope="package")

@@ -210,7 +210,15 @@ def test_the_same_capacity_again_changes_nothing(exchange: Exchange) -> None:
     bert.back(hour, 5)
     assert bert.state() == before
     assert bert.get("/v1/capacity") == [
-        {"contract": hour, "ground": "declared", "qty": 5, "owed": 0, "collateral_price": "0.00", "version": 1}
+        {
+            "contract": hour,
+            "ground": "declared",
+            "qty": 5,
+            "owed": 0,
+            "collateral_price": "0.00",
+            "version": 1,
+            "asked": 0,
+        }
     ]
 
 

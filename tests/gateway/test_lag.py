@@ -13,7 +13,7 @@ import pytest
 from tests.gateway.exchange import CLASSES, Exchange, Member
 
 pytestmark = pytest.mark.postgres
-PRIVATE_READS = ("/v1/orders", "/v1/fills", "/v1/positions", "/v1/balance", "/v1/ledger", "/v1/capacity")
+PRIVATE_READS = ("/v1/orders", "/v1/fills", "/v1/positions", "/v1/balance", "/v1/ledger", "/v1/capacity", "/v1/income")
 
 
 def retryable(answer: httpx.Response, status: int) -> str:

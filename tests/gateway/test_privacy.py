@@ -210,6 +210,7 @@ BODIES: dict[tuple[str, str], object] = {
         "inventory": [{"uuid": "GPU-1", "name": "H100"}],
         "leases": [],
     },
+    ("PUT", "/v1/machines/{machine}/maintenance"): {"windows": []},
     ("PUT", "/v1/launches/{name}"): {"ssh_keys": []},
     ("POST", "/v1/keys"): {"scopes": [], "networks": ["none"]},
     ("POST", "/v1/admin/accounts"): {"name": "", "role": "member"},

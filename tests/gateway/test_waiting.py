@@ -87,6 +87,16 @@ def test_an_ended_hour_waits_until_somebody_says_what_was_delivered(exchange: Ex
     assert exchange.operator.ask("POST", "/v1/admin/deliveries", record).status_code == 202
     exchange.until(lambda: not waiting(), "settlement has read the record")
 
+    (brought,) = [row for row in early.provider.get("/v1/income") if row["contract"] == early.sold]
+    assert (brought["state"], brought["gpus"], brought["undelivered"]) == ("paid", 1, 0)
+    assert (brought["starts_at"], brought["paid"]) == (begin(early.sold), brought["expected"])
+    booked = [
+        line for line in early.provider.get("/v1/ledger") if line["kind"] == "wallet" and "delivered" in line["what"]
+    ]
+    assert [line["amount"] for line in booked] == [brought["paid"]]
+    earlier = early.provider.get(f"/v1/income?before={begin(early.sold)}")
+    assert earlier == []
+
 
 def test_of_an_hour_that_was_never_listed_nothing_is_delivered(exchange: Exchange, early: Early) -> None:
     class_id = early.sold.rpartition(".")[0]

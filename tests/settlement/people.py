@@ -177,10 +177,15 @@ class Market:
         self.tick((hour + 1) * MS_PER_HOUR)
 
     def deliver(
-        self, which: str | int, undelivered: int = 0, contract: int = CONTRACT, source: str = "simulated"
+        self,
+        which: str | int,
+        undelivered: int = 0,
+        contract: int = CONTRACT,
+        source: str = "simulated",
+        allowance: int = 0,
     ) -> str:
         """A delivery record of title `which` or of `all`; the code of its refusal."""
-        record = Delivered(contract, 0 if which == "all" else int(which), undelivered, source, "r")
+        record = Delivered(contract, 0 if which == "all" else int(which), undelivered, source, "r", allowance)
         offset = self._offset("delivery")
         known = self.store.deliveries(deliveries.keys(record))
         code = deliveries.take(self.state, offset, T0, record, known)

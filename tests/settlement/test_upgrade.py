@@ -7,7 +7,6 @@ import shutil
 from pathlib import Path
 
 import asyncpg
-import pytest
 
 from schemas import events as ev
 from schemas import requests as rq
@@ -17,7 +16,6 @@ from services.runtime.postgres import migrate, migrate_runtime, open_pool
 from services.settlement import rows
 from services.settlement.__main__ import MIGRATIONS
 from services.settlement.postgres_store import PostgresStore
-from services.settlement.rows import Cursor
 from services.settlement.state import Batch, State
 from tests.settlement import test_cover, test_running
 from tests.settlement.people import CONTRACT, HOUR, Market, memory
@@ -74,20 +72,6 @@ async def test_an_exchange_of_the_first_version_goes_on(database: str, tmp_path:
     market.order("ana", Side.SELL, 1, 1_500_000)
     assert market.titles()[-1][1:5] == ["ana", "cid", "1", "1.50"]
     store.close()
-
-
-@pytest.fixture
-def batches(monkeypatch: pytest.MonkeyPatch) -> list[Batch]:
-    """Every batch that is made from here on."""
-    made: list[Batch] = []
-    take = State.take
-
-    def noting(self: State, cursor: Cursor) -> Batch:
-        made.append(take(self, cursor))
-        return made[-1]
-
-    monkeypatch.setattr(State, "take", noting)
-    return made
 
 
 async def stored(database: str, batches: list[Batch]) -> State:

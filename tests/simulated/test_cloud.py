@@ -15,6 +15,7 @@ from services.runtime.status import Status
 from services.simulated.client import Away
 from services.simulated.cloud import AGAIN_MS, Cloud
 from services.simulated.covering import report
+from services.simulated.fleet import Market
 from tests.simulated.gateway import Answer, FakeGateway, TestClock, problem
 
 HOUR = 494_900
@@ -293,3 +294,26 @@ async def test_a_look_that_is_not_answered_buys_nothing() -> None:
         await world.cloud.look()
 
     assert world.gateway.sent(PROCURE) == []
+
+
+async def test_machines_are_seen_to_after_what_has_ended_was_reported() -> None:
+    """From the first machine of a class on nobody's word for its hours is taken: one that ended before would wait for ever."""
+    seen: list[int] = []
+
+    class Fleet:
+        """In place of `agents.Fleet`."""
+
+        agents: dict[str, dict[str, object]] = {"X": {"x-1": object()}}  # noqa: RUF012 # nobody changes it
+        gpus = 3
+
+        async def look(self, lots: dict[str, int], market: Market, promises: list[Any], uncovered: list[Any]) -> None:
+            assert (lots, market.at(NOW_MS), promises, uncovered) == ({H100: 1}, NOW_MS, [], [])
+            seen.append(len(world.gateway.sent(DELIVER)))
+
+    world = World()
+    world.ended = [ended(HOUR - 3)]
+    cloud = Cloud(world.gateway.client(world.clock), world.clock, world.status, "1", [Fleet()])  # type: ignore[list-item]
+    await cloud.look()
+
+    assert seen == [1]
+    assert (world.status.values["machines"], world.status.values["machine_gpus"]) == (1, 3)

@@ -28,6 +28,20 @@ _FREE_SQL: Final = """
 """
 
 
+_CAPACITY_SQL: Final = """
+    WITH asked AS (
+        SELECT contract, sum(leaves) AS leaves FROM (
+            SELECT o.contract, o.leaves FROM settlement.orders o
+            WHERE o.account = $1 AND o.state = 'open' AND o.side = 2
+            UNION ALL
+            SELECT c.contract, b.leaves FROM settlement.blocks b JOIN settlement.contracts c
+            ON c.class_no = b.class_no AND c.hour >= b.first_hour AND c.hour < b.first_hour + b.hours
+            WHERE b.account = $1 AND b.state = 'open' AND b.side = 2) each GROUP BY contract)
+    SELECT k.*, coalesce(asked.leaves, 0) AS asked FROM settlement.backing k LEFT JOIN asked USING (contract)
+    WHERE k.account = $1 ORDER BY k.contract, k.ground
+"""
+
+
 class Hours(Projection):
     """Of an account, and of all."""
 
@@ -69,9 +83,7 @@ class Hours(Projection):
 
     async def capacity(self, account: int) -> list[http.CapacityAnswer]:
         """Backing in hours that have not ended."""
-        rows = await self._database.fetch(
-            "SELECT * FROM settlement.backing WHERE account = $1 ORDER BY contract, ground", account
-        )
+        rows = await self._database.fetch(_CAPACITY_SQL, account)
         return [
             http.CapacityAnswer(
                 contract=await self._classes.symbol(row["contract"]),
@@ -80,6 +92,7 @@ class Hours(Projection):
                 owed=row["owed"],
                 collateral_price=format_usd(row["collateral_price"]),
                 version=row["version"],
+                asked=int(row["asked"]),
             )
             for row in rows
         ]

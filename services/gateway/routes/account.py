@@ -13,8 +13,9 @@ from schemas.requests import Back, FromTrading, ToTrading, Withdraw
 from services.gateway.edge import JsonRequest, last_part
 from services.gateway.errors import ApiError
 from services.gateway.requests import request_id
+from services.gateway.times import parse_hour
 from services.gateway.values import decimal, hours_from
-from services.gateway.wiring import LATER, IdempotencyKey, Known, Limit, Wired, member
+from services.gateway.wiring import LATER, HourQuery, IdempotencyKey, Known, Limit, Wired, member
 
 _WHO_MAY_BACK: Final = {
     "declared": "declared is for providers; for a market maker an operator procures machines (POST /v1/admin/procure)",
@@ -67,6 +68,17 @@ async def get_capacity(gateway: Wired, caller: Known) -> list[http.CapacityAnswe
     account = member(caller, "read")
     await gateway.progress.wait_for(account)
     return await gateway.reads.capacity(account)
+
+
+@get("/v1/income")
+async def get_income(
+    gateway: Wired, caller: Known, before: HourQuery = "", limit: Limit = 100
+) -> list[http.IncomeAnswer]:
+    """What the hours that the account owes bring, by contract, newest first."""
+    account = member(caller, "read")
+    await gateway.progress.wait_for(account)
+    now_ms = gateway.market.market_ms(gateway.clock.now_ms())
+    return await gateway.reads.income(account, parse_hour(before) if before else 0, limit, now_ms)
 
 
 @get("/v1/withdrawals")
@@ -137,6 +149,7 @@ ROUTES: Final = [
     get_balance,
     get_ledger,
     get_capacity,
+    get_income,
     get_withdrawals,
     get_request,
     post_transfer,

@@ -41,6 +41,16 @@ async def delete_machine(gateway: Wired, caller: Known, machine: Machine) -> dic
     return await gateway.delivery.of(member(caller, "supply"), "DELETE", f"machines/{machine}", dict[str, str])
 
 
+@put("/v1/machines/{machine:str}/maintenance")
+async def put_maintenance(
+    gateway: Wired, caller: Known, machine: Machine, data: JSONBody[rental.MaintenanceRequest]
+) -> rental.MachineAnswer:
+    """Give it to nobody in these hours: whoever has it then has it until they begin, and what is owed stays owed."""
+    path = f"machines/{machine}/maintenance"
+    (answer,) = await gateway.delivery.of(member(caller, "supply"), "PUT", path, list[rental.MachineAnswer], data)
+    return answer
+
+
 @get("/v1/leases")
 async def get_leases(gateway: Wired, caller: Known) -> list[rental.LeaseAnswer]:
     """The account's machines: how to log in, and until when. Those of hours that are not counted yet are there as well."""
@@ -74,6 +84,7 @@ ROUTES: Final = [
     post_heartbeat,
     get_machines,
     delete_machine,
+    put_maintenance,
     get_leases,
     get_launches,
     put_launch,

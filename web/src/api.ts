@@ -3,7 +3,8 @@
 import { token } from "./session";
 import type { Problem, RequestAnswer } from "./bodies";
 
-const ANSWER_MS = 15_000;
+const READ_MS = 8_000;
+const WRITE_MS = 20_000;
 
 /** Why there is no answer: the exchange's own words (RFC 9457), or that nobody answers. */
 export class Refused extends Error {
@@ -37,7 +38,7 @@ export async function ask<T>(method: string, path: string, asking: Asking = {}):
   try {
     answer = await fetch(path, {
       method, headers, cache: "no-store", credentials: "omit", redirect: "error",
-      signal: AbortSignal.timeout(asking.patience ?? ANSWER_MS),
+      signal: AbortSignal.timeout(asking.patience ?? (method === "GET" ? READ_MS : WRITE_MS)),
       ...(asking.body === undefined ? {} : { body: JSON.stringify(asking.body) }),
     });
     text = await answer.text();

@@ -72,12 +72,12 @@ function tell(): void {
 }
 
 function mark(): void {
-  const stale = isStale();
+  const stale = classId !== "" && isStale();
   document.documentElement.toggleAttribute("data-stale", stale);
   const age = rows.length ? `Prices are ${Math.round((performance.now() - heardMs) / 1000)} s old.` : "No prices yet.";
   // What is told aloud has no count in it: it would be told again every second.
   say(byId("live-told"), stale && why ? `Prices are old. ${why}` : "");
-  say(byId("live-state"), stale ? `${age} ${why}` : "Live");
+  say(byId("live-state"), !classId ? "not shown here" : stale ? `${age} ${why}` : "Live");
 }
 
 setInterval(() => {

@@ -7,7 +7,7 @@ import { fillChoices, keepDraft } from "./drafts";
 import { whole } from "./instruction";
 import { formatUsd, parseUsd, showUsd } from "./money";
 import { Poll } from "./poll";
-import { both, HOUR_MS, hourOf, inputOf, nowMs } from "./times";
+import { beginOf, both, HOUR_MS, hourOf, inputOf, nowMs } from "./times";
 
 const EVERY_MS = 5_000;
 const HOURS_MOST = 168;
@@ -140,8 +140,8 @@ async function readCapacity(): Promise<void> {
   await shown("provider-capacity", async () => {
     const rows = (await ask<CapacityAnswer[]>("GET", "/v1/capacity")).filter((row) => row.qty || row.owed);
     if (!rows.length) return "Nothing is declared yet.";
-    return table("Declared and sold", ["Hour", "Ground", "Declared", "Sold"], rows.map((row) => [
-      row.contract, row.ground, String(row.qty), String(row.owed),
+    return table("Declared and sold", ["Hour", "Class", "Ground", "Declared", "Sold"], rows.map((row) => [
+      both(beginOf(row.contract)), row.contract.slice(0, row.contract.lastIndexOf(".")), row.ground, String(row.qty), String(row.owed),
     ]));
   });
 }
@@ -152,6 +152,7 @@ async function readIncome(): Promise<void> {
     try {
       rows = await ask<IncomeRow[]>("GET", "/v1/income");
     } catch (error) {
+      // Not built into this exchange: anything else that is wrong is told.
       if (error instanceof Refused && error.status === 404) return "This exchange does not reckon it by hour yet.";
       throw error;
     }

@@ -140,6 +140,7 @@ async function foretell(aloud: boolean): Promise<void> {
 /** Seen by all; heard only where somebody has just typed: prices move every few seconds. */
 function tell(text: string, aloud: boolean): void {
   say(summary, text);
+  say(byId("rent-now"), text);
   if (aloud) say(byId("preview-told"), text);
 }
 

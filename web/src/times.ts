@@ -16,6 +16,12 @@ export function both(iso: string): string {
   return `${LOCAL.format(at)} (${UTC_CLOCK.format(at)} UTC)`;
 }
 
+/** When the hour of a contract begins: "H100.SXM.80.US.20261127T16-USD" is "2026-11-27T16:00Z"; empty for what is no contract. */
+export function beginOf(contract: string): string {
+  const found = /\.(\d{4})(\d\d)(\d\d)T(\d\d)-USD$/.exec(contract);
+  return found ? `${found[1]}-${found[2]}-${found[3]}T${found[4]}:00Z` : "";
+}
+
 /** "17:00". */
 export function localClock(ms: number): string {
   return LOCAL_CLOCK.format(ms);

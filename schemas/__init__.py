@@ -12,6 +12,7 @@ keys, signing    who may come through the door, and how a request is signed     
 http             bodies of the public API                 feeds      messages of market data
 leases           what delivery has recorded of machines and titles              rental     bodies of the API about them
 market_clock     market time by a wall clock              delivery_key   what gateways and delivery share
+rentals_log      what the router has recorded             router_key     what gateways and the router share
 agents           what agents on machines and the exchange tell each other
 edge             how numbers are written in both
 specifications   what a class is (`classes/*.toml`)       listing    what it must be for a shard to list it

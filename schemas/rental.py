@@ -172,6 +172,8 @@ class RentalAnswer(Struct, frozen=True, kw_only=True):
     """USD: the worst case of a whole day under its limits."""
     notice: str = ""
     """What its owner must know; empty: nothing."""
+    webhook_key: str = ""
+    """With it what the webhook is told is signed: header `Hourbook-Signature`, hex HMAC-SHA256 of the body."""
 
 
 class RentalOption(Struct, frozen=True, kw_only=True):

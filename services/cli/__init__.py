@@ -8,7 +8,8 @@ A member's      `member`, `trade`, `change`, `quote`, `desk`, `volume`; which ho
 An operator's   `admin`, `status`, and `tools` of other rooms: audit, replay, snapshot, archive, quarantine
 This machine's  `local` starts, `keeper` keeps running, `furnishing` makes a new exchange ready, `stack` is what is started;
                  `rooms` their names, `profile` whom it speaks for, `files` its keys; `agent` lets tenants in
-A tenant's      `leases`: which machines there are, what is to be found on them, how to log in; a provider's machines
+A tenant's      `rent` keeps hours bought, `rentals` shows, changes and stops that; `leases`: which machines there are, what is to
+                 be found on them, how to log in; a provider's machines
 The screen      `watching` reads the feed and draws `board` from what is `seen`
 
 People call it. It imports `schemas` and `services.runtime`, and reaches other rooms as processes only.

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import click
 
-from services.cli import leases, output, profile, status, tools
+from services.cli import leases, output, profile, rentals, status, tools
 from services.cli.admin import admin
 from services.cli.agent import agent
 from services.cli.client import Client
 from services.cli.errors import CliError, Refused, Unusable
 from services.cli.member import COMMANDS, Context, pass_context
+from services.cli.rent import rent
 from services.cli.rooms import SERVICES
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def hourbook(context: click.Context, as_json: bool) -> None:
         click.echo(context.get_help())
 
 
-for command in (*COMMANDS, *leases.COMMANDS, *tools.COMMANDS, admin, agent):
+for command in (*COMMANDS, rent, *rentals.COMMANDS, *leases.COMMANDS, *tools.COMMANDS, admin, agent):
     hourbook.add_command(command)
 
 

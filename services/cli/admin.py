@@ -468,6 +468,18 @@ def delivery_key(context: Context) -> None:
     _show_derived(context, "delivery_key", derive_delivery_key)
 
 
+@admin.command("router-key")
+@pass_context
+def router_key(context: Context) -> None:
+    """Print HOURBOOK_ROUTER_KEY, the secret of the router.
+
+    It is derived from HOURBOOK_MASTER_KEY.
+    """
+    from schemas.router_key import derive_router_key
+
+    _show_derived(context, "router_key", derive_router_key)
+
+
 def _show_derived(context: Context, name: str, derive: Callable[[bytes], bytes]) -> None:
     from services.runtime.config import Settings
     from services.runtime.errors import BadSettings

@@ -31,6 +31,7 @@ _COMMANDS: Final = {
     "orders": "`hourbook orders`",
     "trades": "`hourbook fills`",
     "positions": "`hourbook positions`",
+    "rentals": "`hourbook rentals`",
     "status": "`hourbook status`",
 }
 """Where the API's advice names one of its addresses, this is the command for it."""

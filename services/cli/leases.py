@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -87,6 +88,7 @@ def _heard(each: rental.MachineAnswer) -> str:
 
 
 @click.command()
+@click.argument("name", default=DEFAULT)
 @click.option(
     "--ssh-key", "files", multiple=True, type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="A public key, or a file of them; several are possible.",
@@ -95,11 +97,16 @@ def _heard(each: rental.MachineAnswer) -> str:
 @click.option("--image", default="", help="Of a container, where the machine has containers.")
 @click.option("--port", "ports", multiple=True, type=click.IntRange(1, 65_535), help="To be reachable beside SSH.")
 @pass_context
-def launch(context: Context, files: tuple[Path, ...], script: Path | None, image: str, ports: tuple[int, ...]) -> None:
+def launch(
+    context: Context, name: str, files: tuple[Path, ...], script: Path | None, image: str, ports: tuple[int, ...]
+) -> None:
     """What your machines are to be set up with.
 
-    SSH keys, a start script, an image, ports. Without options: what is set. Keys apply at once, the rest from the next lease on.
+    SSH keys, a start script, an image, ports; under the NAME `default` for whoever names none. Without options: what is set. Keys
+    apply at once, the rest from the next lease on.
     """
+    if not re.fullmatch(rental.LAUNCH_NAME, name):
+        raise Unusable(f"{name!r} is no name: small letters, digits and hyphens, 36 at most")
     client = context.client()
     if files or script or image or ports:
         body = rental.LaunchRequest(
@@ -108,7 +115,7 @@ def launch(context: Context, files: tuple[Path, ...], script: Path | None, image
             start_script=script.read_text() if script else "",
             ports=ports,
         )
-        found = client.write("PUT", f"/v1/launches/{DEFAULT}", body, list[rental.LaunchAnswer])
+        found = client.write("PUT", f"/v1/launches/{name}", body, list[rental.LaunchAnswer])
     else:
         found = client.get("/v1/launches", list[rental.LaunchAnswer])
     context.show(
@@ -221,19 +228,16 @@ def _identity(client: Client) -> tuple[Path, bool]:
         made = asyncssh.generate_private_key("ssh-ed25519", comment="hourbook")
         write_private(file, made.export_private_key())
     public = asyncssh.read_private_key(file).export_public_key().decode().strip()
-    known = client.get("/v1/launches", list[rental.LaunchAnswer])
-    mine = next((each for each in known if each.name == DEFAULT), None)
-    keys = mine.ssh_keys if mine is not None else ()
-    is_new = public.split()[1] not in {key.split()[1] for key in keys}
-    if is_new:
+    nothing = rental.LaunchAnswer(name=DEFAULT, ssh_keys=(), image="", start_script="", ports=())
+    # Any of them may be what the machine has begun with.
+    known = client.get("/v1/launches", list[rental.LaunchAnswer]) or [nothing]
+    lacking = [each for each in known if public.split()[1] not in {key.split()[1] for key in each.ssh_keys}]
+    for each in lacking:
         body = rental.LaunchRequest(
-            ssh_keys=(*keys, public),
-            image=mine.image if mine else "",
-            start_script=mine.start_script if mine else "",
-            ports=mine.ports if mine else (),
+            ssh_keys=(*each.ssh_keys, public), image=each.image, start_script=each.start_script, ports=each.ports
         )
-        client.write("PUT", f"/v1/launches/{DEFAULT}", body, list[rental.LaunchAnswer])
-    return file, is_new
+        client.write("PUT", f"/v1/launches/{each.name}", body, list[rental.LaunchAnswer])
+    return file, bool(lacking)
 
 
 COMMANDS: Final = (leases, machines, launch, ssh)

@@ -49,7 +49,7 @@ START_TRIES: Final = 3
 DATABASE: Final = "hourbook"
 WITHOUT_CLOUD: Final = "--no-simulated-cloud"
 _FOLDER_PREFIX: Final = "hourbook-"
-_PORTS: Final = ("kafka", "postgres", "http", "feed", "market", "delivery")
+_PORTS: Final = ("kafka", "postgres", "http", "feed", "market", "delivery", "router")
 
 # --- Ephemeral ----------------------------------------------------------------------------------------------
 
@@ -80,6 +80,7 @@ def sandbox(
                 feed_port=free_port(),
                 market_port=free_port(),
                 delivery_port=free_port(),
+                router_port=free_port(),
             )
             keeper = Keeper(home, postgres, forgetful=[broker])
             with keeper.supervisor:
@@ -232,6 +233,7 @@ def _run_durable(home: Path, *, cloud: bool) -> None:
             feed_port=ports["feed"],
             market_port=ports["market"],
             delivery_port=ports["delivery"],
+            router_port=ports["router"],
             logins=logins,
         )
         keeper = Keeper(home, kafka, postgres)

@@ -2,4 +2,4 @@
 
 from typing import Final
 
-SERVICES: Final = ("settlement", "matching", "market_data", "delivery", "gateway", "supply", "market_maker")
+SERVICES: Final = ("settlement", "matching", "market_data", "delivery", "router", "gateway", "supply", "market_maker")

@@ -23,6 +23,7 @@ import msgspec
 from schemas.delivery_key import derive_delivery_key
 from schemas.feed_token import derive_feed_key
 from schemas.http import KeyAnswer, NewKeyAnswer
+from schemas.router_key import derive_router_key
 from services.cli.files import write_private
 from services.runtime.config import Login
 from services.runtime.infra import Program, Supervisor
@@ -52,13 +53,14 @@ class Stack:
         feed_port: int = 0,
         market_port: int = 0,
         delivery_port: int = 0,
+        router_port: int = 0,
         topic_prefix: str = "",
         logins: Mapping[str, str] | None = None,
     ) -> None:
         """`logins`: user to password at the broker (`logins_of`); without them nobody logs in.
 
-        `feed_port`, `market_port`: market data's, for everybody and for the gateway; `delivery_port`: delivery's, for the
-        gateway; 0: this exchange goes without.
+        `feed_port`, `market_port`: market data's, for everybody and for the gateway; `delivery_port`, `router_port`: of these
+        two, for the gateway; 0: this exchange goes without.
         """
         self.bootstrap = bootstrap
         self.dsn = dsn
@@ -68,6 +70,7 @@ class Stack:
         self.feed_port = feed_port
         self.market_port = market_port
         self.delivery_port = delivery_port
+        self.router_port = router_port
         self.topic_prefix = topic_prefix
         self.logins = logins or {}
         self.master_key = _master_key(home)
@@ -94,8 +97,9 @@ class Stack:
             "HOURBOOK_RUN": str(self.home / "run"),
             "HOURBOOK_MASTER_KEY": base64.b64encode(self.master_key).decode(),
             "HOURBOOK_HTTP_PORT": str(self.http_port),
-            "HOURBOOK_MARKET": f"http://127.0.0.1:{self.market_port}" if self.market_port else "",
-            "HOURBOOK_DELIVERY": f"http://127.0.0.1:{self.delivery_port}" if self.delivery_port else "",
+            "HOURBOOK_MARKET": _inside(self.market_port),
+            "HOURBOOK_DELIVERY": _inside(self.delivery_port),
+            "HOURBOOK_ROUTER": _inside(self.router_port),
             "HOURBOOK_TOPIC_PREFIX": self.topic_prefix,
             **more,
         }
@@ -109,11 +113,13 @@ class Stack:
         ]
         feed = [self.market_data()] if self.feed_port else []
         delivery = [self.delivery()] if self.delivery_port else []
+        router = [self.router()] if self.router_port else []
         return [
             self._program("settlement", "settlement"),
             *matching,
             *feed,
             *delivery,
+            *router,
             self._program("gateway", "gateway"),
         ]
 
@@ -139,6 +145,19 @@ class Stack:
                 **_only(self.environment("delivery"), *_BROKER, "POSTGRES", "SHARDS", "DATA", "RUN"),
                 "HOURBOOK_DELIVERY_KEY": base64.b64encode(derive_delivery_key(self.master_key)).decode(),
                 "HOURBOOK_HTTP_PORT": str(self.delivery_port),
+            },
+        )
+
+    def router(self) -> Program:
+        """Rentals: it reads the log, and trades at the gateway for the accounts that rent, with a key that is derived for it."""
+        return Program(
+            "router",
+            _module("router"),
+            {
+                **_only(self.environment("router"), *_BROKER, "POSTGRES", "SHARDS", "DATA", "RUN", "MARKET"),
+                "HOURBOOK_ROUTER_KEY": base64.b64encode(derive_router_key(self.master_key)).decode(),
+                "HOURBOOK_GATEWAY": self.url,
+                "HOURBOOK_HTTP_PORT": str(self.router_port),
             },
         )
 
@@ -215,6 +234,11 @@ async def write_operator_key(bootstrap: str, topic_prefix: str, master_key: byte
 
 def _module(room: str) -> list[str]:
     return [sys.executable, "-m", f"services.{room}"]
+
+
+def _inside(port: int) -> str:
+    """The address of a room of this machine; empty: this exchange goes without."""
+    return f"http://127.0.0.1:{port}" if port else ""
 
 
 def _only(environment: Mapping[str, str], *names: str) -> dict[str, str]:

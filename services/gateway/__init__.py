@@ -3,6 +3,7 @@
 Begin with `door`, then `orders`.
 door         writes frames and finds their answers          shards       which door is open just now
 requests     the same for what is asked of settlement       funding      money for bids that lack it     idle   and back
+rooms        other rooms, asked over HTTP: delivery and     router       also how the router trades for members here
 What members do with them:
 orders, ranges, blocks, quotes; what placing is alike in: `placing`; what they are answered: `telling`
 previews     what an order would do (arithmetic: `previewing`)
@@ -18,6 +19,7 @@ brake        who asks too often is refused before the application looks
 app, wiring, routes   the application, what handlers are given, the handlers
 openapi      the API as a document                          metrics      numbers for operators
 
-Clients call it over HTTP and nobody else does. It reads the topics `events`, `keys`, `offers` and settlement's tables, asks
-market data over HTTP, and writes `commands`, `requests`, `delivery` and `keys`. It imports `schemas` and `services.runtime`.
+Clients call it over HTTP, the router among them, and nobody else does. It reads the topics `events`, `keys`, `offers` and
+settlement's tables, asks market data, delivery and the router over HTTP, and writes `commands`, `requests`, `delivery` and
+`keys`. It imports `schemas` and `services.runtime`.
 """

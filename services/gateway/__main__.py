@@ -42,6 +42,7 @@ from services.gateway.quotes import Quotes
 from services.gateway.ranges import Ranges
 from services.gateway.reads import Reads
 from services.gateway.requests import Requests
+from services.gateway.router import Acting, Router
 from services.gateway.shards import Shards
 from services.gateway.telling import Telling
 from services.gateway.volume import Volume
@@ -150,6 +151,8 @@ async def _wire(service: Service, cluster: Cluster) -> tuple[Gateway, list[Calla
         offers=offers,
         market_data=market_data,
         delivery=DeliveryRoom(settings.delivery, settings.master_key, client),
+        router=Router(settings.router, settings.master_key, client),
+        acting=Acting(settings.master_key, database),
         volume=Volume(database, classes, progress, service.clock, market),
         market=market,
         clock=service.clock,

@@ -7,6 +7,7 @@ import tomllib
 from schemas import http
 from schemas.edge import STATES, iso_hour
 from schemas.ids import class_no_of, contract_of, format_symbol, hour_of, parse_symbol
+from schemas.specifications import Specification, parse
 from schemas.units import MS_PER_MINUTE, BasisPoints, Price, format_usd
 from services.gateway.database import Database, Row
 from services.gateway.errors import ApiError
@@ -33,6 +34,10 @@ class Classes:
         if class_id not in self.by_id:
             raise ApiError("unknown_class", f"{class_id!r} is not listed; GET /v1/classes lists the classes")
         return self.by_id[class_id]
+
+    async def specification(self, class_id: str) -> Specification:
+        """As it was listed, which no later build changes. Raises ApiError unknown_class."""
+        return parse((await self.get(class_id))["specification"].encode())
 
     async def number(self, class_no: int) -> Row:
         """A class that an order or title is of."""

@@ -1,56 +1,19 @@
-"""What the delivery room answers, passed on under the gateway's address to whoever the key belongs to.
-
-Delivery is a process of its own: while it is away these routes answer `not_ready`, and everything else goes on.
-"""
+"""The delivery room, behind the routes of machines, leases and launch specifications."""
 
 from __future__ import annotations
 
-from typing import Any, Final, TypeVar
-
 import httpx
-import msgspec
 
 from schemas.delivery_key import HEADER, derive_delivery_key, room_token
-from services.gateway.errors import ApiError, refusal
-
-T = TypeVar("T")
-ANSWER_S: Final = 10.0
-"""A heartbeat is answered after four seconds where nothing is new."""
+from services.gateway.rooms import Room
 
 
-class DeliveryRoom:
-    """The room behind these routes. `url` empty: this exchange runs none."""
+class DeliveryRoom(Room):
+    """`url` empty: this exchange runs none."""
 
     def __init__(self, url: str, master_key: bytes, client: httpx.AsyncClient) -> None:
-        self._url = url
-        self._headers = {HEADER: room_token(derive_delivery_key(master_key))}
-        self._client = client
-
-    async def ask(self, method: str, path: str, kind: type[T], body: Any = None) -> T:  # noqa: ANN401 # any struct
-        """What it answers, decoded. Raises ApiError."""
-        if not self._url:
-            raise ApiError("not_ready", "this exchange runs no delivery")
-        content = b"" if body is None else msgspec.json.encode(body)
-        headers = self._headers | ({"Content-Type": "application/json"} if content else {})
-        try:
-            answer = await self._client.request(
-                method, f"{self._url}{path}", content=content, headers=headers, timeout=ANSWER_S
-            )
-        except (httpx.ConnectError, httpx.ConnectTimeout):
-            raise ApiError("not_ready", "delivery does not answer") from None
-        except httpx.HTTPError:
-            if method == "GET":
-                raise ApiError("not_ready", "delivery does not answer") from None
-            # Each of these requests may be sent again as it is: it says how things are to be, not by how much they change.
-            raise ApiError("outcome_unknown", "delivery did not answer in time") from None
-        if answer.is_success:
-            return msgspec.json.decode(answer.content, type=kind)
-        raise refusal("delivery", answer.content)
+        super().__init__("delivery", url, {HEADER: room_token(derive_delivery_key(master_key))}, client)
 
     async def served(self) -> list[str]:
         """Ids of classes that machines serve; none where this exchange runs no delivery. Raises ApiError."""
-        return await self.ask("GET", "/served", list[str]) if self._url else []
-
-    async def of(self, account: int, method: str, path: str, kind: type[T], body: Any = None) -> T:  # noqa: ANN401 # any struct
-        """Likewise, of an account's own. Raises ApiError."""
-        return await self.ask(method, f"/accounts/{account}/{path}", kind, body)
+        return await self.ask("GET", "/served", list[str]) if self.runs else []

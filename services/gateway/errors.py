@@ -205,6 +205,11 @@ CODES: Final[dict[str, Row]] = {
     "stale_heartbeat": Row(409, "The heartbeat is an old one", "enrol again"),
     "wrong_ssh_key": Row(422, "This is not a public SSH key", "send a line of an .pub file, as in authorized_keys"),
     "wrong_source": Row(422, "A simulated machine has no place here", "only a sandbox takes them"),
+    # Rentals.
+    "unknown_rental": Row(404, "There is no such rental of yours", "GET /v1/rentals lists them"),
+    "rental_over": Row(409, "The rental is over", "make a new one: POST /v1/rentals"),
+    "too_many_rentals": Row(422, "Too many rentals at once", "stop one of them"),
+    "wrong_webhook": Row(422, "The webhook is not an address", "use an address with https, without a password in it"),
     # The door itself.
     "wrong_approval": Row(
         422,

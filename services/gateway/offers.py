@@ -50,6 +50,11 @@ class Offers:
             case PollDone():
                 self._polls[entry.source] = _poll(entry)
 
+    def cheapest(self, class_id: str) -> http.OfferAnswer | None:
+        """Of the class's firm offers; listed is not available."""
+        firm = [each for each in self._offers.values() if (each[1].class_id, each[1].kind) == (class_id, "on_demand")]
+        return min(firm, key=lambda each: each[0])[1] if firm else None
+
     def answer(self, class_id: str) -> http.SupplyAnswer:
         """Cheapest first; `class_id` empty: all classes."""
         offers = sorted(

@@ -123,9 +123,14 @@ def refuse(outcome: Outcome) -> Outcome:
 
 def request_id(caller: Caller, idempotency_key: str) -> str:
     """`<account>:<key>`, for an operator without an account `op<owner>:<key>`. Raises ApiError."""
+    who = str(caller.account) if caller.account else f"op{caller.owner}"
+    return f"{who}:{own_key(idempotency_key)}"
+
+
+def own_key(idempotency_key: str) -> str:
+    """The same, where it can be one. Raises ApiError."""
     if not idempotency_key:
         raise ApiError("idempotency_key_required")
     if len(idempotency_key) > KEY_MAX or not idempotency_key.isascii() or not idempotency_key.isprintable():
         raise ApiError("wrong_request_id")
-    who = str(caller.account) if caller.account else f"op{caller.owner}"
-    return f"{who}:{idempotency_key}"
+    return idempotency_key

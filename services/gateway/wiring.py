@@ -33,6 +33,7 @@ from services.gateway.quotes import Quotes
 from services.gateway.ranges import Ranges
 from services.gateway.reads import Reads
 from services.gateway.requests import Outcome, Requests, refusal_of, refuse
+from services.gateway.router import Acting, Router
 from services.gateway.shards import Shards
 from services.gateway.volume import Volume
 from services.runtime.log import Clock
@@ -64,6 +65,8 @@ class Gateway:
         offers: Offers,
         market_data: MarketData,
         delivery: DeliveryRoom,
+        router: Router,
+        acting: Acting,
         volume: Volume,
         market: MarketClock,
         clock: Clock,
@@ -85,6 +88,8 @@ class Gateway:
         self.offers = offers
         self.market_data = market_data
         self.delivery = delivery
+        self.router = router
+        self.acting = acting
         self.volume = volume
         self.market = market
         self.clock = clock
@@ -106,9 +111,11 @@ class Gateway:
         if isinstance(admitted, Admitted):
             request.state.verdict = admitted.verdict
             return admitted.caller
-        address = request.client.host if request.client else ""
-        judged = Judged(request.method, request.target, await request.body(), request.headers, address)
-        caller = authenticate(self.keyring.keys, judged, self.clock.now_ms())
+        caller = await self.acting.caller(request.headers, request.method, request.scope["path_template"])
+        if caller is None:
+            address = request.client.host if request.client else ""
+            judged = Judged(request.method, request.target, await request.body(), request.headers, address)
+            caller = authenticate(self.keyring.keys, judged, self.clock.now_ms())
         self.charge(request, caller, 1)
         return caller
 

@@ -71,11 +71,17 @@ class Settings:
     feed_url: str = ""
     """HOURBOOK_FEED_URL: the feed's address as clients see it; default: the port's own."""
     market: str = ""
-    """HOURBOOK_MARKET: `http://host:port` of market data, for the gateway."""
+    """HOURBOOK_MARKET: `http://host:port` of market data, for gateways and the router."""
     delivery: str = ""
     """HOURBOOK_DELIVERY: `http://host:port` of the delivery room, for the gateway."""
     delivery_key: bytes = field(default=b"", repr=False)
     """HOURBOOK_DELIVERY_KEY: base64 of 32 bytes, derived from the master key; the delivery room's."""
+    router: str = ""
+    """HOURBOOK_ROUTER: `http://host:port` of the router, for the gateway."""
+    router_key: bytes = field(default=b"", repr=False)
+    """HOURBOOK_ROUTER_KEY: base64 of 32 bytes, derived from the master key; the router's."""
+    gateway: str = ""
+    """HOURBOOK_GATEWAY: `http://host:port` of a gateway, for the router, which trades by the public API."""
 
     @property
     def login(self) -> Login | None:
@@ -189,6 +195,9 @@ _PARSERS: Final[Mapping[str, Callable[[str], object]]] = {
     "market": _url("http", "https"),
     "delivery": _url("http", "https"),
     "delivery_key": _key,
+    "router": _url("http", "https"),
+    "router_key": _key,
+    "gateway": _url("http", "https"),
     "status_port": _whole_number(0, 65_535),
     "listen": _own_address,
     "run": Path,

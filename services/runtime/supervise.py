@@ -165,7 +165,8 @@ async def _awaited(awaitable: Awaitable[None]) -> None:
 
 def _secrets(settings: Settings) -> list[str]:
     """Texts that must never be in a line: passwords of database and brokers and the keys in their usual spellings."""
-    keys = [key for key in (settings.master_key, settings.feed_key, settings.delivery_key) if key]
+    every = (settings.master_key, settings.feed_key, settings.delivery_key, settings.router_key)
+    keys = [key for key in every if key]
     spelt = [text for key in keys for text in (key.hex(), base64.b64encode(key).decode(), repr(key)[2:-1])]
     written = urlsplit(settings.postgres)
     # In an address a password is encoded, and may stand in its query; where it does not parse, all of it is secret.

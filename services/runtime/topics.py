@@ -32,7 +32,7 @@ ENGINE_VERSION: Final = 2
 """Of shards that are started now."""
 
 PER_SHARD: Final = ("commands", "events")
-SINGLE: Final = ("requests", "delivery", "leases", "offers", "references", "keys", "quarantine", "shards")
+SINGLE: Final = ("requests", "delivery", "leases", "rentals", "offers", "references", "keys", "quarantine", "shards")
 ALL: Final = PER_SHARD + SINGLE
 PROBE: Final = "probe"
 

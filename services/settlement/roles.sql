@@ -8,7 +8,7 @@ DECLARE service text;
 BEGIN
     FOREACH service IN ARRAY ARRAY[
         'hourbook_settlement', 'hourbook_gateway', 'hourbook_matching', 'hourbook_audit', 'hourbook_supply', 'hourbook_market_maker',
-        'hourbook_delivery'
+        'hourbook_delivery', 'hourbook_router'
     ] LOOP
         IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = service) THEN
             EXECUTE format('CREATE ROLE %I NOLOGIN', service);
@@ -19,7 +19,7 @@ END $$;
 REVOKE ALL ON SCHEMA settlement, runtime FROM PUBLIC;
 REVOKE ALL ON ALL TABLES IN SCHEMA settlement, runtime FROM PUBLIC,
     hourbook_settlement, hourbook_gateway, hourbook_matching, hourbook_audit, hourbook_supply, hourbook_market_maker,
-    hourbook_delivery;
+    hourbook_delivery, hourbook_router;
 
 -- Settlement writes its schema, but what has been posted stays as it is.
 GRANT USAGE ON SCHEMA settlement, runtime TO hourbook_settlement;
@@ -43,6 +43,11 @@ GRANT USAGE ON SCHEMA settlement, runtime TO hourbook_delivery;
 GRANT SELECT, INSERT, UPDATE ON runtime.leases TO hourbook_delivery;
 GRANT SELECT ON runtime.migrations TO hourbook_delivery;
 GRANT SELECT ON settlement.classes TO hourbook_delivery;
+
+-- The router: its lease. What it knows of accounts and money it asks the gateway, as they would.
+GRANT USAGE ON SCHEMA runtime TO hourbook_router;
+GRANT SELECT, INSERT, UPDATE ON runtime.leases TO hourbook_router;
+GRANT SELECT ON runtime.migrations TO hourbook_router;
 
 -- Supply and the market maker: nothing (a wall: the desk sees no more than a member).
 

@@ -20,7 +20,7 @@ COMPOSE: dict[str, Any] = yaml.safe_load((CHECKOUT / "deploy/compose.yaml").read
 BROKER = COMPOSE["services"]["kafka"]
 OURS = {name: service for name, service in COMPOSE["services"].items() if service["image"] == "hourbook"}
 KNOWN = {f"HOURBOOK_{field.name.upper()}" for field in dataclasses.fields(Settings)}
-KNOWN |= {"HOURBOOK_GATEWAY", "HOURBOOK_KEY", "HOURBOOK_DESK_LIMITS", "HOURBOOK_SUPPLY_SOURCES"}
+KNOWN |= {"HOURBOOK_KEY", "HOURBOOK_DESK_LIMITS", "HOURBOOK_SUPPLY_SOURCES"}
 
 
 def instructions() -> list[tuple[str, str]]:
@@ -58,7 +58,9 @@ def test_every_download_of_the_image_is_checked_against_a_hash() -> None:
     assert len(installs) == 1
     assert "--require-hashes --requirement /tmp/requirements.lock" in installs[0]
     for text in (DOCKERFILE, (CHECKOUT / "deploy/compose.yaml").read_text()):
-        assert not re.search(r"index-url|find-links|https?://(?!gateway:|market_data:|delivery:|127\.0\.0\.1:)", text)
+        assert not re.search(
+            r"index-url|find-links|https?://(?!gateway:|market_data:|delivery:|router:|127\.0\.0\.1:)", text
+        )
 
 
 def test_what_is_pinned_and_what_must_not_be_there() -> None:
@@ -145,7 +147,8 @@ def test_a_service_has_its_settings_and_no_others(name: str) -> None:
     assert ("HOURBOOK_MASTER_KEY" in environment) == (room == "gateway")
     assert ("HOURBOOK_FEED_KEY" in environment) == (room == "market_data")
     assert ("HOURBOOK_DELIVERY_KEY" in environment) == (room == "delivery")
-    assert ("HOURBOOK_POSTGRES" in environment) == (room in ("settlement", "matching", "delivery", "gateway"))
+    assert ("HOURBOOK_ROUTER_KEY" in environment) == (room == "router")
+    assert ("HOURBOOK_POSTGRES" in environment) == (room in ("settlement", "matching", "delivery", "router", "gateway"))
     assert environment["HOURBOOK_KAFKA_USER"] == room
     assert environment["HOURBOOK_KAFKA_PASSWORD"] == f"${{{room.upper()}_KAFKA_PASSWORD:?}}"
     if "HOURBOOK_POSTGRES" in environment:

@@ -152,6 +152,7 @@ def test_each_process_holds_its_own_login_at_the_broker_and_no_other(exchange: E
         "settlement": ["settlement"],
         **{f"matching-{shard}{letter}": ["matching"] for shard in (0, 1) for letter in "ab"},
         "delivery": ["delivery"],
+        "router": ["router"],
         "gateway": ["gateway"],
         "market_data": ["market_data"],
         "supply": ["supply"],
@@ -159,15 +160,15 @@ def test_each_process_holds_its_own_login_at_the_broker_and_no_other(exchange: E
         "simulated-cloud": [],
     }
     assert [name for name, text in environments.items() if b"HOURBOOK_POSTGRES=postgres" in text] == [
-        name for name in held if name in ("settlement", "delivery", "gateway") or name.startswith("matching")
+        name for name in held if name in ("settlement", "delivery", "router", "gateway") or name.startswith("matching")
     ]
 
 
 def test_every_process_may_be_killed_at_once(exchange: Exchange, owned: dict[str, Any]) -> None:
     """Servers too; each comes back by itself, and nothing is missing."""
     before = exchange.pids()
-    assert len(before) == 13, (
-        "broker, database, settlement, 2 x 2 of matching, delivery, gateway, market data, supply, desk, cloud"
+    assert len(before) == 14, (
+        "broker, database, settlement, 2 x 2 of matching, delivery, router, gateway, market data, supply, desk, cloud"
     )
     for pid in before.values():
         os.kill(pid, signal.SIGKILL)

@@ -180,6 +180,6 @@ def test_the_ports_of_a_durable_exchange_stay(tmp_path: Path) -> None:
     first = local._ports(tmp_path)
 
     assert local._ports(tmp_path) == first
-    assert sorted(first) == ["delivery", "feed", "http", "kafka", "market", "postgres"]
-    assert len(set(first.values())) == 6
+    assert sorted(first) == ["delivery", "feed", "http", "kafka", "market", "postgres", "router"]
+    assert len(set(first.values())) == 7
     assert (tmp_path / "ports.json").stat().st_mode & 0o777 == 0o600

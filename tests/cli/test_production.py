@@ -26,7 +26,7 @@ from tests.conftest import Skip
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(500)]
 
 PASSWORD = "sesame"
-ROLES = ("settlement", "gateway", "matching", "delivery", "audit")
+ROLES = ("settlement", "gateway", "matching", "delivery", "router", "audit")
 
 
 class Production(Place):
@@ -37,7 +37,7 @@ class Production(Place):
         (folder / "deploy").mkdir()
         (folder / "services").symlink_to(CHECKOUT / "services")
         self.port, self.market_port, self.feed_port = free_port(), free_port(), free_port()
-        self.delivery_port = free_port()
+        self.delivery_port, self.router_port = free_port(), free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.kafka = kafka.bootstrap
         self.database = database
@@ -72,8 +72,10 @@ class Production(Place):
             "${HOURBOOK_MASTER_KEY:?}": self.master_key,
             "${HOURBOOK_FEED_KEY:?}": self.shell("hourbook admin feed-key").strip(),
             "${HOURBOOK_DELIVERY_KEY:?}": self.shell("hourbook admin delivery-key").strip(),
+            "${HOURBOOK_ROUTER_KEY:?}": self.shell("hourbook admin router-key").strip(),
             "http://market_data:8082": f"http://127.0.0.1:{self.market_port}",
             "http://delivery:8083": f"http://127.0.0.1:{self.delivery_port}",
+            "http://router:8084": f"http://127.0.0.1:{self.router_port}",
             "/run/secrets/desk_key": str(self.folder / "deploy/desk.key"),
         }
         text = json.dumps(OURS[name]["environment"])
@@ -84,6 +86,7 @@ class Production(Place):
             "gateway": {"HOURBOOK_HTTP_PORT": self.port},
             "market_data": {"HOURBOOK_HTTP_PORT": self.market_port, "HOURBOOK_FEED_PORT": self.feed_port},
             "delivery": {"HOURBOOK_HTTP_PORT": self.delivery_port},
+            "router": {"HOURBOOK_HTTP_PORT": self.router_port},
         }
         environment |= {variable: str(port) for variable, port in ports.get(name, {}).items()}
         for volume in OURS[name].get("volumes", []):

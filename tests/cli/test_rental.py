@@ -58,6 +58,41 @@ def test_an_hour_becomes_a_shell_by_two_commands(sold_now: Sandbox) -> None:
     assert len(launch["ssh_keys"]) == 1
 
 
+def test_a_rental_is_a_shell_by_two_commands_and_ends_by_a_third(sold_now: Sandbox) -> None:
+    """Its limit is a quarter more than what is asked; hours ahead are bought, and are sold again when it is stopped."""
+    if shutil.which("ssh") is None:
+        pytest.skip(Skip.NO_SSH)
+    before = told("rentals")
+    previewed = typed("rent", "--class", CPU, "--now", "--preview")
+    assert previewed.code == 0, previewed
+    assert "a quarter more than the dearest of what is asked now" in previewed.out
+    assert "login within 2 minutes" in previewed.out
+    refused = typed("rent", "--class", CPU, "--now")
+    assert (refused.code, "rent it? [y/N]" in refused.out) == (130, True), refused
+    assert len(told("rentals")) == len(before)
+
+    made = told("rent", "--class", CPU, "--now", "--yes", "--id", "mine")
+    inside = over_ssh(sold_now, "echo a shell; exit 3")
+
+    assert (inside.stdout, inside.returncode) == ("a shell\n", 3), inside
+    assert (
+        told("rent", "--class", CPU, "--now", "--yes", "--id", "mine", "--max-price", made["request"]["max_price"])[
+            "rental"
+        ]
+        == made["rental"]
+    )
+    changed = told("change", made["rental"], "--look-ahead", "2")
+    assert changed["request"]["look_ahead"] == 2
+    one, *_ = told("rentals")
+    assert (one["rental"], one["state"]) == (made["rental"], "running")
+    assert f"rental {one['rental']}: 1 GPU of {CPU}, running" in typed("rentals", one["rental"]).out
+    stopped = typed("stop")
+    assert stopped.code == 0, stopped
+    assert f"rental {one['rental']}: 1 GPU of {CPU}, stopping" in stopped.out
+    again = typed("stop")
+    assert (again.code, "no rental of yours goes on" in again.err) == (3, True), again
+
+
 @pytest.mark.usefixtures("inside")
 def test_what_is_no_lease_and_what_is_no_key_is_said_in_a_sentence() -> None:
     no_lease = typed("ssh", "999")

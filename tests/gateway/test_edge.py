@@ -20,6 +20,7 @@ from services.gateway.app import build
 from services.gateway.auth import Key
 from services.gateway.keyring import Keyring
 from services.gateway.limits import Limits
+from services.gateway.router import Acting
 from services.gateway.routes import ROUTES
 from services.gateway.wiring import Gateway
 from tests.clock import HandClock
@@ -39,6 +40,7 @@ class Door:
             orders=nothing, ranges=nothing, blocks=nothing, quotes=nothing, previews=nothing, corrections=nothing,
             keyring=keyring,
             limits=Limits(rate_per_s=2, burst=2), offers=nothing, market_data=nothing, delivery=nothing, volume=nothing,
+            router=nothing, acting=Acting(b"", nothing),
             market=MarketClock(0, 1, sandbox=False), clock=self.clock, master_key=b"",
         )  # fmt: skip
         self.application = build(gateway)

@@ -16,7 +16,7 @@ def test_no_request_starts_a_task_of_its_own() -> None:
             orders=nothing, ranges=nothing, blocks=nothing, quotes=nothing, previews=nothing, corrections=nothing,
             keyring=nothing,
         limits=nothing, offers=nothing, market_data=nothing,
-        delivery=nothing, volume=nothing, market=nothing, clock=nothing, master_key=b"",
+        delivery=nothing, router=nothing, acting=nothing, volume=nothing, market=nothing, clock=nothing, master_key=b"",
     )  # fmt: skip
     batches = [
         batch

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from services.router.refusals import STATUS as ROUTER_STATUS
 
 from schemas.events import Code, Rejected
 from schemas.http import Problem
@@ -40,13 +41,14 @@ def test_every_code_that_the_door_raises_is_in_the_table() -> None:
         raised |= _literals(file, {"ApiError"})
     raised |= {"not_found", "method_not_allowed", "too_large"}  # by status, from the HTTP library
     assert sorted(raised - set(CODES)) == []
-    others = {code.name.lower() for code in Code} | _refusals_of_settlement() | set(STATUS)
+    others = {code.name.lower() for code in Code} | _refusals_of_settlement() | set(STATUS) | set(ROUTER_STATUS)
     assert sorted(set(CODES) - raised - others) == []
 
 
-def test_delivery_refuses_with_the_statuses_of_the_table() -> None:
-    """The room says its own to gateways; what they tell is the same."""
-    assert {code: CODES[code].status for code in STATUS} == STATUS
+@pytest.mark.parametrize("said", [STATUS, ROUTER_STATUS], ids=["delivery", "router"])
+def test_rooms_refuse_with_the_statuses_of_the_table(said: dict[str, int]) -> None:
+    """Each says its own to gateways; what they tell is the same."""
+    assert {code: CODES[code].status for code in said} == said
 
 
 NOT_AT_THE_DOOR = {

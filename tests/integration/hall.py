@@ -47,6 +47,7 @@ class Hall:
         logins: dict[str, str],
         *,
         delivers: bool = False,
+        rents: bool = False,
     ) -> None:
         self.kafka = kafka
         self.postgres = postgres
@@ -54,6 +55,8 @@ class Hall:
         dsn = postgres.create_database("hourbook")
         self.stack = Stack(kafka.bootstrap, dsn, home, shards=2, http_port=free_port(), logins=logins)
         self.stack.delivery_port = free_port() if delivers else 0
+        if rents:
+            self.stack.feed_port, self.stack.market_port, self.stack.router_port = free_port(), free_port(), free_port()
         self.operator = ""
         self.bearers: dict[str, str] = {}
         self._client = client
@@ -191,11 +194,11 @@ def status_of(address: str) -> dict[str, Any]:
 
 
 @contextmanager
-def open_hall(rate: int, *, always: bool = False, delivers: bool = False) -> Iterator[Hall]:
+def open_hall(rate: int, *, always: bool = False, delivers: bool = False, rents: bool = False) -> Iterator[Hall]:
     """On a broker and a database of its own, every process with its login; when it fails, the processes' last lines are shown.
 
-    `delivers`: with the delivery room. `always`: who is halted is started again, as `make up` does it, and fails no test by
-    itself.
+    `delivers`: with the delivery room; `rents`: with the router, and market data, whose books it reads. `always`: who is halted
+    is started again, as `make up` does it, and fails no test by itself.
     """
     if ApacheKafka.missing() is not None:
         pytest.skip(Skip.NO_KAFKA)
@@ -207,7 +210,7 @@ def open_hall(rate: int, *, always: bool = False, delivers: bool = False) -> Ite
         httpx.Client(timeout=10, trust_env=False) as client,
     ):
         try:
-            hall = Hall(kafka, postgres, home, supervisor, client, logins, delivers=delivers)
+            hall = Hall(kafka, postgres, home, supervisor, client, logins, delivers=delivers, rents=rents)
             hall.open(rate)
             yield hall
         except BaseException:

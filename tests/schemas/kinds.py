@@ -16,7 +16,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 import schemas
-from schemas import codec, commands, delivery, events, keys, leases, market, requests, supply
+from schemas import codec, commands, delivery, events, keys, leases, market, rentals_log, requests, supply
 from services.matching.quarantine import Quarantine
 
 pack = msgspec.msgpack.encode
@@ -43,6 +43,7 @@ TOPICS: dict[str, Any] = {
     "keys": keys.KeyRecord,
     "delivery": delivery.Delivered,
     "leases": leases.LeaseRecord,
+    "rentals": rentals_log.RentalRecord,
     "offers": supply.OfferRecord,
     "references": market.Reference,
     "quarantine": Quarantine,

@@ -17,6 +17,7 @@ from schemas import codec, commands, events, ids
 from schemas.commands import Fees, QuoteHour
 from schemas.events import LegOutcome, QuoteOutcome, TitleMove
 from schemas.leases import Served
+from schemas.rentals_log import Terms
 from tests.schemas.kinds import Kind, cut, pack
 
 HOUR = 498_741
@@ -30,6 +31,8 @@ PLAIN: dict[str, Any] = {
     "allowance": 4, "ask_bp": 40, "bid_bp": 5, "delivered": 41, "detail": "no answer within 5 s", "driver": "open", "epoch": 12,
     "from_ms": NOW_MS - 60_000, "host": "192.0.2.7", "image": "", "launch": "default", "lease": 88, "machine": "rack-7",
     "ports": (8080, 8888), "seats": (2, 3), "ssh_keys": ("ssh-ed25519 AAAAC3Nz ana",), "start_script": "nvidia-smi",
+    "code:str": "too_dear", "key": "monday-1", "on_stop": "sell", "rental": 17,
+    "terms": Terms(("H100.SXM.80.US",), 8, 2_500_000, 400_000_000, HOUR, 24, 6, "keep", "default", "https://ana.example/hook"),
     "unusable": (1,), "uuids": ("GPU-1f", "GPU-2a", "GPU-3c"), "why": "taken away", "works": True,
     "account": 1001, "after_ms": 15_000, "amount": 12_600_000, "approval": "5f6c7a80",
     "as_of_ms": NOW_MS - 3_600_000, "at_ms": NOW_MS + 15_000,
@@ -149,6 +152,6 @@ def _limit(of: Any, numbers: Iterator[int], texts: Iterator[str]) -> Any:
     if typing.get_origin(of) is typing.Literal:
         return typing.get_args(of)[0]
     if isinstance(of, type) and issubclass(of, Struct):
-        return of(*(next(numbers) for _ in of.__struct_fields__))
+        return of(**{field.name: _limit(field.type, numbers, texts) for field in msgspec.structs.fields(of)})
     assert typing.get_origin(of) in {tuple, dict}, f"a field of type {of}"
     return typing.get_origin(of)()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from services.gateway import market as market_data
-from services.gateway.routes import account, keys, machines, market, operators, trading
+from services.gateway.routes import account, keys, machines, market, operators, rentals, trading
 
 ROUTES: Final = [
     *market.ROUTES,
@@ -13,6 +13,7 @@ ROUTES: Final = [
     *trading.ROUTES,
     *account.ROUTES,
     *machines.ROUTES,
+    *rentals.ROUTES,
     *keys.ROUTES,
     *operators.ROUTES,
 ]

@@ -1,0 +1,119 @@
+"""The router's process: one of them works, others wait for its lease. HTTP for gateways on HOURBOOK_HTTP_PORT.
+
+    HOURBOOK_KAFKA=... HOURBOOK_POSTGRES=... HOURBOOK_SHARDS=2 HOURBOOK_ROUTER_KEY=... HOURBOOK_HTTP_PORT=8084 \
+    HOURBOOK_GATEWAY=http://127.0.0.1:8080 HOURBOOK_MARKET=http://127.0.0.1:8082 \
+        python -m services.router
+
+It keeps nothing but what is in the log. HOURBOOK_DATA: where the archive of a log is that was cut.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import secrets
+import socket
+import sys
+from typing import Final
+
+import asyncpg
+
+from schemas.market_clock import MarketClock
+from services.router.app import Room, build
+from services.router.facts import Catalogue
+from services.router.gateway import GatewayClient
+from services.router.reading import MarketClient
+from services.router.shell import Router
+from services.router.webhooks import Webhooks
+from services.runtime.archive import readable
+from services.runtime.errors import Halt, cause_of
+from services.runtime.http import http_server
+from services.runtime.kafka import Cluster
+from services.runtime.lease import LeaseAway, PostgresLease, get_lease, keep_lease
+from services.runtime.log import LogError
+from services.runtime.postgres import open_pool
+from services.runtime.supervise import Service, run
+from services.runtime.topics import check_topics, read_start
+
+NEEDS: Final = ("kafka", "postgres", "shards", "router_key", "gateway", "market")
+TOPICS: Final = ("commands", "events", "rentals")
+LEASE_NAME: Final = "router"
+_AGAIN_MS: Final = 500
+
+
+async def serve(service: Service) -> None:
+    """One life after the other, until an exception that waiting does not mend, or a signal."""
+    settings = service.settings
+    if settings.http_port == 0:
+        raise Halt("HOURBOOK_HTTP_PORT is not set: gateways need to know where the router is")
+    pool = await service.wait_for("postgres", lambda: open_pool(settings.postgres, size_max=2))
+    gateway = GatewayClient(settings.gateway, settings.router_key)
+    market = MarketClient(settings.market)
+    room = Room(Catalogue(gateway).facts)
+    server = http_server(build(room, settings.router_key), settings.listen, settings.http_port)
+    async with gateway, market, asyncio.TaskGroup() as group:
+        group.create_task(server.serve())
+        await _lives(service, pool, room, gateway, market)
+
+
+async def _lives(
+    service: Service, pool: asyncpg.Pool, room: Room, gateway: GatewayClient, market: MarketClient
+) -> None:
+    lease = PostgresLease(pool)
+    lease_name = f"{service.settings.topic_prefix}{LEASE_NAME}"
+    holder = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+    while True:
+        epoch = await get_lease(lease, holder, service.clock, service.status, lease_name)
+        service.status.set(epoch=epoch)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(keep_lease(lease, holder, epoch, service.clock, lease_name))
+                tasks.create_task(_live(service, room, epoch, gateway, market))
+        except BaseExceptionGroup as group:
+            cause = cause_of(group)
+            if not isinstance(cause, LogError | asyncpg.PostgresError | OSError):
+                raise cause from group
+            service.log.warning("this life is over", extra={"fields": {"error": repr(cause)}})
+            service.status.wait("kafka", str(cause))
+            await service.clock.sleep_ms(_AGAIN_MS)
+        finally:
+            room.life = None
+            with contextlib.suppress(LeaseAway):
+                await lease.release(lease_name, holder, epoch)
+
+
+async def _live(service: Service, room: Room, epoch: int, gateway: GatewayClient, market: MarketClient) -> None:
+    """From load to the exception that ends it."""
+    settings = service.settings
+    async with Cluster(settings.kafka, prefix=settings.topic_prefix, login=settings.login) as cluster:
+        await service.wait_for("kafka", cluster.ping)
+        await check_topics(cluster, settings.shards, TOPICS)
+        start = await read_start(cluster, 0)
+        hooks = Webhooks(settings.router_key, service.clock, service.status, sandbox=start.sandbox)
+        router = Router(
+            epoch,
+            cluster.log("rentals"),
+            [
+                service.patient(readable(cluster.log("events", shard), settings.data))
+                for shard in range(settings.shards)
+            ],
+            gateway,
+            market,
+            hooks,
+            MarketClock(start.t0_ms, start.rate, start.sandbox),
+            service.clock,
+            service.status,
+        )
+        await router.load()
+        room.life = router
+        service.log.info("routes", extra={"fields": {"epoch": epoch, "rentals": len(router.state.live)}})
+        async with asyncio.TaskGroup() as tasks:
+            for shard in range(settings.shards):
+                tasks.create_task(router.follow(shard))
+            tasks.create_task(router.work())
+            tasks.create_task(hooks.run())
+
+
+if __name__ == "__main__":
+    sys.exit(run("router", serve, needs=NEEDS))

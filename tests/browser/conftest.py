@@ -45,7 +45,7 @@ def chromium() -> Iterator[Browser]:
 @pytest.fixture(scope="package")
 def sandbox(chromium: Browser) -> Iterator[Sandbox]:  # noqa: ARG001 # without a browser nobody needs one
     with open_folder() as folder:
-        running = Sandbox(folder)
+        running = Sandbox(folder, patience_s=200)
         try:
             yield running
         finally:

@@ -9,6 +9,7 @@ from playwright.sync_api import expect
 
 from schemas.rental import RentalAnswer, RentalHourAnswer, RentalRequest
 from tests.browser.conftest import Reader, rows
+from tests.browser.test_rent import KEY
 from tests.cli.conftest import Sandbox
 
 CPU = "CPU.X86.LOCAL.UNV"
@@ -48,11 +49,17 @@ def sold_now(sandbox: Sandbox) -> Sandbox:
     return sandbox
 
 
-def test_an_hour_that_is_bought_becomes_a_line_for_ssh(sold_now: Sandbox, reader: Reader) -> None:
-    """Until when it is bought is told in local time, UTC beside, and what is left of it goes down."""
-    bought = sold_now.json("buy", "1", CPU, "--now", "--price", "0.10")
-    assert bought["filled"] == 1, bought
-    page = reader.open("machines")
+def test_a_stranger_rents_and_has_a_line_for_ssh(sold_now: Sandbox, reader: Reader) -> None:
+    """By the page alone, with the router, the market and a machine behind it; then he stops, and keeps what is bought.
+
+    Until when it is bought is told in local time, UTC beside, and what is left of it goes down.
+    """
+    page = reader.open("rent")
+    page.get_by_label("GPU", exact=True).select_option(CPU)
+    expect(page.locator("#preview-said")).to_contain_text("USD for the first hour of 1 GPU, all in")
+    page.get_by_label("Public SSH key").fill(KEY)
+    page.get_by_role("button", name="Rent", exact=True).click()
+    expect(page.locator("#machines-told")).to_contain_text("is made")
     card = page.locator("#leases article", has_text="open").first
     expect(card.locator("h3")).to_contain_text(CPU)
     lease = next(each for each in sold_now.json("leases") if each["state"] == "open")
@@ -66,6 +73,14 @@ def test_an_hour_that_is_bought_becomes_a_line_for_ssh(sold_now: Sandbox, reader
     expect(card).to_contain_text(re.compile(r"left, until \w{3},? \d+ \w{3},? \d\d:00 \(\d\d:00 UTC\)"))
     before = clock.inner_text()
     expect(clock).not_to_have_text(before)
+
+    rental = page.locator("#rentals article").first
+    expect(rental.locator("h3")).to_contain_text(CPU)
+    rental.get_by_text("Stop …").click()
+    rental.get_by_label("Keep them until they run out").check()
+    rental.get_by_role("button", name="Stop now").click()
+    expect(page.locator("#machines-told")).to_contain_text("is stopped")
+    expect(rental.locator("h3")).to_contain_text("stopped, running out")
 
 
 def test_a_rental_says_what_is_bought_what_it_costs_and_what_its_owner_must_know(reader: Reader) -> None:

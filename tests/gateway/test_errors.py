@@ -9,7 +9,6 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from services.router.refusals import STATUS as ROUTER_STATUS
 
 from schemas.events import Code, Rejected
 from schemas.http import Problem
@@ -17,6 +16,7 @@ from schemas.ids import parse_order
 from services.delivery.refusals import STATUS
 from services.gateway.errors import CODES, ApiError
 from services.gateway.orders import refusal_of
+from services.router.refusals import STATUS as ROUTER_STATUS
 
 ROOT = Path(__file__).parents[2]
 

@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help install kafka run up down test lint format sim week hostile chaos mutants bench limits costs compile lock holes
+.PHONY: help install web kafka run up down test lint format sim week hostile chaos mutants bench limits costs compile lock holes
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} \
@@ -9,6 +9,9 @@ help: ## Show this list
 ##@ Begin
 install: ## Build .venv from the lock file; quick when nothing has changed
 	@deploy/install.sh
+	@deploy/web.sh --if-possible
+web: ## Build the page that the gateway serves at /, or say why it cannot be; needs .venv
+	@deploy/web.sh
 run: install ## A whole exchange in memory, nothing but Python needed; gone when it stops
 	.venv/bin/hourbook sandbox
 
@@ -20,6 +23,7 @@ lint: install ## Style, types and import rules
 	.venv/bin/ruff check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports
+	@deploy/web.sh --check
 format: install ## Mend what the linter can mend by itself
 	.venv/bin/ruff format --quiet .
 	.venv/bin/ruff check --fix .

@@ -8,6 +8,7 @@ topic_prefix    str           for topics that no other test sees
 database        str           connection string of an empty database, dropped afterwards
 own_kafka       ApacheKafka   not started yet, for one test, which may crash it; marks `kafka`
 own_postgres    LocalPostgres same; marks `postgres`
+chromium        Browser       of tests/browser; marks the test `browser`
 scratch         Path          an empty folder that the database's user may enter, removed afterwards
 """
 
@@ -36,7 +37,8 @@ class Skip(StrEnum):
 
     NO_KAFKA = "this machine has no Apache Kafka: it needs java and mvn, then `make kafka`"
     NO_POSTGRES = "this machine has no Postgres of its own"
-    NO_BROWSER = "this machine has no browser"
+    NO_BROWSER = "this machine has no browser: it needs chromium on the PATH"
+    NO_PAGE = "the page is not built here: `make web` says why"
     NO_CATALOGUES = "shared catalogues absent"
     NO_SSH = "this machine has no ssh"
     NO_USERS = "users of the system are only made by root, with useradd"
@@ -50,11 +52,13 @@ MARKER_OF = {
     "own_kafka": "kafka",
     "postgres": "postgres",
     "own_postgres": "postgres",
+    "chromium": "browser",
 }
 """Fixture: the marker that it sets, so that nobody forgets it."""
-TOGETHER = ("tests/cli/", "tests/gateway/", "tests/hostile/")
+TOGETHER = ("tests/browser/", "tests/cli/", "tests/gateway/", "tests/hostile/")
 """Folders whose tests share a whole exchange. Where several processes run the tests, one starts it and runs all of a folder."""
 APART = (
+    "tests/browser/test_bodies.py",
     "tests/cli/test_durable.py",
     "tests/cli/test_production.py",
     "tests/cli/test_deploy.py",

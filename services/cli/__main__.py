@@ -125,7 +125,8 @@ def sandbox(context: Context, port: int, only_wheels: bool, quiet: bool, plain: 
             if context.as_json:
                 output.document({"url": stack.url, "home": str(profile.SANDBOX), "pid": os.getpid()})
                 sys.stdout.flush()
-            watching.show(stack.url, client, keeper.lives, silent=context.as_json, plain=plain)
+            page = profile.page_of(profile.find("member"))
+            watching.show(stack.url, page, client, keeper.lives, silent=context.as_json, plain=plain)
     except KeyboardInterrupt:
         pass
     say("stopped; nothing is left")
@@ -181,6 +182,7 @@ def up(context: Context, cloud: bool) -> None:
 def _say_up(done: Up) -> None:
     me, say = output.program(), output.console.print
     say(f"open at {done.url} (process {done.pid}); `{me} status` shows it, `{me} down` stops it and keeps the data")
+    say(f"in a browser: {done.url}, with the key that is in {profile.DURABLE / 'member.json'}")
     if done.simulated_cloud:
         say(
             "SIMULATED: the member's and the desk's first money, and the cloud that procures what market makers sell and delivers"

@@ -43,6 +43,8 @@ class About(Struct, frozen=True, kw_only=True):
     """What does not come from the feed or the processes."""
 
     url: str
+    page: str = ""
+    """Address for a browser, with a key in it; empty: none is shown."""
     feed: str
     """Address; empty: not known yet."""
     began_ms: Millis
@@ -53,7 +55,7 @@ class About(Struct, frozen=True, kw_only=True):
 def picture(seen: Seen, choice: Choice, about: About, now_ms: Millis, *, width: int, height: int) -> RenderableType:
     """The whole screen, `height` lines of it."""
     stale = seen.stale(now_ms)
-    head = _head(seen, about, stale, now_ms)
+    head = [*_head(seen, about, stale, now_ms), *_page(about, width)]
     grid = _grid(seen, choice, width)
     typed = _typed(about, now_ms, width, height)
     left = max(3, height - len(head) - len(grid) - len(typed) - (0 if width >= WIDE else 1))
@@ -98,6 +100,18 @@ def _head(seen: Seen, about: About, stale: str, now_ms: Millis) -> list[Text]:
         second.append(f"  feed {about.feed}")
     second.append(f"  two-sided in {seen.two_sided()} of {len(seen.classes)} classes")
     return [first, second]
+
+
+def _page(about: About, width: int) -> list[Text]:
+    """Where the page is: whole, as half an address leads nowhere, or where the key to it is."""
+    if not about.page:
+        return []
+    line = Text.assemble("in a browser: ", (about.page, "bold"))
+    return [
+        line
+        if len(line) <= width
+        else Text(f"in a browser: {about.url}, with the key that is in var/sandbox/member.json")
+    ]
 
 
 def _lasting(duration_ms: Millis) -> str:

@@ -44,6 +44,11 @@ class Profile(Struct):
     key: NewKeyAnswer
 
 
+def page_of(profile: Profile) -> str:
+    """The address of the exchange's page, with the key in the part that no browser sends on: whoever opens it is signed in."""
+    return f"{profile.url}/#key={profile.key.bearer}"
+
+
 def save(file: Path, profile: Profile) -> None:
     """Mode 0600."""
     write_private(file, msgspec.json.encode(profile))

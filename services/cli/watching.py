@@ -56,6 +56,8 @@ class Place(Struct, frozen=True):
     """The exchange that is watched."""
 
     url: str
+    page: str
+    """For a browser, with the member's key in it."""
     client: Client
     commands: Callable[[Seen], Sequence[str]]
     """What to type, for the market as it is."""
@@ -100,7 +102,11 @@ class Watch:
     def draw(self) -> RenderableType:
         """One picture."""
         about = About(
-            url=self._place.url, feed=self._feed, began_ms=self._began_ms, commands=self._place.commands(self.seen)
+            url=self._place.url,
+            page=self._place.page,
+            feed=self._feed,
+            began_ms=self._began_ms,
+            commands=self._place.commands(self.seen),
         )
         width, height = self._console.size
         return picture(self.seen, self.choice, about, _now_ms(), width=width, height=height)
@@ -214,18 +220,23 @@ class _Socket(picows.WSListener):
 # --- Without a screen ---------------------------------------------------------------------------------------
 
 
-def show(url: str, client: Client, poll: Callable[[], list[Life]], *, silent: bool, plain: bool) -> None:
+def show(url: str, page: str, client: Client, poll: Callable[[], list[Life]], *, silent: bool, plain: bool) -> None:
     """The screen until somebody ends it; where the output is no terminal, or `plain`, a few lines; `silent`: not even these.
+
+    `page`: the address for a browser, with the member's key in it.
 
     Without a screen it ends by KeyboardInterrupt. Raises CliError when the exchange cannot go on.
     """
     console = Console(highlight=False, markup=False, emoji=False)
     program = output.program()
     if not silent and not plain and console.is_terminal:
-        asyncio.run(watch(Place(url, client, lambda seen: suggestions(program, seen.hours(EXAMPLE))), poll, console))
+        asyncio.run(
+            watch(Place(url, page, client, lambda seen: suggestions(program, seen.hours(EXAMPLE))), poll, console)
+        )
         return
     if not silent:
         console.print(f"open at {url}; ephemeral: everything is gone when it stops", soft_wrap=True)
+        console.print(f"in a browser: {page}", soft_wrap=True)
         console.print("\n".join(suggestions(program, _hours(client))), soft_wrap=True)
     while True:
         poll()

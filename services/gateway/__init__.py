@@ -18,6 +18,7 @@ values, times   numbers, moments and names at the edge      edge         what is
 brake        who asks too often is refused before the application looks
 app, wiring, routes   the application, what handlers are given, the handlers
 openapi      the API as a document                          metrics      numbers for operators
+page         the page that `make web` has built
 
 Clients call it over HTTP, the router among them, and nobody else does. It reads the topics `events`, `keys`, `offers` and
 settlement's tables, asks market data, delivery and the router over HTTP, and writes `commands`, `requests`, `delivery` and

@@ -13,19 +13,25 @@ from services.gateway.auth import Caller
 from services.gateway.edge import BODY_MAX, JsonRequest, problem, rate_limit_headers
 from services.gateway.market import MarketData
 from services.gateway.metrics import count_request
+from services.gateway.page import ROUTES as PAGE
+from services.gateway.page import Page
 from services.gateway.routes import ROUTES
 from services.gateway.wiring import Gateway, Wired
 from services.runtime.http import quiet
 
 
-def build(gateway: Gateway) -> Litestar:
-    """The ASGI application over a wired gateway."""
+def build(gateway: Gateway, page: Page | None = None) -> Litestar:
+    """The ASGI application over a wired gateway. `page`: another than the one that is built here."""
+    shown = page or Page()
 
     async def provide_gateway() -> Gateway:
         return gateway
 
     async def provide_market_data() -> MarketData:
         return gateway.market_data
+
+    async def provide_page() -> Page:
+        return shown
 
     async def provide_caller(request: JsonRequest, gateway: Wired) -> Caller:  # noqa: ARG001 # so that it comes second
         # For two things that do not need each other Litestar starts tasks: nearly as much work as all the rest of a request.
@@ -42,12 +48,13 @@ def build(gateway: Gateway) -> Litestar:
         return Response(document(), media_type=MediaType.JSON)
 
     app = Litestar(
-        route_handlers=[*ROUTES, get_openapi],
+        route_handlers=[*ROUTES, *PAGE, get_openapi],
         request_class=JsonRequest,
         dependencies={
             "gateway": Provide(provide_gateway),
             "caller": Provide(provide_caller),
             "market_data": Provide(provide_market_data),
+            "page": Provide(provide_page),
         },
         before_request=gateway.admit,
         before_send=[rate_limit_headers(gateway.limits), count_request],

@@ -84,6 +84,8 @@ def check_path(request: JsonRequest) -> None:
     The router passes over empty parts: `DELETE /v1/orders/` would reach what cancels all orders.
     """
     template = request.scope["path_template"]
+    if template == "/":
+        return
     *fixed, last = unquote(request.target.partition("?")[0]).split("/", template.count("/"))
     # A member's own id ends some paths, and may have slashes.
     is_own_id = any(path.endswith(":path}") for path in request.route_handler.paths)

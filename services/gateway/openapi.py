@@ -19,6 +19,7 @@ from litestar.typing import FieldDefinition
 from schemas.http import OWN_ID, TOLD_RANGE, Problem
 from services.gateway.errors import CODES
 
+API: Final = "/v1/"
 PATH: Final = "/v1/openapi"
 _REF: Final = "#/components/schemas/{name}"
 _OWN_ID: Final = {"type": "string", "pattern": OWN_ID}
@@ -47,11 +48,11 @@ _EITHER: Final[list[dict[str, list[str]]]] = [{"bearer": []}, {"key": [], "times
 
 
 def document(app: Litestar) -> dict[str, Any]:
-    """Every route but the document's own."""
+    """Every route of the API but the document's own."""
     handlers = [
         (route, handler)
         for route in app.routes
-        if isinstance(route, HTTPRoute) and not route.path.startswith(PATH)
+        if isinstance(route, HTTPRoute) and route.path.startswith(API) and not route.path.startswith(PATH)
         for handler in route.route_handlers
         if handler.http_methods != {"OPTIONS"}
     ]

@@ -83,7 +83,7 @@ class Place:
 class Sandbox(Place):
     """One that runs."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, patience_s: float = 60) -> None:
         super().__init__(folder)
         before = slowness()
         began_s = time.monotonic()
@@ -95,7 +95,7 @@ class Sandbox(Place):
             stop_signal=signal.SIGINT,
         )
         while "audit --young" not in self.said() and self.process.exit_code() is None:
-            assert time.monotonic() < began_s + 60, self.said()
+            assert time.monotonic() < began_s + patience_s, self.said()
             time.sleep(0.05)
         self.ready_s = time.monotonic() - began_s
         self.slowness = max(before, slowness())

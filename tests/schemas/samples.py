@@ -70,7 +70,8 @@ PLAIN: dict[str, Any] = {
     "state": 2, "state:str": "sent", "t0_ms": NOW_MS - 86_400_000, "taker_bp": 50, "taker_leaves": 4, "taker_order": ORDER,
     "taker_side": 1, "tick": 5_000, "tif": 3, "time_ms": NOW_MS, "title": 772, "titles": 12,
     "titles:tuple": (Served(772, 1), Served(773, 1)), "trade": 9001, "undelivered": 15,
-    "until_ms": NOW_MS + 200, "valid_until_ms": NOW_MS + 30_000, "vcpus": 26, "version": 4, "writer": 2,
+    "until_ms": NOW_MS + 200, "valid_until_ms": NOW_MS + 30_000, "vcpus": 26, "version": 4,
+    "windows": ((HOUR, HOUR + 3),), "writer": 2,
     "quotes": (QuoteHour(HOUR, 2_080_000, 5, 2_180_000, 6), QuoteHour(HOUR + 1, 0, 0, 2_200_000, 7)),
     "outcomes": (
         QuoteOutcome(HOUR, ORDER, ORDER + 1, 0, 2_080_000, 5, 2_180_000, 6),

@@ -1,0 +1,66 @@
+"""Whose page it is: the key comes by the address or is pasted, stays in the tab, and goes with it."""
+
+import json
+from collections.abc import Callable
+
+from playwright.sync_api import expect
+
+from tests.browser.conftest import Reader
+
+
+def test_the_address_that_the_sandbox_prints_signs_in_and_keeps_no_key(reader: Reader) -> None:
+    """One line of the sandbox's, one click: the form is there, and the key is in no address and in no history."""
+    said = reader.sandbox.said()
+    (line,) = [line for line in said.splitlines() if line.startswith("in a browser: ")]
+    bearer = reader.profile()["key"]["bearer"]
+    assert line == f"in a browser: {reader.url}/#key={bearer}"
+
+    reader.page.goto(line.removeprefix("in a browser: "))
+
+    expect(reader.page.locator("#rent-form")).to_be_visible()
+    expect(reader.page.locator("#account")).to_contain_text("member")
+    expect(reader.page.locator("#money")).to_contain_text("USD free")
+    assert reader.page.url == f"{reader.url}/"
+    assert reader.page.evaluate("Object.values(sessionStorage)") == [bearer]
+    assert reader.page.evaluate("[localStorage.length, document.cookie]") == [0, ""]
+
+
+def test_a_pasted_file_signs_in_and_signing_out_leaves_nothing(reader: Reader) -> None:
+    reader.page.goto(reader.url)
+    key = reader.page.get_by_label("Key", exact=True)
+    expect(key).to_be_visible()
+    key.fill(json.dumps(reader.profile(), indent=2))
+    key.press("Enter")
+    expect(reader.page.locator("#account")).to_contain_text("member")
+
+    reader.page.get_by_role("button", name="Sign out").click()
+
+    expect(key).to_be_visible()
+    expect(reader.page.locator("#account")).to_be_empty()
+    assert "hourbook.key" not in reader.page.evaluate("Object.keys(sessionStorage)")
+
+
+def test_what_is_no_key_of_this_exchange_is_told(reader: Reader) -> None:
+    reader.page.goto(reader.url)
+    key, said = reader.page.get_by_label("Key", exact=True), reader.page.locator("#sign-in-said")
+    key.fill("what?")
+    key.press("Enter")
+    expect(said).to_have_text("That is neither a bearer token nor a key's file.")
+    expect(key).to_be_focused()
+
+    key.fill("nobody.knows-me")
+    key.press("Enter")
+    expect(said).to_contain_text("You are signed out.")
+    expect(key).to_be_visible()
+
+
+def test_the_page_asks_nobody_but_its_own_exchange(open_reader: Callable[..., Reader]) -> None:
+    reader = open_reader()
+    reader.open("market")
+    expect(reader.page.locator("#market-plot svg")).to_be_visible()
+
+    strangers = [url for url in reader.asked if not url.startswith(f"{reader.url}/")]
+    paths = {url.removeprefix(reader.url).partition("?")[0] for url in reader.asked}
+
+    assert strangers == []
+    assert {path for path in paths if not path.startswith(("/v1/", "/assets/"))} == {"/"}

@@ -1,0 +1,197 @@
+// Bodies of the API as far as this page reads them: schemas/http.py, schemas/rental.py and schemas/feeds.py say what they mean.
+// A test holds the names here against those files.
+
+export interface Problem {
+  title: string;
+  detail: string;
+  code: string;
+  outcome: "rejected" | "unknown";
+}
+
+export interface TimeAnswer {
+  market: string;
+  rate: number;
+}
+
+export interface StatusAnswer {
+  accepting_orders: boolean;
+  sandbox: boolean;
+}
+
+export interface AccountAnswer {
+  account: number;
+  name: string;
+  role: string;
+  scopes: string[];
+}
+
+export interface BalanceAnswer {
+  wallet: string;
+  trading: TradingAnswer[];
+}
+
+export interface TradingAnswer {
+  available: string;
+}
+
+export interface ClassAnswer {
+  class: string;
+  title: string;
+  lot: number;
+  tick: string;
+  list_price: string;
+  horizon_hours: number;
+}
+
+export interface RequestAnswer {
+  state: "pending" | "done" | "refused";
+  outcome: Record<string, string | number | boolean>;
+}
+
+export interface CapacityAnswer {
+  contract: string;
+  ground: string;
+  qty: number;
+  owed: number;
+}
+
+export interface RangeAnswer {
+  legs: LegAnswer[];
+}
+
+export interface LegAnswer {
+  contract: string;
+  order?: OrderAnswer | null;
+  refusal?: RefusalAnswer | null;
+}
+
+export interface OrderAnswer {
+  filled: number;
+  leaves: number;
+}
+
+export interface RefusalAnswer {
+  title: string;
+  detail: string;
+}
+
+export interface Grid {
+  class: string;
+  rows: GridRow[];
+  as_of: AsOf;
+}
+
+export interface AsOf {
+  read_at: string;
+}
+
+export interface GridRow {
+  contract: string;
+  hour: string;
+  phase: string;
+  bid: string;
+  bid_qty: number;
+  ask: string;
+  ask_qty: number;
+  last: string;
+}
+
+export interface LaunchAnswer {
+  name: string;
+  ssh_keys: string[];
+  image: string;
+  start_script: string;
+  ports: number[];
+}
+
+export interface LeaseAnswer {
+  lease: string;
+  class_id: string;
+  state: "waiting" | "opening" | "open" | "unreachable" | "over";
+  gpus: number;
+  starts_at: string;
+  ends_at: string;
+  provider_machine: string;
+  source: string;
+  driver: string;
+  host: string;
+  port: number;
+  user: string;
+  host_key: string;
+  detail: string;
+}
+
+export interface MachineAnswer {
+  machine: string;
+  class_id: string;
+  source: string;
+  alive: boolean;
+  heard_s_ago: number;
+  retired: boolean;
+  seats: SeatAnswer[];
+}
+
+export interface SeatAnswer {
+  usable: boolean;
+  lease: string;
+}
+
+export interface RentalRequest {
+  classes: string[];
+  gpus: number;
+  max_price: string;
+  from: string;
+  hours: number;
+  on_stop: "sell" | "keep";
+  launch: string;
+}
+
+export interface RentalHourAnswer {
+  contract: string;
+  starts_at: string;
+  state: "bought" | "missing" | "selling" | "sold" | "over";
+  gpus: number;
+  minutes: number;
+  price: string;
+  cost: string;
+  returned: string;
+  why: string;
+}
+
+export interface RentalAnswer {
+  rental: string;
+  state: "waiting" | "running" | "short" | "stopping" | "over";
+  request: RentalRequest;
+  hours: RentalHourAnswer[];
+  bought_until: string;
+  cost: string;
+  cost_per_day_most: string;
+  notice: string;
+}
+
+export interface RentalOption {
+  class: string;
+  hours_found: number;
+  hours_wanted: number;
+  cloud_price: string;
+  cloud_provider: string;
+  region: string;
+  tier: string;
+  minutes_to_ssh: number;
+}
+
+export interface RentalPreviewAnswer {
+  options: RentalOption[];
+  first_hour: string;
+  window: string;
+  per_day_most: string;
+  stopping_now: string;
+  handovers?: HandoversPreview | null;
+  refusal: string;
+}
+
+export interface HandoversPreview {
+  least: number;
+  most: number;
+  likely: number;
+}

@@ -5,25 +5,19 @@ Whoever asks shows a token that only gateways have. Refusals are a code and a se
 
 from __future__ import annotations
 
-import hmac
 from collections.abc import Awaitable, Callable
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
-import msgspec
-from litestar import Litestar, Request, Response, get, patch, post
-from litestar.config.app import AppConfig
-from litestar.connection import ASGIConnection
-from litestar.di import NamedDependency, Provide
-from litestar.exceptions import HTTPException, NotAuthorizedException
-from litestar.handlers import BaseRouteHandler
+from litestar import Litestar, get, patch, post
+from litestar.di import NamedDependency
 from litestar.params import FromPath, HeaderParameter, JSONBody
 
 from schemas import rental
-from schemas.feeds import Unanswered
 from schemas.router_key import HEADER, IDEMPOTENCY_HEADER, room_token
 from services.router.previewing import Facts
 from services.router.refusals import STATUS, Refused
 from services.router.shell import Router
+from services.runtime.http import room_app
 
 KEY_MAX: Final = 100
 
@@ -97,49 +91,5 @@ async def post_stop(
 
 def build(room: Room, router_key: bytes) -> Litestar:
     """The ASGI application."""
-    token: Final = room_token(router_key)
-
-    async def provide_room() -> Room:
-        return room
-
-    def guard(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
-        if not hmac.compare_digest(connection.headers.get(HEADER, ""), token):
-            raise NotAuthorizedException("only gateways ask here")
-
-    return Litestar(
-        route_handlers=[post_rental, post_preview, get_rentals, get_rental, patch_rental, post_stop],
-        dependencies={"room": Provide(provide_room)},
-        guards=[guard],
-        exception_handlers={Refused: _refused, HTTPException: _http},
-        openapi_config=None,
-        on_app_init=[_quiet],
-    )
-
-
-def _answer(code: str, detail: str, status: int) -> Response[bytes]:
-    body = msgspec.json.encode(Unanswered(code=code, detail=detail))
-    return Response(body, status_code=status, media_type="application/json")
-
-
-def _refused(_: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
-    assert isinstance(error, Refused)
-    return _answer(error.code, str(error), STATUS[error.code])
-
-
-def _http(_: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
-    assert isinstance(error, HTTPException)
-    return _answer("malformed" if error.status_code < 500 else "internal", _detail(error), error.status_code)
-
-
-def _detail(error: HTTPException) -> str:
-    faults = error.extra if isinstance(error.extra, list) else []
-    said = "; ".join(
-        f"{fault.get('key', '')}: {fault.get('message', '')}" for fault in faults if isinstance(fault, dict)
-    )
-    return said or str(error.detail)
-
-
-def _quiet(config: AppConfig) -> AppConfig:
-    """Faults are logged by the process, once."""
-    config.logging_config = None
-    return config
+    routes = [post_rental, post_preview, get_rentals, get_rental, patch_rental, post_stop]
+    return room_app(routes, room, Refused, STATUS, shown=(HEADER, room_token(router_key)))

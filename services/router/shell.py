@@ -23,7 +23,7 @@ from typing import Final
 import msgspec
 
 from schemas import rental as bodies
-from schemas.codec import UNREADABLE, BrokenRecord, ChainReader, EventsRecord, Gap, decode_record, read_headers
+from schemas.codec import UNREADABLE, BrokenRecord, ChainReader, Gap
 from schemas.commands import Side
 from schemas.ids import class_no_of, format_symbol, hour_of
 from schemas.market_clock import MarketClock
@@ -219,28 +219,16 @@ class Router:
         except OutOfRange as error:
             raise Halt(f"events/{shard}: {error}") from error
         for record in records:
-            said = self._accept(shard, record.offset, record.headers, record.value)
+            try:
+                said = self._chains[shard].read(record.headers, record.value, shard)
+            except (Gap, BrokenRecord) as error:
+                raise Halt(f"events/{shard} offset {record.offset}: {type(error).__name__}: {error}") from error
             if said is not None:
                 self.market.take(said)
             self._offsets[shard] = record.offset + 1
         self._status.set_of(shard, seq=self._chains[shard].seq)
         self._look_at_orders()
         self._fold()
-
-    def _accept(
-        self, shard: int, offset: int, headers: Sequence[tuple[str, bytes]], value: bytes
-    ) -> EventsRecord | None:
-        """None: a repeat. Raises Halt."""
-        chain = self._chains[shard]
-        try:
-            if not chain.accept(read_headers(headers), value):
-                return None
-            said = decode_record(value)
-            if (said.shard, said.seq) != (shard, chain.seq):
-                raise BrokenRecord(f"shard {said.shard}, seq {said.seq} inside, {chain.seq} outside")
-        except (Gap, BrokenRecord) as error:
-            raise Halt(f"events/{shard} offset {offset}: {type(error).__name__}: {error}") from error
-        return said
 
     def _look_at_orders(self) -> None:
         """Orders that the exchange has told of are under way no more; their rentals are looked at first."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import datetime
 from typing import Annotated, Final
 
 import msgspec
 from litestar import get, patch, post
 from litestar.params import JSONBody, PathParameter
 
-from schemas import rental
+from schemas import http, rental
 from schemas.router_key import IDEMPOTENCY_HEADER
 from services.gateway.requests import own_key
 from services.gateway.times import parse_hour
@@ -38,8 +39,10 @@ async def post_rental_preview(
     account = member(caller, "read")
     await _check(gateway, data)
     told = await gateway.router.of(account, "POST", "rentals/preview", rental.RentalPreviewAnswer, data)
-    options = await asyncio.gather(*(_completed(gateway, option) for option in told.options))
-    return msgspec.structs.replace(told, options=tuple(options))
+    handovers, *options = await asyncio.gather(
+        _handovers(gateway, account, data, told), *(_completed(gateway, option) for option in told.options)
+    )
+    return msgspec.structs.replace(told, options=tuple(options), handovers=handovers)
 
 
 @get("/v1/rentals")
@@ -98,6 +101,17 @@ async def _completed(gateway: Gateway, option: rental.RentalOption) -> rental.Re
         tier=specification.service.tier,
         minutes_to_ssh=specification.service.setup_minutes,
     )
+
+
+async def _handovers(
+    gateway: Gateway, account: int, body: rental.RentalRequest, told: rental.RentalPreviewAnswer
+) -> http.HandoversPreview | None:
+    """In the window of the first option. None: it cannot be had whole, or nobody knows."""
+    if not told.options or told.options[0].hours_found < told.options[0].hours_wanted:
+        return None
+    option, first = told.options[0], int(datetime.fromisoformat(told.starts_at).timestamp()) // 3600
+    hours = [(first + step, body.gpus) for step in range(option.hours_wanted)]
+    return await gateway.delivery.handovers(account, option.class_id, hours)
 
 
 ROUTES: Final = [

@@ -17,7 +17,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Awaitable, Iterable, Sequence
+from collections.abc import Awaitable, Collection, Iterable, Sequence
 from typing import Final
 
 import msgspec
@@ -60,6 +60,7 @@ TURN_MS: Final = 250
 RENTALS_PER_TURN: Final = 200
 DECISIONS_AT_ONCE: Final = 16
 """Then whoever else waits has his turn: one takes up to two milliseconds."""
+FOLDS_AT_ONCE: Final = 200
 SENDING_MAX: Final = 32
 """Requests to the gateway at one time."""
 RENTALS_MAX: Final = 100
@@ -145,6 +146,7 @@ class Router:
                 )
             while self._offsets[shard] < end:
                 await self._read_events(shard)
+                await self._fold()
         self._resume()
         self.ready = True
         self._status.set(role="active")
@@ -228,21 +230,24 @@ class Router:
             self._offsets[shard] = record.offset + 1
         self._status.set_of(shard, seq=self._chains[shard].seq)
         self._look_at_orders()
-        self._fold()
 
     def _look_at_orders(self) -> None:
         """Orders that the exchange has told of are under way no more; their rentals are looked at first."""
-        for _, rental, number in self.market.changed:
-            self._sending.drop((rental, number))
-            self._first[rental] = None
+        for account, number, order in self.market.changed:
+            rental = self.state.live.get(number)
+            if rental is not None and rental.account == account:  # others may call their orders as they like
+                self._sending.drop((number, order))
+                self._first[number] = None
         if self.market.changed:
             self.market.changed.clear()
             self._woken.set()
 
-    def _fold(self) -> None:
-        """Hours that are over become a line of their rentals."""
+    async def _fold(self) -> None:
+        """Hours that are over become a line of their rentals. Each by itself: others have their turns in between."""
         for contract in sorted(self.market.ended):
-            for number in sorted(self.state.of_contract.pop(contract, ())):
+            for place, number in enumerate(sorted(self.state.of_contract.pop(contract, ()))):
+                if place % FOLDS_AT_ONCE == FOLDS_AT_ONCE - 1:
+                    await asyncio.sleep(0)
                 rental = self.state.rentals.get(number)
                 if rental is not None:
                     self._fold_hour(rental, contract)
@@ -274,6 +279,7 @@ class Router:
 
     async def turn(self) -> None:
         """Look at so many rentals as one turn has room for, and record what is due."""
+        await self._fold()
         async with self._deciding:
             await self._record(self._without_effect())
         await self._look_at(self._due())
@@ -330,9 +336,9 @@ class Router:
         for order in decision.cancel:
             self._cancelling.setdefault(order, 0)
         numbers = rental.numbers
-        for wish in decision.place if not self._is_away() else ():
+        for wish in decision.place:
             where = (rental.account, self.market.listed(wish.contract).shard)
-            if not self._sending.has_room(*where, more=begun.get(where, 0)):
+            if not self._may_order(begun) or not self._sending.has_room(*where, more=begun.get(where, 0)):
                 continue
             begun[where] = begun.get(where, 0) + 1
             number = wish.number if wish.number >= 0 else numbers
@@ -344,6 +350,10 @@ class Router:
                 yield RentalNoticed(*at, rental.rental, hour, why.code, why.detail)
         if decision.is_over:
             yield RentalOver(*at, rental.rental)
+
+    def _may_order(self, begun: Collection[object]) -> bool:
+        """While nobody is there, one order at a time finds out whether somebody is again."""
+        return not self._away_tries or not (self._is_away() or self._sending.of or begun)
 
     def _take(self, books: dict[int, Book], wish: Wish) -> None:
         if wish.side == Side.BUY:
@@ -370,20 +380,22 @@ class Router:
         elapsed_ms = self._clock.elapsed_ms()
         room = SENDING_MAX - self._out
         for name in self._sending.take(elapsed_ms, min(1, room) if self._away_tries else room):
-            tasks.create_task(self._place(name))
+            self._out += 1
+            tasks.create_task(self._place(self._sending.of[name], self._sent(name)))
         due = [order for order, from_ms in self._cancelling.items() if from_ms <= elapsed_ms]
-        for order in due[: max(0, SENDING_MAX - self._out)]:
+        for order in due[: SENDING_MAX - self._out]:
             account = self.market.owner_of(order)
             if account:
                 self._cancelling[order] = elapsed_ms + again_ms(4)
-                tasks.create_task(self._cancel(account, order))
+                self._out += 1
+                tasks.create_task(self._asked(self._exchange.cancel(account, order)))
             else:
                 del self._cancelling[order]
 
-    async def _place(self, name: OrderName) -> None:
-        attempt, rental = self._sending.of[name], self.state.rentals[name[0]]
+    def _sent(self, name: OrderName) -> Sent:
+        rental = self.state.rentals[name[0]]
         order = rental.orders[name[1]]
-        sent = Sent(
+        return Sent(
             account=rental.account,
             client_id=client_id(*name),
             symbol=self._symbol(order.contract),
@@ -392,6 +404,8 @@ class Router:
             price=order.price,
             launch=rental.terms.launch,
         )
+
+    async def _place(self, attempt: Attempt, sent: Sent) -> None:
         outcome = await self._asked(self._exchange.place(sent))
         attempt.is_out = False
         attempt.tries += 1
@@ -410,11 +424,7 @@ class Router:
                 pass
         self._woken.set()
 
-    async def _cancel(self, account: int, order: int) -> None:
-        await self._asked(self._exchange.cancel(account, order))
-
     async def _asked(self, request: Awaitable[Outcome]) -> Outcome:
-        self._out += 1
         try:
             outcome = await request
         finally:

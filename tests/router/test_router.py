@@ -9,11 +9,13 @@ import pytest
 
 from schemas.commands import Side
 from schemas.edge import iso_hour
+from schemas.ids import format_symbol
 from schemas.rental import RentalChange, RentalRequest, RentalStop
 from schemas.rentals_log import OrderSent, RentalNoticed, RouterBegan
 from services.router.refusals import Refused
 from services.router.sending import ACCOUNT_MAX, SHARD_MAX, Attempt, Sending
 from services.router.shell import RENTALS_MAX, RENTALS_PER_TURN, SENDING_MAX
+from services.router.trading import Sent
 from services.runtime.errors import Superseded
 from services.runtime.log import Outgoing
 from tests.router.exchange import FIRST, Exchange
@@ -169,6 +171,25 @@ def test_a_preview_says_what_would_be_taken_first_and_changes_nothing(exchange: 
     assert "max_price is 2.00" in dear[0].refusal
     assert exchange.gateway.asked == 0
     assert [record for record in exchange.recorded() if not isinstance(record, RouterBegan)] == []
+
+
+def test_a_stranger_s_order_of_the_same_name_changes_nothing(exchange: Exchange) -> None:
+    """Client order ids are each account's own: `r1-0` of somebody else is not the rental's."""
+    stock(exchange)
+    router = exchange.begin()
+    exchange.gateway.is_down = True
+    exchange.rent(21, "k", look_ahead=1)
+    exchange.run_ms(1_000)
+    symbol = format_symbol(ONE, NOW + 2)
+    stranger = Sent(account=99, client_id="r1-0", symbol=symbol, side=1, qty=5, price=3_000_000, launch="default")
+
+    exchange.place.place(stranger)
+    exchange.run_ms(1_000)
+    exchange.gateway.is_down = False
+    exchange.run_ms(20_000)
+
+    assert [(fill.account, fill.qty) for fill in exchange.place.fills] == [(99, 5), (21, 2)]
+    assert router.rental(21, 1).state == "running"
 
 
 # --- Many, and unlike ones ------------------------------------------------------------------------------------

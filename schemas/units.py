@@ -28,6 +28,7 @@ BP: Final = 10_000
 MS_PER_MINUTE: Final = 60_000
 MS_PER_HOUR: Final = 3_600_000
 MINUTES_PER_HOUR: Final = 60
+HOURS_PER_DAY: Final = 24
 
 PRICE_MAX: Final = 10**10
 """10,000 USD per GPU-hour; with QTY_MAX every notional stays far below 2**63."""

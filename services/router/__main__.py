@@ -111,7 +111,7 @@ async def _live(service: Service, room: Room, epoch: int, gateway: GatewayClient
         async with asyncio.TaskGroup() as tasks:
             for shard in range(settings.shards):
                 tasks.create_task(router.follow(shard))
-            tasks.create_task(router.work())
+            tasks.create_task(router.work(tasks))
             tasks.create_task(hooks.run())
 
 

@@ -23,13 +23,12 @@ from schemas.commands import Side
 from schemas.edge import iso_hour
 from schemas.ids import class_no_of, contract_of
 from schemas.rentals_log import Terms
-from schemas.units import MS_PER_HOUR, Gpus, Hour, Micros, Millis, Price, format_usd
+from schemas.units import HOURS_PER_DAY, MS_PER_HOUR, Gpus, Hour, Micros, Millis, Price, format_usd
 from services.router.books import AWAY, Books
 from services.router.holding import Holding, holdings
 from services.router.market import Listed, Market, Phase, minutes_left
 from services.router.state import Rental
 
-HOURS_PER_DAY: Final = 24
 PAUSE_MS: Final = 5_000
 """After the first refused try of an hour, in market time; twice as long after each that follows,"""
 PAUSE_MS_MAX: Final = 300_000
@@ -136,7 +135,7 @@ class _Buyer:
         self._books = books
         self._now_ms = now_ms
         self._classes = [market.classes[class_id] for class_id in rental.terms.classes]
-        self._spent: defaultdict[int, Micros] = defaultdict(int)
+        self._spent: defaultdict[int, Micros] = defaultdict(int, rental.spent)
         """Day of delivery → what it has cost, or may have when all that is under way is filled at its limit."""
         self._class_no = 0
         """Of the hour before; 0: it has none."""
@@ -152,8 +151,7 @@ class _Buyer:
             return
         if holding is not None and not _is_open(holding, self._now_ms):
             self._class_no = 0
-            code, detail = holding.refused_code, holding.refused_detail
-            self.decision.missing[hour] = Why(holding.contract, code, detail, is_told=code not in _QUIET)
+            self.decision.missing[hour] = self._refused(holding)
             return
         left = self._left(hour)
         judged = {each.class_no: self._judge(each, hour, left) for each in self._classes}
@@ -168,6 +166,13 @@ class _Buyer:
         number = holding.number if holding is not None else -1
         self.decision.place.append(Wish(number, offer.contract, Side.BUY, self._terms.gpus, offer.limit))
         self._spent[hour // HOURS_PER_DAY] += offer.most
+
+    def _refused(self, holding: Holding) -> Why:
+        """Of an hour that is not tried again yet."""
+        code = holding.refused_code
+        said = "somebody else was faster" if code in _QUIET else f"the order was refused: {holding.refused_detail}"
+        name = f"{self._market.listed(holding.contract).class_id} at {iso_hour(holding.hour)}"
+        return Why(holding.contract, code, f"{name}: {said}; it is tried again", is_told=code not in _QUIET)
 
     def _left(self, hour: Hour) -> Micros | None:
         """Of what may be spent on the hour's day; None: no limit."""

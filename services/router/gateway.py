@@ -107,6 +107,8 @@ def outcome_of(status: int, content: bytes) -> Outcome:
         return Unknown(f"status {status} without a problem document")
     if problem.outcome == "unknown":
         return Unknown(problem.code)
+    if problem.code == "unauthenticated":
+        return Away("the gateway does not take the router's token", is_everything=True)
     if problem.code in _NOT_LOOKED_AT:
         return Away(f"{problem.code}: {problem.detail}")
     return Refused(problem.code, problem.detail)

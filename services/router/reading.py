@@ -34,7 +34,7 @@ class MarketClient:
     async def books(self, symbols: Collection[str]) -> Mapping[str, Book]:
         """Of every symbol that is asked for; one that could not be read is `AWAY`."""
         reader = _Reader(self._http)
-        wanted = sorted(symbols)
+        wanted = sorted(set(symbols))
         return dict(zip(wanted, await asyncio.gather(*map(reader.book, wanted)), strict=True))
 
 

@@ -12,7 +12,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from schemas.units import Millis
+from schemas.units import Gpus, Millis
 
 OrderName = tuple[int, int]
 """(rental, number)."""
@@ -34,6 +34,9 @@ class Attempt(Struct, gc=False):
     shard: int
     begun_ms: Millis
     """Elapsed time."""
+    contract: int = 0
+    bid: Gpus = 0
+    """What it would take out of the book; 0: it is an offer."""
     tries: int = 0
     next_ms: Millis = 0
     """Elapsed time of the next try."""
@@ -55,6 +58,8 @@ class Sending:
         self.of: dict[OrderName, Attempt] = {}
         self._counts: Counter[tuple[int, int]] = Counter()
         """(account, shard) → orders; (0, shard): of all accounts."""
+        self.claimed: Counter[int] = Counter()
+        """Contract → GPUs that orders under way would take out of its book."""
         self._queues: dict[int, deque[OrderName]] = {}
         """Account → its orders, in the order of their next turn. Accounts in the order of theirs."""
 
@@ -64,6 +69,7 @@ class Sending:
             return
         self.of[name] = attempt
         self._counts.update([(attempt.account, attempt.shard), (0, attempt.shard)])
+        self.claimed[attempt.contract] += attempt.bid
         self._queues.setdefault(attempt.account, deque()).append(name)
 
     def drop(self, name: OrderName) -> None:
@@ -71,13 +77,16 @@ class Sending:
         attempt = self.of.pop(name, None)
         if attempt is not None:
             self._counts.subtract([(attempt.account, attempt.shard), (0, attempt.shard)])
+            self.claimed[attempt.contract] -= attempt.bid
+            if not self.claimed[attempt.contract]:
+                del self.claimed[attempt.contract]
 
     def has_room(self, account: int, shard: int, more: int = 0) -> bool:
         """Whether another order may be recorded, beside `more` that will be."""
         return self._counts[account, shard] + more < ACCOUNT_MAX and self._counts[0, shard] + more < SHARD_MAX
 
-    def due(self, elapsed_ms: Millis, count: int) -> Iterator[OrderName]:
-        """Up to `count` that may be sent now: one of each account, then the next of each."""
+    def take(self, elapsed_ms: Millis, count: int) -> Iterator[OrderName]:
+        """Up to `count` that are to be sent now, and are out from here on: one of each account, then the next of each."""
         passed = 0
         while self._queues and count > 0 and passed < len(self._queues):
             account = next(iter(self._queues))
@@ -99,6 +108,7 @@ class Sending:
                 continue
             queue.append(name)
             if not (attempt.is_out or attempt.is_accepted or attempt.code) and elapsed_ms >= attempt.next_ms:
+                attempt.is_out = True
                 return name
         return None
 

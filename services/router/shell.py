@@ -17,7 +17,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Iterable, Sequence
 from typing import Final
 
 import msgspec
@@ -47,7 +47,7 @@ from services.router.holding import holdings, past_hour
 from services.router.market import Market
 from services.router.refusals import Refused
 from services.router.sending import Attempt, OrderName, Sending, again_ms, is_hopeless
-from services.router.state import BadRecord, PastHour, Rental, State, client_id
+from services.router.state import BadRecord, Order, PastHour, Rental, State, client_id
 from services.router.trading import VALID_MS, Accepted, Away, Exchange, Hooks, Notice, Outcome, Reading, Sent, Unknown
 from services.router.trading import Refused as NotTaken
 from services.runtime.errors import Halt, Superseded
@@ -58,6 +58,8 @@ READ_MAX: Final = 500
 READ_WAIT_MS: Final = 1_000
 TURN_MS: Final = 250
 RENTALS_PER_TURN: Final = 200
+DECISIONS_AT_ONCE: Final = 16
+"""Then whoever else waits has his turn: one takes up to two milliseconds."""
 SENDING_MAX: Final = 32
 """Requests to the gateway at one time."""
 RENTALS_MAX: Final = 100
@@ -109,6 +111,8 @@ class Router:
         """Why hours are missing, by the last look."""
         self._cancelling: dict[int, Millis] = {}
         """Order → elapsed time from which on its cancellation may be asked for again."""
+        self._out = 0
+        """Requests to the gateway that are not answered yet."""
         self._away_tries = 0
         self._away_until_ms: Millis = 0
         """Elapsed time."""
@@ -150,12 +154,18 @@ class Router:
         for rental in self.state.live.values():
             for order in rental.orders.values():
                 if not order.refused_code and not self.market.fates.get((rental.account, rental.rental, order.number)):
-                    self._begin(rental, order.number, order.contract, self.now_ms + self._lapse_ms)
+                    self._begin(rental, order, self.now_ms + self._lapse_ms)
 
-    def _begin(self, rental: Rental, number: int, contract: int, doubt_ms: Millis) -> None:
-        shard = self.market.listed(contract).shard
-        attempt = Attempt(rental.account, shard, self._clock.elapsed_ms(), doubt_ms=doubt_ms)
-        self._sending.add((rental.rental, number), attempt)
+    def _begin(self, rental: Rental, order: Order, doubt_ms: Millis) -> None:
+        attempt = Attempt(
+            account=rental.account,
+            shard=self.market.listed(order.contract).shard,
+            begun_ms=self._clock.elapsed_ms(),
+            contract=order.contract,
+            bid=order.qty if order.side == Side.BUY else 0,
+            doubt_ms=doubt_ms,
+        )
+        self._sending.add((rental.rental, order.number), attempt)
 
     async def _read_rentals(self) -> None:
         """To the end that it has now. Raises Halt, Superseded: another room has begun since."""
@@ -179,7 +189,8 @@ class Router:
             case RentalOver():
                 self._whys.pop(record.rental, None)
             case OrderSent() if self.ready:
-                self._begin(self.state.rentals[record.rental], record.number, record.contract, 0)
+                rental = self.state.rentals[record.rental]
+                self._begin(rental, rental.orders[record.number], 0)
             case OrderRefused():
                 self._sending.drop((record.rental, record.number))
             case RentalNoticed() if self.ready:
@@ -262,17 +273,16 @@ class Router:
 
     # --- Step 3 ------------------------------------------------------------------------------------------------
 
-    async def work(self) -> None:
-        """For ever."""
-        async with asyncio.TaskGroup() as tasks:
-            while True:
-                await self.turn()
-                self._send(tasks)
-                self._tell()
-                self._woken.clear()
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(TURN_MS / 1000):
-                        await self._woken.wait()
+    async def work(self, tasks: asyncio.TaskGroup) -> None:
+        """For ever. `tasks`: where requests to the gateway run, beside this."""
+        while True:
+            await self.turn()
+            self._send(tasks)
+            self._tell()
+            self._woken.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(TURN_MS / 1000):
+                    await self._woken.wait()
 
     async def turn(self) -> None:
         """Look at so many rentals as one turn has room for, and record what is due."""
@@ -297,9 +307,14 @@ class Router:
         """Read the books that they need, decide, and record."""
         books = await self._read_books(rentals)
         async with self._deciding:
+            for contract, qty in self._sending.claimed.items():
+                if contract in books:
+                    books[contract] = books[contract].without(qty)
             records: list[RentalRecord] = []
             begun: dict[tuple[int, int], int] = {}
-            for rental in rentals:
+            for place, rental in enumerate(rentals):
+                if place % DECISIONS_AT_ONCE == 0:
+                    await asyncio.sleep(0)
                 if rental.rental in self.state.live:
                     decision = decide(rental, self.market, books, self.now_ms)
                     records += self._records(rental, decision, books, begun)
@@ -365,12 +380,11 @@ class Router:
         if self._is_away():
             return
         elapsed_ms = self._clock.elapsed_ms()
-        room = SENDING_MAX - sum(attempt.is_out for attempt in self._sending.of.values())
-        for name in list(self._sending.due(elapsed_ms, 1 if self._away_tries else room)):
-            self._sending.of[name].is_out = True
+        room = SENDING_MAX - self._out
+        for name in self._sending.take(elapsed_ms, min(1, room) if self._away_tries else room):
             tasks.create_task(self._place(name))
         due = [order for order, from_ms in self._cancelling.items() if from_ms <= elapsed_ms]
-        for order in due[:SENDING_MAX]:
+        for order in due[: max(0, SENDING_MAX - self._out)]:
             account = self.market.owner_of(order)
             if account:
                 self._cancelling[order] = elapsed_ms + again_ms(4)
@@ -381,21 +395,19 @@ class Router:
     async def _place(self, name: OrderName) -> None:
         attempt, rental = self._sending.of[name], self.state.rentals[name[0]]
         order = rental.orders[name[1]]
-        outcome = await self._exchange.place(
-            Sent(
-                account=rental.account,
-                client_id=client_id(*name),
-                symbol=self._symbol(order.contract),
-                side=order.side,
-                qty=order.qty,
-                price=order.price,
-                launch=rental.terms.launch,
-            )
+        sent = Sent(
+            account=rental.account,
+            client_id=client_id(*name),
+            symbol=self._symbol(order.contract),
+            side=order.side,
+            qty=order.qty,
+            price=order.price,
+            launch=rental.terms.launch,
         )
+        outcome = await self._asked(self._exchange.place(sent))
         attempt.is_out = False
         attempt.tries += 1
         attempt.next_ms = self._clock.elapsed_ms() + again_ms(attempt.tries)
-        self._note(outcome)
         match outcome:
             case Accepted():
                 attempt.is_accepted = True
@@ -411,7 +423,16 @@ class Router:
         self._woken.set()
 
     async def _cancel(self, account: int, order: int) -> None:
-        self._note(await self._exchange.cancel(account, order))
+        await self._asked(self._exchange.cancel(account, order))
+
+    async def _asked(self, request: Awaitable[Outcome]) -> Outcome:
+        self._out += 1
+        try:
+            outcome = await request
+        finally:
+            self._out -= 1
+        self._note(outcome)
+        return outcome
 
     def _note(self, outcome: Outcome) -> None:
         """Whether anybody is there."""
@@ -506,7 +527,7 @@ class Router:
         return [self._answer(self.state.rentals[number]) for number in reversed(self.state.of_account.get(account, []))]
 
     def check(self, request: bodies.RentalRequest) -> Terms:
-        """What it asks for, as it would be kept. Raises Refused."""
+        """What it asks for, as it would be kept now. Raises Refused."""
         self._check_ready()
         return asking.terms_of(request, self.market, self.now_ms, sandbox=self._market_clock.sandbox)
 
@@ -514,7 +535,9 @@ class Router:
         self, request: bodies.RentalRequest, facts: dict[str, previewing.Facts]
     ) -> bodies.RentalPreviewAnswer:
         """What a rental would do now; nothing changes. Raises Refused."""
-        terms, now_ms = self.check(request), self.now_ms
+        self._check_ready()
+        now_ms = self.now_ms
+        terms = asking.terms_of(request, self.market, now_ms, sandbox=self._market_clock.sandbox)
         contracts = {contract: self._symbol(contract) for contract in previewing.wanted(terms, self.market, now_ms)}
         books = await self._reading.books(contracts.values())
         by_contract = {contract: books[symbol] for contract, symbol in contracts.items()}

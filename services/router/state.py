@@ -20,7 +20,7 @@ from schemas.rentals_log import (
     RouterBegan,
     Terms,
 )
-from schemas.units import Gpus, Hour, Micros, Millis, Price
+from schemas.units import HOURS_PER_DAY, Gpus, Hour, Micros, Millis, Price
 
 OVER_KEPT: Final = 100
 """Rentals of an account that are over and still shown; of older ones nothing is known here any more."""
@@ -99,6 +99,8 @@ class Rental(Struct, gc=False):
     noticed_ms: Millis = 0
     past: list[PastHour] = msgspec.field(default_factory=list)
     """The last hours that are over."""
+    spent: dict[int, Micros] = msgspec.field(default_factory=dict)
+    """Day of delivery → what its hours that are over have cost, of the last days."""
     past_cost: Micros = 0
     """Of all that are over, less what was returned."""
 
@@ -159,6 +161,9 @@ class State:
         if past.bought:
             rental.past = [*rental.past, past][-PAST_KEPT:]
             rental.past_cost += past.cost - past.returned
+            day = hour // HOURS_PER_DAY
+            rental.spent = {each: spent for each, spent in rental.spent.items() if each >= day - 1}
+            rental.spent[day] = rental.spent.get(day, 0) + past.cost
 
     def _make(self, record: RentalMade) -> None:
         if record.rental != self.rental_last + 1:

@@ -1,0 +1,327 @@
+"""The room at work where nothing goes wrong by chance: fairness, bounds, what is away, and what members are answered."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+import pytest
+
+from schemas.commands import Side
+from schemas.edge import iso_hour
+from schemas.rental import RentalChange, RentalRequest, RentalStop
+from schemas.rentals_log import OrderSent, RentalNoticed, RouterBegan
+from services.router.refusals import Refused
+from services.router.sending import ACCOUNT_MAX, SHARD_MAX, Attempt, Sending
+from services.router.shell import RENTALS_MAX, RENTALS_PER_TURN, SENDING_MAX
+from services.runtime.errors import Superseded
+from services.runtime.log import Outgoing
+from tests.router.exchange import FIRST, Exchange
+from tests.router.place import ONE, TWO
+
+NOW = FIRST - 1
+
+
+@pytest.fixture
+def exchange() -> Iterator[Exchange]:
+    """At a slow clock: hours do not pass by themselves."""
+    made = Exchange(1, rate=1)
+    yield made
+    made.close()
+
+
+def stock(exchange: Exchange, hours: int = 6, price: int = 2_000_000, qty: int = 100_000) -> None:
+    for hour in range(NOW, NOW + hours):
+        exchange.place.offer(ONE, hour, price, qty)
+
+
+def test_what_is_rented_is_bought_within_moments(exchange: Exchange) -> None:
+    stock(exchange)
+    router = exchange.begin()
+
+    exchange.rent(21, "k", look_ahead=3)
+    exchange.run_ms(2_000)
+
+    answer = router.rental(21, 1)
+    assert answer.state == "running"
+    assert [(hour.state, hour.gpus, hour.price) for hour in answer.hours] == [("bought", 2, "2.00")] * 3
+    assert answer.bought_until
+    assert exchange.place.refused == []
+
+
+def test_what_cannot_be_had_is_said_in_the_first_answer_and_once_to_the_webhook(exchange: Exchange) -> None:
+    stock(exchange, price=3_500_000)
+    exchange.begin()
+
+    said = exchange.rent(21, "k", look_ahead=2, webhook="https://ana.example/hook")
+    exchange.run_ms(10_000)
+
+    (answer,) = said
+    assert (answer.state, len(answer.hours)) == ("short", 2)
+    assert "max_price is 3.00" in answer.notice
+    assert all("max_price is 3.00" in hour.why for hour in answer.hours)
+    assert [notice.code for notice in exchange.told] == ["too_dear", "too_dear"], "one for each hour"
+    assert answer.webhook_key == "key of 1"
+    assert exchange.gateway.asked == 0
+
+
+def test_the_same_request_again_is_the_same_rental_and_another_is_refused(exchange: Exchange) -> None:
+    stock(exchange)
+    exchange.begin()
+    first = exchange.rent(21, "k")
+    exchange.run_ms(500)
+
+    again, other, stranger = exchange.rent(21, "k"), exchange.rent(21, "k", gpus=4), exchange.rent(22, "k")
+    exchange.run_ms(500)
+
+    assert again[0].rental == first[0].rental == "1"
+    assert (other[0].code, stranger[0].rental) == ("request_reused", "2")
+
+
+@pytest.mark.parametrize(
+    ("terms", "code"),
+    [
+        ({"classes": ("NO.SUCH",)}, "unknown_class"),
+        ({"classes": (ONE, ONE)}, "malformed"),
+        ({"classes": (TWO,), "gpus": 3}, "wrong_qty"),
+        ({"max_price": "three"}, "wrong_decimal"),
+        ({"max_price": "0"}, "wrong_price"),
+        ({"max_price": "99999"}, "wrong_price"),
+        ({"max_spend": "0"}, "wrong_amount"),
+        ({"from_hour": "2026-13-01T00:00Z"}, "wrong_time"),
+        ({"from_hour": "2019-01-01T00:00Z"}, "wrong_hours"),
+        ({"from_hour": "2049-01-01T00:00Z"}, "wrong_hours"),
+        ({"webhook": "ftp://ana.example"}, "wrong_webhook"),
+        ({"webhook": "https://ana:secret@ana.example"}, "wrong_webhook"),
+        ({"webhook": "https://[::1"}, "wrong_webhook"),
+        ({"webhook": "https://ana.example:99999/"}, "wrong_webhook"),
+    ],
+)
+def test_a_request_that_cannot_be_kept_is_refused(exchange: Exchange, terms: dict[str, object], code: str) -> None:
+    exchange.begin()
+
+    said = exchange.rent(21, "k", **terms)
+    exchange.run_ms(200)
+
+    assert isinstance(said[0], Refused)
+    assert said[0].code == code
+    assert said[0].args[0], "and says what to do"
+
+
+def test_an_account_has_so_many_rentals_and_no_more(exchange: Exchange) -> None:
+    exchange.begin()
+    said = [exchange.rent(21, f"k{n}") for n in range(RENTALS_MAX + 1)]
+    exchange.run_ms(3_000)
+
+    assert said[RENTALS_MAX][0].code == "too_many_rentals"
+    assert said[RENTALS_MAX - 1][0].rental
+    other = exchange.rent(22, "k")
+    stopped = exchange.ask("stop", 21, 1, RentalStop())
+    exchange.run_ms(1_000)
+    assert (other[0].rental, stopped[0].state) == (str(RENTALS_MAX + 1), "over")
+    more = exchange.rent(21, "more")
+    exchange.run_ms(500)
+    assert more[0].rental
+
+
+def test_changes_and_stops_of_others_rentals_are_refused_and_a_second_stop_is_harmless(exchange: Exchange) -> None:
+    stock(exchange)
+    exchange.begin()
+    exchange.rent(21, "k", look_ahead=2)
+    exchange.run_ms(2_000)
+
+    theirs = [exchange.ask("stop", 22, 1, RentalStop()), exchange.ask("change", 22, 1, RentalChange(max_price="9"))]
+    mine = exchange.ask("change", 21, 1, RentalChange(max_price="2.5", look_ahead=3))
+    exchange.run_ms(1_000)
+    assert [said[0].code for said in theirs] == ["unknown_rental"] * 2
+    assert (mine[0].request.max_price, mine[0].request.look_ahead) == ("2.50", 3)
+    assert len(exchange.place.fills) == 3
+
+    first = exchange.ask("stop", 21, 1, RentalStop(on_stop="keep"))
+    exchange.run_ms(500)
+    records = len(exchange.recorded())
+    again = exchange.ask("stop", 21, 1, RentalStop(on_stop="sell"))
+    late = exchange.ask("change", 21, 1, RentalChange(max_price="9"))
+    exchange.run_ms(2_000)
+    assert first[0].stopped_at == again[0].stopped_at != ""
+    assert late[0].code == "rental_over"
+    assert len(exchange.recorded()) == records
+
+
+def test_a_preview_says_what_would_be_taken_first_and_changes_nothing(exchange: Exchange) -> None:
+    stock(exchange, hours=3, price=2_500_000)
+    for hour in range(NOW, NOW + 3):
+        exchange.place.offer(TWO, hour, 2_000_000, 10)
+        exchange.place.bid(TWO, hour, 1_900_000, 10)
+    exchange.begin()
+
+    asked = RentalRequest(classes=(ONE, TWO), gpus=2, max_price="3", look_ahead=3)
+    said = exchange.ask("preview", asked, {})
+    dear = exchange.ask("preview", RentalRequest(classes=(ONE,), gpus=2, max_price="2", look_ahead=3), {})
+    exchange.run_ms(500)
+
+    (preview,) = said
+    assert [option.class_id for option in preview.options] == [TWO, ONE]
+    assert [(option.hours_found, option.hours_wanted) for option in preview.options] == [(3, 3), (3, 3)]
+    assert preview.refusal == ""
+    assert float(preview.stopping_now) > 0
+    assert preview.per_day_most == "144.144096", "24 hours of 2 GPUs at 3.00, fees and roundings"
+    assert "max_price is 2.00" in dear[0].refusal
+    assert exchange.gateway.asked == 0
+    assert [record for record in exchange.recorded() if not isinstance(record, RouterBegan)] == []
+
+
+# --- Many, and unlike ones ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("rentals", [500, pytest.param(10_000, marks=pytest.mark.slow)])
+def test_thousands_of_rentals_at_once_are_served_within_bounds(exchange: Exchange, rentals: int) -> None:
+    """Two hours each. No order is sent in vain, and the gateway never sees more than a few requests at a time."""
+    stock(exchange)
+    router = exchange.begin()
+    for number in range(rentals):
+        exchange.rent(1_000 + number % (rentals // RENTALS_MAX), f"k{number}", look_ahead=2, gpus=1)
+    exchange.run_ms(20)
+
+    exchange.world.run(lambda: len(exchange.place.fills) == 2 * rentals)
+
+    assert len(router.state.live) == rentals
+    assert len({(fill.account, fill.client_id) for fill in exchange.place.fills}) == 2 * rentals
+    assert exchange.gateway.open_most <= SENDING_MAX
+    assert exchange.gateway.asked == 2 * rentals
+
+
+def test_a_thousand_refused_orders_of_one_account_keep_nobody_waiting(exchange: Exchange) -> None:
+    stock(exchange)
+    router = exchange.begin()
+    exchange.place.poor.add(21)
+    for number in range(RENTALS_MAX):
+        exchange.rent(21, f"k{number}", look_ahead=6)
+    exchange.run_ms(5_000)
+    before = exchange.world.now_ms
+
+    exchange.rent(22, "k", look_ahead=6)
+    exchange.world.run(lambda: sum(fill.account == 22 for fill in exchange.place.fills) == 6)
+
+    assert exchange.world.now_ms - before < 3_000
+    assert len(exchange.place.refused) > 50
+    exchange.run_ms(60_000)
+    answer = router.rental(21, 1)
+    assert answer.state == "short"
+    assert "the order was refused: insufficient_funds; it is tried again" in answer.notice
+
+
+def test_an_ask_that_many_want_is_tried_for_by_those_whom_it_would_serve(exchange: Exchange) -> None:
+    """Ten GPUs, a hundred rentals of two: five orders, and no flood of such as fail."""
+    exchange.place.offer(ONE, NOW + 1, 2_000_000, 10)
+    exchange.begin()
+    for number in range(100):
+        exchange.rent(21 + number, "k", from_hour=iso_hour(NOW + 1), look_ahead=1)
+    exchange.run_ms(20_000)
+
+    assert sum(fill.qty for fill in exchange.place.fills) == 10
+    assert exchange.gateway.asked <= 3 * 5
+
+
+def test_orders_under_way_are_bounded_and_accounts_take_turns() -> None:
+    sending = Sending()
+    for number in range(ACCOUNT_MAX):
+        sending.add((1, number), Attempt(21, 0, 0))
+    sending.add((2, 0), Attempt(22, 0, 0))
+    sending.add((3, 0), Attempt(23, 0, 0))
+
+    assert not sending.has_room(21, 0)
+    assert sending.has_room(21, 1), "another shard is another matter"
+    assert sending.has_room(22, 0)
+    assert not sending.has_room(24, 0, more=SHARD_MAX)
+    assert [name[0] for name in sending.take(0, 5)] == [1, 2, 3, 1, 1]
+    assert len(list(sending.take(0, 99))) == ACCOUNT_MAX + 2 - 5, "the others are out"
+
+
+def test_a_turn_looks_at_no_more_than_it_has_room_for(exchange: Exchange) -> None:
+    router = exchange.begin()
+    for account in range(5):
+        for number in range(100):
+            exchange.rent(50 + account, f"k{number}")
+    exchange.run_ms(10)
+    exchange.world.run(lambda: len(router.state.live) == 500)
+
+    assert len(router._due()) == RENTALS_PER_TURN
+
+
+# --- What is away ---------------------------------------------------------------------------------------------
+
+
+def test_while_books_are_away_nothing_is_bought_and_nobody_is_alarmed(exchange: Exchange) -> None:
+    stock(exchange)
+    router = exchange.begin()
+    exchange.market_away = True
+    said = exchange.rent(21, "k", look_ahead=2, webhook="https://ana.example/")
+    exchange.run_ms(5_000)
+    assert "cannot be read just now" in said[0].hours[0].why
+    assert (exchange.gateway.asked, exchange.told, router.rental(21, 1).notice) == (0, [], "")
+
+    exchange.market_away = False
+    exchange.run_ms(3_000)
+
+    assert router.rental(21, 1).state == "running"
+
+
+def test_while_the_gateway_is_away_no_order_is_recorded_and_then_all_goes_on(exchange: Exchange) -> None:
+    stock(exchange)
+    router = exchange.begin()
+    exchange.gateway.is_down = True
+    for number in range(50):
+        exchange.rent(21 + number, "k", look_ahead=6)
+    exchange.run_ms(60_000)
+    assert exchange.place.fills == []
+    assert exchange.gateway.asked < 100, "somebody looks from time to time"
+
+    exchange.gateway.is_down = False
+    exchange.world.run(lambda: len(exchange.place.fills) == 300)
+
+    exchange.run_ms(3_000)
+    assert {router.rental(21 + number, number + 1).state for number in range(50)} == {"running"}
+
+
+def test_a_room_whose_lease_another_has_taken_records_nothing_more(exchange: Exchange) -> None:
+    stock(exchange)
+    router = exchange.begin()
+    exchange.rentals.land([Outgoing(msgspec.msgpack.encode(RouterBegan(99, exchange.market_ms)))])
+
+    exchange.rent(21, "k")
+    with pytest.raises(Superseded, match="epoch 99"):
+        exchange.run_ms(2_000)
+
+    assert exchange.place.fills == []
+    assert router.state.live == {}
+
+
+def test_a_stop_withdraws_what_was_never_sent_and_sells_what_is_held(exchange: Exchange) -> None:
+    stock(exchange)
+    for hour in range(NOW, NOW + 6):
+        exchange.place.bid(ONE, hour, 1_800_000, 100)
+    router = exchange.begin()
+    exchange.rent(21, "k", look_ahead=3)
+    exchange.run_ms(2_000)
+    bought = len(exchange.place.fills)
+
+    exchange.ask("stop", 21, 1, RentalStop())
+    exchange.run_ms(5_000)
+
+    sold = [fill for fill in exchange.place.fills[bought:] if fill.side == Side.SELL]
+    assert len(sold) == len(exchange.place.fills) - bought == 2
+    answer = router.rental(21, 1)
+    assert [hour.state for hour in answer.hours] == ["bought", "sold", "sold"]
+    assert answer.state == "stopping"
+
+
+def test_notices_are_records_once_per_hour_and_reason(exchange: Exchange) -> None:
+    stock(exchange, price=3_900_000)
+    exchange.begin()
+    exchange.rent(21, "k", look_ahead=3)
+    exchange.run_ms(20_000)
+
+    noticed = [record for record in exchange.recorded() if isinstance(record, RentalNoticed)]
+    assert len(noticed) == len({(record.hour, record.code) for record in noticed}) == 3
+    assert not [record for record in exchange.recorded() if isinstance(record, OrderSent)]

@@ -47,6 +47,7 @@ from services.delivery.refusals import Refused
 from services.delivery.sessions import ALIVE_MS, Session, Sessions, enrolled
 from services.delivery.state import BadRecord, Lease, MachineId, State
 from services.delivery.titles import Contradiction
+from services.runtime.archive import end_of_whole
 from services.runtime.errors import Halt, Superseded
 from services.runtime.log import Clock, Log, Outgoing, OutOfRange
 from services.runtime.status import Status
@@ -134,12 +135,7 @@ class Delivery:
         self._status.set(role="recovering")
         await self._begin()
         for shard, log in enumerate(self._events):
-            first, end = await log.bounds()
-            if first > 0:
-                raise Halt(
-                    f"events/{shard} begins at {first}: what was before is in the archive. Set HOURBOOK_DATA to the folder "
-                    "that has it"
-                )
+            end = await end_of_whole(log)
             while self._offsets[shard] < end:
                 await self._read_events(shard)
         self.ready = True

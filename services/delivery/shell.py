@@ -30,6 +30,7 @@ from schemas.leases import (
     HourTold,
     LaunchPut,
     LeaseChecked,
+    LeaseEnded,
     LeaseRecord,
     LeaseServes,
     MachineMaintained,
@@ -48,6 +49,7 @@ from services.delivery.refusals import Refused
 from services.delivery.sessions import ALIVE_MS, Session, Sessions, enrolled
 from services.delivery.state import BadRecord, Lease, MachineId, State
 from services.delivery.titles import Contradiction
+from services.runtime.archive import end_of_whole
 from services.runtime.errors import Halt, Superseded
 from services.runtime.log import Clock, Log, Outgoing, OutOfRange
 from services.runtime.status import Status
@@ -64,9 +66,13 @@ SOON_MS: Final = 200
 """Of both, while a lease is opened or ended."""
 LOOK_MS: Final = 200
 CHECK_MS: Final = 20_000
-"""Between two logins to a machine that works, and"""
-AGAIN_MS: Final = 1_000
-"""to one that does not (yet)."""
+"""Between two logins to a machine that works, in market time, so that a fast market's minutes are looked at as often;"""
+CHECK_MS_LEAST: Final = 1_000
+"""but of our own time no less."""
+AGAIN_MS: Final = 250
+"""Between two to one that does not (yet)."""
+SURE_MS: Final = 500
+"""Before a tenant's minutes are lost, a login that failed is tried once more after so long."""
 CHECKS_AT_ONCE: Final = 16
 
 _leases: msgspec.msgpack.Decoder[LeaseRecord] = msgspec.msgpack.Decoder(LeaseRecord)
@@ -135,12 +141,7 @@ class Delivery:
         self._status.set(role="recovering")
         await self._begin()
         for shard, log in enumerate(self._events):
-            first, end = await log.bounds()
-            if first > 0:
-                raise Halt(
-                    f"events/{shard} begins at {first}: what was before is in the archive. Set HOURBOOK_DATA to the folder "
-                    "that has it"
-                )
+            end = await end_of_whole(log)
             while self._offsets[shard] < end:
                 await self._read_events(shard)
         self.ready = True
@@ -169,6 +170,8 @@ class Delivery:
             raise Superseded(f"a room of epoch {record.epoch} has begun, ours is {self._epoch}")
         machines = self._machines_of(record)
         if self.state.take(record):
+            if isinstance(record, LeaseEnded):
+                self._checked_ms.pop(record.lease, None)
             for machine in machines:
                 self._news_of(machine).set()
 
@@ -437,8 +440,7 @@ class Delivery:
         return due[: CHECKS_AT_ONCE - len(self._checking)]
 
     def _pause_ms(self, lease: Lease) -> Millis:
-        # In market time, so that a fast market's minutes are looked at as often.
-        return max(AGAIN_MS, CHECK_MS // self._market_clock.rate) if lease.works else AGAIN_MS // 4
+        return max(CHECK_MS_LEAST, CHECK_MS // self._market_clock.rate) if lease.works else AGAIN_MS
 
     async def _check(self, lease: Lease) -> None:
         async with self._busy_with(lease):
@@ -447,8 +449,8 @@ class Delivery:
             if report is None:
                 return  # nobody has said where it is: what was, still is
             fault = await self._fault(lease, report)
-            if fault and lease.works:  # once more, before a tenant's minutes are lost
-                await self._clock.sleep_ms(AGAIN_MS // 2)
+            if fault and lease.works:
+                await self._clock.sleep_ms(SURE_MS)
                 fault = await self._fault(lease, report)
             async with self._deciding:
                 is_new = not lease.checks or (lease.works, lease.detail) != (not fault, fault)
@@ -463,7 +465,8 @@ class Delivery:
             yield
         finally:
             self._checking.discard(lease.lease)
-            self._checked_ms[lease.lease] = self._clock.elapsed_ms()
+            if not lease.ended_ms:
+                self._checked_ms[lease.lease] = self._clock.elapsed_ms()
 
     async def _fault(self, lease: Lease, report: agents.LeaseReport) -> str:
         """Why the lease cannot be used; empty: it can."""
@@ -479,6 +482,6 @@ def _public_key(text: str) -> str:
     """Raises Refused."""
     try:
         asyncssh.import_public_key(text)
-    except (asyncssh.KeyImportError, ValueError) as error:
+    except ValueError as error:
         raise Refused("wrong_ssh_key", f"{text[:40]!r} is not a public SSH key: {error}") from None
     return text.strip()

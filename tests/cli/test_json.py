@@ -71,6 +71,8 @@ ANSWERS: list[tuple[str, Any]] = [
     ("admin promises", Promises),
     ("leases", list[rental.LeaseAnswer]),
     ("machines", list[rental.MachineAnswer]),
+    ("capacity", list[http.CapacityAnswer]),
+    ("income --before now", list[http.IncomeAnswer]),
     ("launch --port 8080", list[rental.LaunchAnswer]),
     ("launch", list[rental.LaunchAnswer]),
     ("down", dict[str, Any]),

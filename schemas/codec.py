@@ -290,3 +290,12 @@ class ChainReader:
         self._recent[self.seq] = chain
         self._recent.pop(self.seq - CHAINS_KEPT, None)
         return True
+
+    def read(self, headers: Iterable[tuple[str, bytes]], body: bytes, shard: int) -> EventsRecord | None:
+        """A record of this shard's `events`, to be applied now; None: a repeat. Raises Gap, BrokenRecord."""
+        if not self.accept(read_headers(headers), body):
+            return None
+        said = decode_record(body)
+        if (said.shard, said.seq) != (shard, self.seq):
+            raise BrokenRecord(f"shard {said.shard}, seq {said.seq} inside, {shard} and {self.seq} outside")
+        return said

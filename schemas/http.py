@@ -26,6 +26,7 @@ ORDER_ID = "^[0-9]{1,3}-[0-9]{1,11}-[0-9]{1,3}-[0-9]{1,4}$"
 TRADE = "^[0-9]{1,3}-[0-9]{1,18}$"
 CLASS_ID = "^[A-Z0-9]+([.][A-Z0-9]+)*$"
 SYMBOL = "^[A-Z0-9.]+[.][0-9]{8}T[0-9]{2}-USD$"
+LAUNCH = "^[a-z0-9][a-z0-9-]{0,35}$"
 HOUR = "^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:00Z$"
 USD = "(0|[1-9][0-9]{0,11})([.][0-9]{1,6})?"
 _MOMENT = "[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}(:[0-9]{2}([.][0-9]{1,6})?)?(Z|[+-][0-9]{2}:[0-9]{2})"
@@ -58,6 +59,8 @@ MomentAnswer = Annotated[str, _text("^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{
 OrderId = Annotated[str, _text(ORDER_ID)]
 ClientId = Annotated[str, _text("^[!-~]{0,36}$")]
 """Empty: none."""
+Launch = Annotated[str, _text(f"^({LAUNCH[1:-1]})?$")]
+"""Name of a launch specification; empty: `default`."""
 LIFE_S_MAX = 100 * 366 * 86_400
 """Of a key that expires."""
 
@@ -113,6 +116,8 @@ class OrderRequest(_Request, frozen=True):
     """The account's own, 1-36 printable ASCII. Repeating a request with it is harmless."""
     valid_for_ms: ValidMs = 30_000
     """How long the order may be on its way before it is refused; at most 600000."""
+    launch: Launch = ""
+    """Of a purchase with a client order id: what its machines begin with. A repeat does not change it."""
 
 
 class BatchRequest(_Request, frozen=True):
@@ -267,6 +272,8 @@ class RangeRequest(_Request, frozen=True, kw_only=True):
     client_order_id: ClientId = ""
     """Of the range; its orders are known by it."""
     valid_for_ms: ValidMs = 30_000
+    launch: Launch = ""
+    """As of an order."""
 
 
 class LegAnswer(_Answer, frozen=True):
@@ -303,6 +310,8 @@ class BlockRequest(_Request, frozen=True, kw_only=True):
     expires: MomentOrNone = ""
     client_order_id: ClientId = ""
     valid_for_ms: ValidMs = 30_000
+    launch: Launch = ""
+    """As of an order."""
 
 
 class BlockHour(_Answer, frozen=True):

@@ -13,7 +13,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from schemas.agents import Driver, Source
-from schemas.units import Gpus, Millis
+from schemas.units import Gpus, Hour, Millis
 
 
 class _Record(Struct, array_like=True, frozen=True, gc=False):
@@ -85,7 +85,7 @@ class LeaseServes(_Record, frozen=True, tag=4):
     from_ms: Millis
     until_ms: Millis
     launch: str = ""
-    """The specification that a new lease begins with, as it is now."""
+    """The specification that it begins with, as it is then, and keeps."""
 
 
 class TitleUnplaced(_Record, frozen=True, tag=5):
@@ -131,6 +131,17 @@ class RoomBegan(_Record, frozen=True, tag=10):
     """A room has the lease of this epoch. What an earlier one writes after this is passed over."""
 
 
+class LaunchNamed(_Record, frozen=True, tag=11):
+    """What the account buys with an order begins with this launch specification. Written before the order is sent."""
+
+    account: int
+    client_id: str
+    """The account's own id of the order, range or block."""
+    launch: str
+    hour: Hour
+    """The last one that it may buy: once that is over the name is of no use."""
+
+
 LeaseRecord = (
     MachineEnrolled
     | MachineRetired
@@ -142,4 +153,5 @@ LeaseRecord = (
     | TitleCounted
     | HourTold
     | RoomBegan
+    | LaunchNamed
 )

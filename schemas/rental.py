@@ -11,10 +11,13 @@ import msgspec
 from msgspec import Meta, Struct
 
 from schemas.agents import KEYS_MAX, SCRIPT_MAX, Driver, MachineName, Source
-from schemas.http import ClassId, HandoversPreview, HourOrNone, Usd, UsdOrNone
+from schemas.http import LAUNCH, ClassId, HandoversPreview, HourOrNone, Usd, UsdOrNone
+from schemas.ids import LEGS_MAX
 
-LAUNCH_NAME: Final = r"^[a-z0-9][a-z0-9-]{0,35}$"
+LAUNCH_NAME: Final = LAUNCH
 LaunchName = Annotated[str, Meta(pattern=LAUNCH_NAME)]
+DEFAULT_LAUNCH: Final = "default"
+"""The specification of whoever names none."""
 
 
 class LaunchRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -41,6 +44,30 @@ class LaunchAnswer(Struct, frozen=True, kw_only=True):
     image: str
     start_script: str
     ports: tuple[int, ...]
+
+
+class LaunchNaming(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Gateway → delivery, before an order is sent: what it buys begins with this launch specification."""
+
+    client_order_id: str
+    launch: str
+    hour: int
+    """The last one that the order may buy, in hours since the epoch."""
+
+
+class Foresight(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Gateway → delivery: which hand-overs a purchase would bring, were it made now."""
+
+    class_id: str
+    hours: Annotated[tuple[tuple[int, int], ...], Meta(max_length=LEGS_MAX)]
+    """(hour since the epoch, GPUs), of each hour once."""
+
+
+class ForesightAnswer(Struct, frozen=True, kw_only=True):
+    """The answer."""
+
+    handovers: HandoversPreview | None
+    """None: nobody knows."""
 
 
 LeaseWord = Literal["waiting", "opening", "open", "unreachable", "over"]

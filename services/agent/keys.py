@@ -20,7 +20,7 @@ def sort_out(ssh_keys: tuple[str, ...]) -> tuple[tuple[str, ...], str]:
     for number, text in enumerate(ssh_keys, start=1):
         try:
             key = asyncssh.import_public_key(text)
-        except (asyncssh.KeyImportError, ValueError):
+        except ValueError:
             bad.append(str(number))
             continue
         line = key.export_public_key("openssh").decode().strip()

@@ -147,7 +147,7 @@ def _keys(files: tuple[Path, ...]) -> list[str]:
     for key in keys:
         try:
             asyncssh.import_public_key(key)
-        except (asyncssh.KeyImportError, ValueError):
+        except ValueError:
             raise Unusable(f"{key[:30]!r} is not a public SSH key; name a .pub file") from None
     return keys
 

@@ -10,9 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import secrets
-import socket
 import sys
 from typing import Final
 
@@ -28,7 +25,7 @@ from services.runtime.archive import readable
 from services.runtime.errors import Halt, cause_of
 from services.runtime.http import http_server
 from services.runtime.kafka import Cluster
-from services.runtime.lease import LeaseAway, PostgresLease, get_lease, keep_lease
+from services.runtime.lease import LeaseAway, PostgresLease, get_lease, holder_name, keep_lease
 from services.runtime.log import LogError
 from services.runtime.postgres import open_pool
 from services.runtime.supervise import Service, run
@@ -56,7 +53,7 @@ async def serve(service: Service) -> None:
 async def _lives(service: Service, pool: asyncpg.Pool, room: Room) -> None:
     lease = PostgresLease(pool)
     lease_name = f"{service.settings.topic_prefix}{LEASE_NAME}"
-    holder = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+    holder = holder_name()
     while True:
         epoch = await get_lease(lease, holder, service.clock, service.status, lease_name)
         service.status.set(epoch=epoch)

@@ -34,12 +34,9 @@ def leases(state: State, market: Market, sessions: Sessions, account: int, now_m
 def _lease(state: State, market: Market, session: Session | None, lease: Lease, now_ms: Millis) -> rental.LeaseAnswer:
     machine = state.machines[lease.machine]
     report = session.reports.get(lease.lease) if session is not None else None
-    reached = report is not None and report.state == "open" and not lease.ended_ms
-    where = (
-        {"host": machine.host, "port": report.port, "user": report.user, "host_key": report.host_key}
-        if report and reached
-        else {}
-    )
+    where: dict[str, str | int] = {}
+    if report is not None and report.state == "open" and not lease.ended_ms:
+        where = {"host": machine.host, "port": report.port, "user": report.user, "host_key": report.host_key}
     contracts = sorted({part.contract for part in lease.parts}, key=hour_of)
     return rental.LeaseAnswer(
         lease=str(lease.lease),

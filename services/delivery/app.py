@@ -5,24 +5,16 @@ Whoever asks shows a token that only gateways have. Refusals are a code and a se
 
 from __future__ import annotations
 
-import hmac
-from typing import Any, Final
-
-import msgspec
-from litestar import Litestar, Request, Response, delete, get, post, put
-from litestar.config.app import AppConfig
-from litestar.connection import ASGIConnection
-from litestar.di import NamedDependency, Provide
-from litestar.exceptions import HTTPException, NotAuthorizedException
-from litestar.handlers import BaseRouteHandler
+from litestar import Litestar, delete, get, post, put
+from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody
 
 from schemas import agents, rental
 from schemas.delivery_key import HEADER, room_token
-from schemas.feeds import Unanswered
 from services.delivery import answers
 from services.delivery.refusals import STATUS, Refused
 from services.delivery.shell import Delivery
+from services.runtime.http import room_app
 
 
 class Room:
@@ -86,6 +78,19 @@ async def get_launches(room: Wired, account: Account) -> list[rental.LaunchAnswe
     return answers.launches(room.now.state, account)
 
 
+@post("/accounts/{account:int}/named", status_code=200)
+async def post_named(room: Wired, account: Account, data: JSONBody[rental.LaunchNaming]) -> dict[str, str]:
+    """What an order is to begin with, before it is sent."""
+    await room.now.name_launch(account, data)
+    return {"named": data.launch}
+
+
+@post("/accounts/{account:int}/foresee", status_code=200)
+async def post_foresee(room: Wired, account: Account, data: JSONBody[rental.Foresight]) -> rental.ForesightAnswer:
+    """What a purchase would bring, before anything is bought."""
+    return rental.ForesightAnswer(handovers=room.now.handovers(account, data))
+
+
 @get("/accounts/{account:int}/leases")
 async def get_leases(room: Wired, account: Account) -> list[rental.LeaseAnswer]:
     """A tenant's."""
@@ -100,50 +105,16 @@ async def get_served(room: Wired) -> list[str]:
 
 def build(room: Room, delivery_key: bytes) -> Litestar:
     """The ASGI application."""
-    token: Final = room_token(delivery_key)
-
-    async def provide_room() -> Room:
-        return room
-
-    def guard(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
-        if not hmac.compare_digest(connection.headers.get(HEADER, ""), token):
-            raise NotAuthorizedException("only gateways ask here")
-
-    return Litestar(
-        route_handlers=[
-            post_machine,
-            post_heartbeat,
-            delete_machine,
-            get_machines,
-            put_launch,
-            get_launches,
-            get_leases,
-            get_served,
-        ],
-        dependencies={"room": Provide(provide_room)},
-        guards=[guard],
-        exception_handlers={Refused: _refused, HTTPException: _http},
-        openapi_config=None,
-        on_app_init=[_quiet],
-    )
-
-
-def _answer(code: str, detail: str, status: int) -> Response[bytes]:
-    body = msgspec.json.encode(Unanswered(code=code, detail=detail))
-    return Response(body, status_code=status, media_type="application/json")
-
-
-def _refused(_: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
-    assert isinstance(error, Refused)
-    return _answer(error.code, str(error), STATUS[error.code])
-
-
-def _http(_: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
-    assert isinstance(error, HTTPException)
-    return _answer("malformed" if error.status_code < 500 else "internal", str(error.detail), error.status_code)
-
-
-def _quiet(config: AppConfig) -> AppConfig:
-    """Faults are logged by the process, once."""
-    config.logging_config = None
-    return config
+    routes = [
+        post_machine,
+        post_heartbeat,
+        delete_machine,
+        get_machines,
+        put_launch,
+        get_launches,
+        post_named,
+        post_foresee,
+        get_leases,
+        get_served,
+    ]
+    return room_app(routes, room, Refused, STATUS, shown=(HEADER, room_token(delivery_key)))

@@ -6,13 +6,14 @@ it is sold. What finds no machine is tried again whenever one comes, until its h
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 import msgspec
 
 from schemas.ids import class_no_of, contract_of, hour_of
 from schemas.leases import LeaseEnded, LeaseRecord, LeaseServes, TitleCounted, TitleUnplaced
+from schemas.rental import DEFAULT_LAUNCH
 from schemas.units import MS_PER_HOUR, Gpus, Millis
 from services.delivery import minutes
 from services.delivery.assignment import Assignment, assign
@@ -20,7 +21,7 @@ from services.delivery.board import Board, served
 from services.delivery.fleet import Slot
 from services.delivery.minutes import Share
 from services.delivery.placing import place
-from services.delivery.state import DEFAULT_LAUNCH, State
+from services.delivery.state import State
 from services.delivery.titles import Title, Titles
 
 AHEAD_HOURS: Final = 24
@@ -51,7 +52,8 @@ def placements(
     sold = [(wanted[number], left) for number, left in todo.items()]
     slots = _all(board, titles) if numbers is None else _at_once(board, sold)
     records: list[LeaseRecord] = []
-    for serves in _leases(board, slots, from_ms, until_ms, now_ms):
+    launches = {number: title.launch or DEFAULT_LAUNCH for number, title in wanted.items()}
+    for serves in _leases(board, slots, launches, from_ms, until_ms, now_ms):
         records.append(serves)
         for each in serves.titles:
             todo[each.title] -= each.qty
@@ -92,24 +94,35 @@ def _at_once(board: Board, titles: Iterable[tuple[Title, Gpus]]) -> Iterable[Slo
 
 
 def _leases(
-    board: Board, slots: Iterable[Slot], from_ms: Millis, until_ms: Millis, now_ms: Millis
+    board: Board,
+    slots: Iterable[Slot],
+    launches: Mapping[int, str],
+    from_ms: Millis,
+    until_ms: Millis,
+    now_ms: Millis,
 ) -> Iterator[LeaseServes]:
-    """Leases go on where their holder has all of their seats again; what else he has on a machine is a new one."""
+    """Leases go on where their holder has all of their seats again; what else he has on a machine is new.
+
+    What goes on keeps what it began with. Of what is new, each specification that titles name (`launches`) has a lease.
+    """
     number = board.state.lease_last
     for (holder, machine), of in sorted(board.hosts(slots).items()):
-        seats_of: list[tuple[int, tuple[int, ...]]] = []
+        seats_of: list[tuple[int, tuple[int, ...], str]] = []
         for lease in sorted(board.state.on.get(machine, ())):
             going_on = board.state.leases[lease]
             if going_on.holder == holder and going_on.until_ms == from_ms and set(going_on.seats) <= set(of):
-                seats_of.append((lease, going_on.seats))
-        kept = {seat for _, seats in seats_of for seat in seats}
-        if others := tuple(seat for seat in sorted(of) if seat not in kept):
+                seats_of.append((lease, going_on.seats, going_on.launch_name))
+        kept = {seat for _, seats, _ in seats_of for seat in seats}
+        others: dict[str, list[int]] = {}
+        for seat in sorted(of.keys() - kept):
+            others.setdefault(launches[of[seat]], []).append(seat)
+        for launch, new in sorted(others.items()):
             number += 1
-            seats_of.append((number, others))
-        for lease, seats in seats_of:
+            seats_of.append((number, tuple(new), launch))
+        for lease, seats, launch in seats_of:
             yield LeaseServes(
                 EPOCH, now_ms, lease, holder, *machine, seats, board.contract, served(seats, of), from_ms, until_ms,
-                DEFAULT_LAUNCH,
+                launch,
             )  # fmt: skip
 
 

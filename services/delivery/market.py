@@ -1,10 +1,24 @@
-"""What the room knows of the market, from `events` alone: classes, titles, gates, hours that are over. Pure."""
+"""What the room knows of the market, from `events` alone: classes, asks, titles, gates, hours that are over. Pure."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from schemas.codec import EventsRecord
-from schemas.commands import Ground
-from schemas.events import ClassSet, Filled, GateClosed, HourEnded, TitleCovered
+from schemas.commands import Ground, Side
+from schemas.events import (
+    BlockAccepted,
+    ClassSet,
+    Filled,
+    GateClosed,
+    HourEnded,
+    OrderAccepted,
+    RangeAccepted,
+    TitleCovered,
+)
+from schemas.ids import hour_of
+from schemas.leases import LaunchNamed
+from services.delivery.asks import Asks
 from services.delivery.state import State
 from services.delivery.titles import Titles
 
@@ -14,25 +28,33 @@ class Market:
 
     def __init__(self) -> None:
         self.titles = Titles()
+        self.asks = Asks()
         self.classes: dict[str, int] = {}
         """Class id → number."""
         self.class_ids: dict[int, str] = {}
         self.lots: dict[int, int] = {}
         self.final: dict[int, set[int] | None] = {}
         """Contract → titles that can change no more and are to be looked at; None: all. Whoever looks takes the contract out."""
+        self.launches: dict[int, LaunchNamed] = {}
+        """By order: what purchases of hours that are not over begin with, where their order named it."""
         self.ended: set[int] = set()
         """Contracts whose titles are to be counted."""
 
     def take(self, record: EventsRecord, state: State) -> None:
         """Apply an output. Raises titles.Contradiction."""
         for event in record.events:
+            self.asks.take(event)
             match event:
                 case ClassSet():
                     self.classes[event.class_id] = event.class_no
                     self.class_ids[event.class_no] = event.class_id
                     self.lots[event.class_no] = event.lot
+                case OrderAccepted() | BlockAccepted():
+                    self._accept(event, [event.order], state)
+                case RangeAccepted():
+                    self._accept(event, [leg.order for leg in event.legs if not leg.code], state)
                 case Filled():
-                    self.titles.fill(event)
+                    self.titles.fill(event, self._launch(event))
                     self._sold_as_ready(event)
                 case TitleCovered():
                     self.titles.cover(event)
@@ -42,6 +64,18 @@ class Market:
                     self._end(event.contract, state)
                 case _:
                     pass
+
+    def _accept(
+        self, event: OrderAccepted | BlockAccepted | RangeAccepted, orders: Iterable[int], state: State
+    ) -> None:
+        """The name was recorded before the order was sent."""
+        named = state.named.get(event.account, {}).get(event.client_id)
+        if named is not None and event.side == Side.BUY:
+            self.launches.update(dict.fromkeys(orders, named))
+
+    def _launch(self, event: Filled) -> str:
+        named = self.launches.get(event.taker_order if event.taker_side == Side.BUY else event.maker_order)
+        return named.launch if named is not None else ""
 
     def _sold_as_ready(self, event: Filled) -> None:
         if event.moves and event.moves[0].ground == Ground.READY:
@@ -55,6 +89,8 @@ class Market:
 
     def _end(self, contract: int, state: State) -> None:
         self.final.pop(contract, None)
+        over = hour_of(contract)
+        self.launches = {order: named for order, named in self.launches.items() if named.hour > over}
         if contract in state.told or contract not in self.titles.of or not state.serves(contract):
             self.titles.drop(contract)
         else:

@@ -22,13 +22,15 @@ import asyncssh
 import msgspec
 
 from schemas import agents, rental
-from schemas.codec import UNREADABLE, BrokenRecord, ChainReader, EventsRecord, Gap, decode_record, read_headers
+from schemas.codec import UNREADABLE, BrokenRecord, ChainReader, Gap
 from schemas.delivery import Delivered
+from schemas.http import HandoversPreview
 from schemas.ids import class_no_of
 from schemas.leases import (
     HourTold,
     LaunchPut,
     LeaseChecked,
+    LeaseEnded,
     LeaseRecord,
     LeaseServes,
     MachineRetired,
@@ -37,14 +39,16 @@ from schemas.leases import (
 )
 from schemas.market_clock import MarketClock
 from schemas.units import MS_PER_HOUR, Millis
-from services.delivery import answers, deciding
+from services.delivery import answers, deciding, purchases
 from services.delivery.checking import Probe
+from services.delivery.launching import launch_named
 from services.delivery.market import Market
 from services.delivery.orders import leases_of
 from services.delivery.refusals import Refused
 from services.delivery.sessions import ALIVE_MS, Session, Sessions, enrolled
 from services.delivery.state import BadRecord, Lease, MachineId, State
 from services.delivery.titles import Contradiction
+from services.runtime.archive import end_of_whole
 from services.runtime.errors import Halt, Superseded
 from services.runtime.log import Clock, Log, Outgoing, OutOfRange
 from services.runtime.status import Status
@@ -61,9 +65,13 @@ SOON_MS: Final = 200
 """Of both, while a lease is opened or ended."""
 LOOK_MS: Final = 200
 CHECK_MS: Final = 20_000
-"""Between two logins to a machine that works, and"""
-AGAIN_MS: Final = 1_000
-"""to one that does not (yet)."""
+"""Between two logins to a machine that works, in market time, so that a fast market's minutes are looked at as often;"""
+CHECK_MS_LEAST: Final = 1_000
+"""but of our own time no less."""
+AGAIN_MS: Final = 250
+"""Between two to one that does not (yet)."""
+SURE_MS: Final = 500
+"""Before a tenant's minutes are lost, a login that failed is tried once more after so long."""
 CHECKS_AT_ONCE: Final = 16
 
 _leases: msgspec.msgpack.Decoder[LeaseRecord] = msgspec.msgpack.Decoder(LeaseRecord)
@@ -132,12 +140,7 @@ class Delivery:
         self._status.set(role="recovering")
         await self._begin()
         for shard, log in enumerate(self._events):
-            first, end = await log.bounds()
-            if first > 0:
-                raise Halt(
-                    f"events/{shard} begins at {first}: what was before is in the archive. Set HOURBOOK_DATA to the folder "
-                    "that has it"
-                )
+            end = await end_of_whole(log)
             while self._offsets[shard] < end:
                 await self._read_events(shard)
         self.ready = True
@@ -166,6 +169,8 @@ class Delivery:
             raise Superseded(f"a room of epoch {record.epoch} has begun, ours is {self._epoch}")
         machines = self._machines_of(record)
         if self.state.take(record):
+            if isinstance(record, LeaseEnded):
+                self._checked_ms.pop(record.lease, None)
             for machine in machines:
                 self._news_of(machine).set()
 
@@ -184,30 +189,15 @@ class Delivery:
         except OutOfRange as error:
             raise Halt(f"events/{shard}: {error}") from error
         for record in records:
-            said = self._accept(shard, record.offset, record.headers, record.value)
-            if said is not None:
-                try:
+            try:
+                said = self._chains[shard].read(record.headers, record.value, shard)
+                if said is not None:
                     self.market.take(said, self.state)
-                except Contradiction as error:
-                    raise Halt(f"events/{shard} offset {record.offset}: {error}") from error
+            except (Gap, BrokenRecord, Contradiction) as error:
+                raise Halt(f"events/{shard} offset {record.offset}: {type(error).__name__}: {error}") from error
             self._offsets[shard] = record.offset + 1
         self._status.set_of(shard, seq=self._chains[shard].seq)
         return bool(records)
-
-    def _accept(
-        self, shard: int, offset: int, headers: Sequence[tuple[str, bytes]], value: bytes
-    ) -> EventsRecord | None:
-        """None: a repeat. Raises Halt."""
-        chain = self._chains[shard]
-        try:
-            if not chain.accept(read_headers(headers), value):
-                return None
-            said = decode_record(value)
-            if (said.shard, said.seq) != (shard, chain.seq):
-                raise BrokenRecord(f"shard {said.shard}, seq {said.seq} inside, {chain.seq} outside")
-        except (Gap, BrokenRecord) as error:
-            raise Halt(f"events/{shard} offset {offset}: {type(error).__name__}: {error}") from error
-        return said
 
     # --- Deciding ----------------------------------------------------------------------------------------------
 
@@ -365,6 +355,21 @@ class Delivery:
         async with self._deciding:
             await self._record([record])
 
+    async def name_launch(self, account: int, asked: rental.LaunchNaming) -> None:
+        """What an order that is not sent yet buys is to begin with. Raises Refused."""
+        self._check_ready()
+        async with self._deciding:
+            named = launch_named(self.state, account, asked, self.now_ms)
+            if named is not None:
+                await self._record([named])
+
+    def handovers(self, account: int, asked: rental.Foresight) -> HandoversPreview | None:
+        """To be expected of a purchase; None: nobody knows. Raises Refused."""
+        class_no = self.market.classes.get(asked.class_id)
+        if class_no is None:
+            raise Refused("unknown_class", f"{asked.class_id!r} is not listed; GET /v1/classes lists the classes")
+        return purchases.handovers(self.state, self.market, account, class_no, dict(asked.hours))
+
     def leases(self, account: int) -> list[rental.LeaseAnswer]:
         """A tenant's."""
         return answers.leases(self.state, self.market, self.sessions, account, self.now_ms)
@@ -415,8 +420,7 @@ class Delivery:
         return due[: CHECKS_AT_ONCE - len(self._checking)]
 
     def _pause_ms(self, lease: Lease) -> Millis:
-        # In market time, so that a fast market's minutes are looked at as often.
-        return max(AGAIN_MS, CHECK_MS // self._market_clock.rate) if lease.works else AGAIN_MS // 4
+        return max(CHECK_MS_LEAST, CHECK_MS // self._market_clock.rate) if lease.works else AGAIN_MS
 
     async def _check(self, lease: Lease) -> None:
         async with self._busy_with(lease):
@@ -425,8 +429,8 @@ class Delivery:
             if report is None:
                 return  # nobody has said where it is: what was, still is
             fault = await self._fault(lease, report)
-            if fault and lease.works:  # once more, before a tenant's minutes are lost
-                await self._clock.sleep_ms(AGAIN_MS // 2)
+            if fault and lease.works:
+                await self._clock.sleep_ms(SURE_MS)
                 fault = await self._fault(lease, report)
             async with self._deciding:
                 is_new = not lease.checks or (lease.works, lease.detail) != (not fault, fault)
@@ -440,7 +444,8 @@ class Delivery:
             yield
         finally:
             self._checking.discard(lease.lease)
-            self._checked_ms[lease.lease] = self._clock.elapsed_ms()
+            if not lease.ended_ms:
+                self._checked_ms[lease.lease] = self._clock.elapsed_ms()
 
     async def _fault(self, lease: Lease, report: agents.LeaseReport) -> str:
         """Why the lease cannot be used; empty: it can."""
@@ -456,6 +461,6 @@ def _public_key(text: str) -> str:
     """Raises Refused."""
     try:
         asyncssh.import_public_key(text)
-    except (asyncssh.KeyImportError, ValueError) as error:
+    except ValueError as error:
         raise Refused("wrong_ssh_key", f"{text[:40]!r} is not a public SSH key: {error}") from None
     return text.strip()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Final
 
 import msgspec
 from msgspec import Struct
@@ -11,6 +10,7 @@ from msgspec import Struct
 from schemas.ids import class_no_of, hour_of
 from schemas.leases import (
     HourTold,
+    LaunchNamed,
     LaunchPut,
     LeaseChecked,
     LeaseEnded,
@@ -30,8 +30,6 @@ MachineId = tuple[int, str]
 """(provider's account, his word for it)."""
 TitleId = tuple[int, int]
 """(contract, title)."""
-DEFAULT_LAUNCH: Final = "default"
-"""The specification of whoever names none."""
 
 
 class BadRecord(Exception):
@@ -89,6 +87,8 @@ class State:
         self.machines: dict[MachineId, MachineEnrolled] = {}
         self.retired: set[MachineId] = set()
         self.launches: dict[tuple[int, str], LaunchPut] = {}
+        self.named: dict[int, dict[str, LaunchNamed]] = {}
+        """By account, by client order id: of orders whose hours are not over."""
         self.leases: dict[int, Lease] = {}
         """By number: those that are not over, and those of hours that are not told."""
         self.lease_last = 0
@@ -118,6 +118,9 @@ class State:
                 self.retired.add((record.account, record.machine))
             case LaunchPut():
                 self.launches[record.account, record.name] = record
+            case LaunchNamed():
+                self._forget_names(record.account, record.time_ms)
+                self.named.setdefault(record.account, {})[record.client_id] = record
             case LeaseServes():
                 self._serve(record)
             case TitleUnplaced():
@@ -132,6 +135,8 @@ class State:
                 self.counted.setdefault(record.contract, {})[record.title] = record
             case HourTold():
                 self._told(record.contract)
+                for account in list(self.named):
+                    self._forget_names(account, record.time_ms)
             case RoomBegan():
                 pass
         return True
@@ -216,6 +221,12 @@ class State:
                     self._forget(self.leases[number])
         for key in [key for key in self.unplaced if key[0] == contract]:
             del self.unplaced[key]
+
+    def _forget_names(self, account: int, now_ms: Millis) -> None:
+        names = self.named.pop(account, {})
+        left = {key: named for key, named in names.items() if now_ms < (named.hour + 1) * MS_PER_HOUR}
+        if left:
+            self.named[account] = left
 
     def _forget(self, lease: Lease) -> None:
         """A lease that is over stays until all its hours are told."""

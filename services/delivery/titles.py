@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 from msgspec import Struct
 
 from schemas.events import Filled, TitleCovered
@@ -25,6 +26,8 @@ class Title(Struct, gc=False):
     """60, or what was left of a running hour."""
     cost: Micros
     """What the holder paid for it."""
+    launch: str = ""
+    """The specification that the order named by which he bought it; empty: none."""
 
 
 class Titles:
@@ -34,18 +37,19 @@ class Titles:
         self.of: dict[int, dict[int, Title]] = {}
         """By contract, by number."""
 
-    def fill(self, event: Filled) -> None:
-        """Apply every move. Raises Contradiction."""
+    def fill(self, event: Filled, launch: str = "") -> None:
+        """Apply every move. `launch`: what the buyer's order named. Raises Contradiction."""
         titles = self.of.setdefault(event.contract, {})
         for move in event.moves:
             if move.source == 0:
                 bought = Title(
-                    event.contract, move.title, event.seller, event.buyer, move.ground, move.qty, event.minutes, move.cost
+                    event.contract, move.title, event.seller, event.buyer, move.ground, move.qty, event.minutes, move.cost,
+                    launch,
                 )  # fmt: skip
                 titles[move.title] = bought
             else:
                 bought = _cut(titles, move.source, move.title, move.qty)
-                bought.holder, bought.cost = event.buyer, move.cost
+                bought.holder, bought.cost, bought.launch = event.buyer, move.cost, launch
             if move.closes == move.title:  # the buyer's own promise came back to him: nobody owes and nobody holds it
                 del titles[move.title]
             elif move.closes:
@@ -74,7 +78,7 @@ def _cut(titles: dict[int, Title], number: int, piece: int, qty: Gpus) -> Title:
     if not 0 < qty < title.qty:
         raise Contradiction(f"title {number} has {title.qty} GPUs, a piece of {qty} was split off")
     cost = title.cost * qty // title.qty
-    new = Title(title.contract, piece, title.obligor, title.holder, title.ground, qty, title.minutes, cost)
+    new = msgspec.structs.replace(title, title=piece, qty=qty, cost=cost)
     title.qty -= qty
     title.cost -= cost
     titles[piece] = new

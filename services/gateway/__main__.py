@@ -108,7 +108,8 @@ async def _wire(service: Service, cluster: Cluster) -> tuple[Gateway, list[Calla
     client = httpx.AsyncClient(trust_env=False)
     market_data = MarketData(settings.market, settings.master_key, database, client)
     shards, funding = Shards(doors, progress, service.clock, market), Funding(requests)
-    trade = (shards, classes, reads, progress, funding, Telling(classes, reads))
+    delivery = DeliveryRoom(settings.delivery, settings.master_key, client)
+    trade = (shards, classes, reads, progress, funding, Telling(classes, reads), delivery)
     orders, ranges, blocks = Orders(*trade), Ranges(*trade), Blocks(*trade)
     for door in doors:
         await door.start()
@@ -144,13 +145,13 @@ async def _wire(service: Service, cluster: Cluster) -> tuple[Gateway, list[Calla
         ranges=ranges,
         blocks=blocks,
         quotes=Quotes(shards, classes, funding),
-        previews=Previews(shards, classes, reads, progress, market_data, orders, ranges, blocks),
+        previews=Previews(shards, classes, reads, progress, market_data, orders, ranges, blocks, delivery),
         corrections=Corrections(shards, reads, progress, service.clock, settings.master_key),
         keyring=keyring,
         limits=limits,
         offers=offers,
         market_data=market_data,
-        delivery=DeliveryRoom(settings.delivery, settings.master_key, client),
+        delivery=delivery,
         router=Router(settings.router, settings.master_key, client),
         acting=Acting(settings.master_key, database),
         volume=Volume(database, classes, progress, service.clock, market),

@@ -6,7 +6,6 @@ from functools import cache
 
 import msgspec
 from litestar import Litestar, MediaType, Response, get
-from litestar.config.app import AppConfig
 from litestar.di import Provide
 
 from services.gateway import openapi
@@ -16,6 +15,7 @@ from services.gateway.market import MarketData
 from services.gateway.metrics import count_request
 from services.gateway.routes import ROUTES
 from services.gateway.wiring import Gateway, Wired
+from services.runtime.http import quiet
 
 
 def build(gateway: Gateway) -> Litestar:
@@ -54,12 +54,6 @@ def build(gateway: Gateway) -> Litestar:
         exception_handlers={Exception: problem},  # every refusal leaves in one form
         request_max_body_size=BODY_MAX,
         openapi_config=None,
-        on_app_init=[_quiet],
+        on_app_init=[quiet],
     )
     return app
-
-
-def _quiet(config: AppConfig) -> AppConfig:
-    """Litestar's own logging would print bodies of failed requests."""
-    config.logging_config = None
-    return config

@@ -18,7 +18,7 @@ from services.gateway.placing import Placing
 from services.gateway.reads import average, reason_name
 from services.gateway.telling import NOTHING, after_the_fact, fates, refusal_of
 from services.gateway.times import parse_hour
-from services.gateway.values import QTY_MAX, check_terms, decimal, side_of, tif_of
+from services.gateway.values import QTY_MAX, check_launch, check_terms, decimal, side_of, tif_of
 
 HOURS_MAX: Final = 168
 _TERMS: Final = (
@@ -33,11 +33,13 @@ class Blocks(Placing):
     async def place(self, caller: Caller, body: http.BlockRequest) -> http.BlockAnswer:
         """Raises ApiError."""
         of_class = await self._classes.get(body.class_id)
-        self.command(caller, of_class, body)  # says what is wrong before anything is looked up
+        asked = self.command(caller, of_class, body)  # says what is wrong before anything is looked up
         known = await self._reads.known(caller.account, body.client_order_id)
         if known is not None:
             same = await self._repeat_settled(caller, known, self.command(caller, of_class, body), _TERMS)
             return await self._reads.block_answer(same, repeated=True)
+        hour = asked.first_hour + asked.hours - 1
+        await self._delivery.name_launch(caller.account, body.client_order_id, body.launch, hour)
         door = self._shards.open_door(of_class["shard"])
         answer = await self._funding.submit(caller, door, lambda: self.command(caller, of_class, body))
         return await self._placed(caller, answer)
@@ -46,6 +48,7 @@ class Blocks(Placing):
         """Raises ApiError."""
         tif, expires_ms = tif_of(body.tif, body.expires)
         check_terms(body.client_order_id, body.valid_for_ms, body.qty, of_class["lot"])
+        check_launch(body.launch, body.client_order_id, body.side)
         if not 0 <= body.min_qty < QTY_MAX:
             raise ApiError("wrong_qty", need=of_class["lot"])
         if not 1 <= body.hours <= HOURS_MAX:

@@ -194,6 +194,19 @@ CODES: Final[dict[str, Row]] = {
     "unknown_machine": Row(
         404, "There is no such machine of yours", "GET /v1/machines lists them; an agent enrols again"
     ),
+    "unknown_launch": Row(
+        404,
+        "There is no such launch specification of yours",
+        "make it with PUT /v1/launches/{name}, then send the order again",
+    ),
+    "wrong_launch": Row(
+        422, "This order cannot name a launch specification", "name one with a purchase that has a client_order_id"
+    ),
+    "too_many_launches": Row(
+        422,
+        "Too many orders name a launch specification",
+        "leave it out, put hours into one range or block, or wait until some are over",
+    ),
     "machine_known": Row(409, "These GPUs are enrolled as another machine", "retire the other, or ask an operator"),
     "agent_running": Row(
         409,

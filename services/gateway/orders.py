@@ -38,7 +38,7 @@ from schemas.events import (
     Rejected,
     StateSet,
 )
-from schemas.ids import format_order, is_client_id, shard_of_order
+from schemas.ids import format_order, hour_of, is_client_id, shard_of_order
 from schemas.units import Hour, format_usd
 from services.gateway.auth import Caller
 from services.gateway.database import Row
@@ -47,7 +47,7 @@ from services.gateway.errors import ApiError
 from services.gateway.placing import Placing
 from services.gateway.reads import Known
 from services.gateway.telling import NOTHING, after_the_fact, fates, refusal_of
-from services.gateway.values import QTY_MAX, check_terms, decimal, flags_of, side_of, tif_of
+from services.gateway.values import QTY_MAX, check_launch, check_terms, decimal, flags_of, side_of, tif_of
 
 SWITCH_S_MAX: Final = 86_400
 SWITCH_MS_MAX: Final = SWITCH_S_MAX * 1000
@@ -69,6 +69,7 @@ class Orders(Placing):
         known = await self._reads.known(caller.account, body.client_order_id)
         if known is not None:
             return await self._repeat(caller, known, command)
+        await self._name_launch(caller, body, command)
         stamped = self._stamped(command, body.valid_for_ms)
         answer = await self._funding.submit(caller, self._shards.open_door(of_class["shard"]), stamped)
         return await self._placed(caller, answer)
@@ -85,6 +86,7 @@ class Orders(Placing):
                 if body.client_order_id in known:
                     told[place] = await self._repeat(caller, known[body.client_order_id], command)
                 else:
+                    await self._name_launch(caller, body, command)
                     door = self._shards.open_door(of_class["shard"])
                     new.setdefault(door.shard, []).append((place, self._stamped(command, body.valid_for_ms)))
             except ApiError as error:
@@ -111,6 +113,10 @@ class Orders(Placing):
         """The command, valid from the moment when it is sent."""
         return lambda: msgspec.structs.replace(command, valid_until_ms=self._shards.valid_until(valid_for_ms))
 
+    async def _name_launch(self, caller: Caller, body: http.OrderRequest, command: PlaceOrder) -> None:
+        hour = hour_of(command.contract)
+        await self._delivery.name_launch(caller.account, body.client_order_id, body.launch, hour)
+
     async def _repeat(self, caller: Caller, known: Known, command: PlaceOrder) -> http.OrderAnswer:
         same = await self._repeat_settled(caller, known, command, _TERMS)
         return await self._reads.order_answer(same, repeated=True)
@@ -121,6 +127,7 @@ class Orders(Placing):
         price = decimal(body.price)
         tif, expires_ms = tif_of(body.tif, body.expires)
         check_terms(body.client_order_id, body.valid_for_ms, body.qty, of_class["lot"])
+        check_launch(body.launch, body.client_order_id, body.side)
         flags = flags_of(post_only=body.post_only, running=body.running, self_trade=body.self_trade)
         command = PlaceOrder(
             caller.account,

@@ -10,6 +10,7 @@ from schemas.events import Event, OrderRepeated
 from services.gateway.auth import Caller
 from services.gateway.classes import Classes
 from services.gateway.database import Row
+from services.gateway.delivery import DeliveryRoom
 from services.gateway.errors import ApiError
 from services.gateway.funding import Funding
 from services.gateway.progress import Progress
@@ -29,6 +30,7 @@ class Placing:
         progress: Progress,
         funding: Funding,
         telling: Telling,
+        delivery: DeliveryRoom,
     ) -> None:
         self._shards = shards
         self._classes = classes
@@ -36,6 +38,7 @@ class Placing:
         self._progress = progress
         self._funding = funding
         self._telling = telling
+        self._delivery = delivery
 
     async def _repeat_settled(
         self, caller: Caller, known: Known, command: PlaceOrder | PlaceBlock, terms: Iterable[str]

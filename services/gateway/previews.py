@@ -35,6 +35,7 @@ from services.gateway.auth import Caller
 from services.gateway.blocks import Blocks
 from services.gateway.classes import Classes, bid_rate, collar
 from services.gateway.database import Row
+from services.gateway.delivery import DeliveryRoom
 from services.gateway.errors import ApiError
 from services.gateway.market import MarketData
 from services.gateway.orders import Orders
@@ -48,7 +49,7 @@ from services.gateway.telling import told
 _FORWARD: Final = (int(Ground.DECLARED), int(Ground.PROMISED))
 _BASIS: Final = (
     "neighbouring hours in which the same quantities are taken at the same prices count as one seller's; "
-    "books do not say whose they are"
+    "books do not say whose they are, and what you hold already is not counted"
 )
 
 
@@ -83,6 +84,7 @@ class Previews:
         orders: Orders,
         ranges: Ranges,
         blocks: Blocks,
+        delivery: DeliveryRoom,
     ) -> None:
         self._shards = shards
         self._classes = classes
@@ -92,6 +94,7 @@ class Previews:
         self._orders = orders
         self._ranges = ranges
         self._blocks = blocks
+        self._delivery = delivery
 
     async def order(self, caller: Caller, body: http.OrderRequest) -> http.PreviewAnswer:
         """Raises ApiError."""
@@ -271,7 +274,24 @@ class Previews:
             )
         free = await self._free(caller, of_class, rows, side)
         refusal = self._block_refusal(of_class, rows, command, plan, free)
-        return self._block(of_class, command, symbols, levels, plan, purse, refusal)
+        preview = self._block(of_class, command, symbols, levels, plan, purse, refusal)
+        if side == Side.SELL or not plan.total:
+            return preview
+        handovers = await self._handovers(caller, of_class, command, levels, plan)
+        return msgspec.structs.replace(preview, handovers=handovers)
+
+    async def _handovers(
+        self, caller: Caller, of_class: Row, command: PlaceBlock, levels: Iterable[Levels], plan: BlockPlan
+    ) -> http.HandoversPreview:
+        """What delivery foresees; else an estimate. It knows whose asks are in the hours' books, and nothing of blocks."""
+        if not plan.from_blocks:
+            hours = [(command.first_hour + nth, plan.total) for nth in range(command.hours)]
+            foreseen = await self._delivery.handovers(caller.account, of_class["class_id"], hours)
+            if foreseen is not None:
+                return foreseen
+        taken = [(*previewing.first(book, plan.from_hours), *plan.from_blocks) for book in levels]
+        likely = previewing.likely_handovers(taken)
+        return http.HandoversPreview(least=0, most=command.hours - 1, likely=likely, basis=_BASIS)
 
     def _block(
         self,
@@ -324,7 +344,6 @@ class Previews:
             rests=rests,
             hold=format_usd(hold),
             funds=funds,
-            handovers=_handovers(by_hour) if buying and plan.total else None,
             refusal=refusal,
         )
 
@@ -409,8 +428,3 @@ def _worst(averages: Mapping[str, str], side: Side) -> str:
         return ""
     sign = 1 if side == Side.BUY else -1
     return max(averages, key=lambda symbol: parse_usd(averages[symbol]) * sign)
-
-
-def _handovers(by_hour: list[Cost]) -> http.HandoversPreview:
-    likely = previewing.likely_handovers([made.levels for made in by_hour])
-    return http.HandoversPreview(least=0, most=len(by_hour) - 1, likely=likely, basis=_BASIS)

@@ -23,7 +23,7 @@ from services.gateway.placing import Placing
 from services.gateway.reads import Known
 from services.gateway.telling import NOTHING, after_the_fact, duplicate, fates, refusal, refusal_of, told
 from services.gateway.times import parse_hour
-from services.gateway.values import check_terms, decimal, flags_of, hours_from, side_of, tif_of
+from services.gateway.values import check_launch, check_terms, decimal, flags_of, hours_from, side_of, tif_of
 
 
 def hours_of(body: http.RangeRequest) -> tuple[Hour, ...]:
@@ -44,6 +44,7 @@ class Ranges(Placing):
         known = await self._reads.known(caller.account, body.client_order_id)
         if known is not None:
             return await self._again(caller, known, command)
+        await self._delivery.name_launch(caller.account, body.client_order_id, body.launch, max(command.hours))
         door = self._shards.open_door(of_class["shard"])
         async with self._funded(caller, of_class, command) as moved:
             answer = await door.submit(command)
@@ -60,6 +61,7 @@ class Ranges(Placing):
         hours = hours_of(body)
         tif, expires_ms = tif_of(body.tif, body.expires)
         check_terms(body.client_order_id, body.valid_for_ms, body.qty, of_class["lot"])
+        check_launch(body.launch, body.client_order_id, body.side)
         command = PlaceRange(
             caller.account,
             of_class["class_no"],

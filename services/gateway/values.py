@@ -93,6 +93,14 @@ def check_terms(client_id: str, valid_for_ms: int, qty: Gpus, lot: Gpus) -> None
         raise ApiError("wrong_qty", need=lot)
 
 
+def check_launch(launch: str, client_id: str, side: Literal["buy", "sell"]) -> None:
+    """Whether an order may name a launch specification. Raises ApiError wrong_launch."""
+    if launch and side == "sell":
+        raise ApiError("wrong_launch", "who sells gets no machine: leave launch out")
+    if launch and not client_id:
+        raise ApiError("wrong_launch", "an order that names a launch specification needs a client_order_id of your own")
+
+
 def hours_from(first: str, count: int) -> tuple[Hour, ...]:
     """So many hours from the first on. Raises ApiError."""
     if not 1 <= count <= HOURS_MAX:

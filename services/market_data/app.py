@@ -6,11 +6,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Annotated, Any, Final
 
-import msgspec
-from litestar import Litestar, Request, Response, get
-from litestar.config.app import AppConfig
-from litestar.di import NamedDependency, Provide
-from litestar.exceptions import HTTPException, ValidationException
+from litestar import Litestar, get
+from litestar.di import NamedDependency
 from litestar.params import FromPath, QueryParameter
 
 from schemas import feeds
@@ -18,6 +15,7 @@ from services.market_data.answers import Answers
 from services.market_data.asyncapi import document
 from services.market_data.market import Market
 from services.market_data.public import Refused
+from services.runtime.http import room_app
 from services.runtime.log import Clock
 
 DEPTH_MAX: Final = 1_000
@@ -117,55 +115,14 @@ def get_asyncapi(room: Wired) -> dict[str, Any]:
 
 def build(room: Room) -> Litestar:
     """The ASGI application over a wired room."""
-
-    async def provide_room() -> Room:
-        return room
-
-    return Litestar(
-        route_handlers=[
-            get_market,
-            get_book,
-            get_trades,
-            get_ticker,
-            get_grid,
-            get_blocks,
-            get_references,
-            get_asyncapi,
-        ],
-        dependencies={"room": Provide(provide_room)},
-        exception_handlers={Refused: _refused, ValidationException: _invalid, HTTPException: _http},
-        openapi_config=None,
-        on_app_init=[_quiet],
-    )
-
-
-def _answer(code: str, detail: str, status: int) -> Response[bytes]:
-    body = msgspec.json.encode(feeds.Unanswered(code=code, detail=detail))
-    return Response(body, status_code=status, media_type="application/json")
-
-
-def _refused(_: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
-    assert isinstance(error, Refused)
-    return _answer(error.code, str(error), _STATUS[error.code])
-
-
-def _invalid(_: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
-    assert isinstance(error, ValidationException)
-    faults = error.extra if isinstance(error.extra, list) else []
-    said = "; ".join(
-        f"{fault.get('key', '')}: {fault.get('message', '')}" for fault in faults if isinstance(fault, dict)
-    )
-    return _answer("malformed", said or str(error.detail), 400)
-
-
-def _http(_: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
-    assert isinstance(error, HTTPException)
-    codes = {404: "not_found", 405: "method_not_allowed"}
-    code = codes.get(error.status_code, "malformed" if error.status_code < 500 else "internal")
-    return _answer(code, str(error.detail), error.status_code)
-
-
-def _quiet(config: AppConfig) -> AppConfig:
-    """Faults are logged by the process, once."""
-    config.logging_config = None
-    return config
+    routes = [
+        get_market,
+        get_book,
+        get_trades,
+        get_ticker,
+        get_grid,
+        get_blocks,
+        get_references,
+        get_asyncapi,
+    ]
+    return room_app(routes, room, Refused, _STATUS)

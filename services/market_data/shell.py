@@ -15,7 +15,7 @@ from typing import Final
 
 import msgspec
 
-from schemas.codec import UNREADABLE, BrokenRecord, ChainReader, EventsRecord, Gap, decode_record, read_headers
+from schemas.codec import UNREADABLE, BrokenRecord, ChainReader, EventsRecord, Gap
 from schemas.market import Reference, reference_key
 from schemas.supply import OfferRecord
 from schemas.units import Millis
@@ -24,6 +24,7 @@ from services.market_data.clouds import Clouds
 from services.market_data.hub import SESSIONS_MAX, Hub
 from services.market_data.references import References
 from services.market_data.sessions import HEARTBEAT_MS, WAITING_MAX
+from services.runtime.archive import end_of_whole
 from services.runtime.errors import Halt
 from services.runtime.log import Clock, Log, LogError, Outgoing, OutOfRange, Record
 from services.runtime.status import Status
@@ -49,16 +50,6 @@ class Reader:
     def where(self) -> str:
         """For sentences."""
         return f"{self.log.topic}/{self.log.partition}"
-
-    async def begin(self) -> int:
-        """The end that the log has now; it is read from its first record. Raises Halt where that is not the first ever."""
-        first, end = await self.log.bounds()
-        if first > 0:
-            raise Halt(
-                f"{self.where} begins at {first}: what was before is in the archive. Set HOURBOOK_DATA to the folder that has it "
-                "(`hourbook archive` writes it to archive/ there)"
-            )
-        return end
 
     async def read(self) -> list[Record]:
         """The next records; empty: there are none. Raises Halt."""
@@ -107,10 +98,10 @@ class MarketData:
         """Raises Halt."""
         self._status.set(role="recovering")
         for shard, reader in enumerate(self._events):
-            end = await reader.begin()
+            end = await end_of_whole(reader.log)
             while reader.next_offset < end:
                 await self._read_events(shard)
-        end = await self._offers.begin()
+        end = await end_of_whole(self._offers.log)
         while self._offers.next_offset < end:
             await self._read_offers()
         self.ready = True
@@ -153,17 +144,11 @@ class MarketData:
 
     def _accept(self, shard: int, record: Record) -> EventsRecord | None:
         """None: a repeat. Raises Halt."""
-        chain = self._chains[shard]
         try:
-            if not chain.accept(read_headers(record.headers), record.value):
-                return None
-            said = decode_record(record.value)
-            if (said.shard, said.seq) != (shard, chain.seq):
-                raise BrokenRecord(f"shard {said.shard}, seq {said.seq} inside, {chain.seq} outside")
+            return self._chains[shard].read(record.headers, record.value, shard)
         except (Gap, BrokenRecord) as error:
             where = self._events[shard].where
             raise Halt(f"{where} offset {record.offset}: {type(error).__name__}: {error}") from error
-        return said
 
     async def _read_offers(self) -> None:
         for record in await self._offers.read():

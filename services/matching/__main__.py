@@ -12,8 +12,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-import secrets
-import socket
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -28,7 +26,7 @@ from services.matching.shell import Shell
 from services.matching.store import FileSnapshotStore
 from services.runtime.collector import Collector
 from services.runtime.kafka import Cluster
-from services.runtime.lease import LeaseAway, PostgresLease
+from services.runtime.lease import LeaseAway, PostgresLease, holder_name
 from services.runtime.postgres import migrate_runtime, open_pool
 from services.runtime.supervise import Service, run
 from services.runtime.topics import check_topics
@@ -44,7 +42,7 @@ async def serve(service: Service, plan: SnapshotPlan) -> None:
     lease = PostgresLease(pool)
     # Two exchanges may share a database as they may share a broker: by their prefix.
     lease_name = f"{service.settings.topic_prefix}matching-{service.settings.shard}"
-    holder = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+    holder = holder_name()
     collector = Collector(settles=True)
     async with _opened(service) as (mirror, store, references):
         collector.freeze()

@@ -123,6 +123,17 @@ class Archive:
             raise Halt(f"archive {path.name} reads differently from what was written")
 
 
+async def end_of_whole(log: Log) -> int:
+    """The end that a log has now, for whoever reads it from its first record ever. Raises Halt where that is not there."""
+    first, end = await log.bounds()
+    if first > 0:
+        raise Halt(
+            f"{log.topic}/{log.partition} begins at {first}: what was before is in the archive. Set HOURBOOK_DATA to the "
+            "folder that has it (`hourbook archive` writes it to archive/ there)"
+        )
+    return end
+
+
 async def copy(log: Log, archive: Archive, *, below: int, segment_bytes: int = SEGMENT_BYTES) -> int:
     """Copy what the archive lacks of the records below `below`; where it ends now. Only then may the log be cut there.
 

@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import secrets
+import socket
 from collections.abc import Iterator
 from typing import Final, Protocol
 
@@ -95,6 +98,11 @@ _NOW = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
 
 
 # --- One of several works ------------------------------------------------------------------------------------
+
+
+def holder_name() -> str:
+    """Of this process: who looks into the table finds it; another with its number, on a restarted machine, is another."""
+    return f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
 
 
 async def get_lease(lease: Lease, holder: str, clock: Clock, status: Status, name: str, *, above: int = 0) -> int:

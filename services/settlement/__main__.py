@@ -9,9 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import secrets
-import socket
 import sys
 from pathlib import Path
 from typing import Final
@@ -19,7 +16,7 @@ from typing import Final
 from services.runtime.collector import Collector
 from services.runtime.errors import cause_of
 from services.runtime.kafka import Cluster
-from services.runtime.lease import LeaseAway, PostgresLease, get_lease, keep_lease
+from services.runtime.lease import LeaseAway, PostgresLease, get_lease, holder_name, keep_lease
 from services.runtime.log import Unreachable
 from services.runtime.postgres import migrate, migrate_runtime, open_pool
 from services.runtime.supervise import Service, run
@@ -44,7 +41,7 @@ async def serve(service: Service) -> None:
     lease = PostgresLease(pool)
     # Two exchanges may share a database server, each with a database; a broker, each with a prefix.
     lease_name = f"{settings.topic_prefix}{LEASE_NAME}"
-    holder = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+    holder = holder_name()
     collector = Collector(settles=True)
     while True:
         epoch = await get_lease(lease, holder, service.clock, service.status, lease_name)

@@ -27,9 +27,7 @@ from schemas.codec import (
     ChainReader,
     EventsRecord,
     Gap,
-    decode_record,
     encode_frame,
-    read_headers,
 )
 from schemas.requests import PayoutMoved
 from services.runtime.errors import Halt, Superseded
@@ -335,12 +333,9 @@ class EventsReader:
         """None: a repeat."""
         where = f"events/{self.log.partition} offset {record.offset}"
         try:
-            if not self._chain.accept(read_headers(record.headers), record.value):
-                return None
-            said = decode_record(record.value)
-            if (said.shard, said.seq) != (self.log.partition, self._chain.seq):
-                raise BrokenRecord(f"shard {said.shard}, seq {said.seq} inside, {self._chain.seq} outside")
-            events.settle(self._state, said)
+            said = self._chain.read(record.headers, record.value, self.log.partition)
+            if said is not None:
+                events.settle(self._state, said)
         except (Gap, BrokenRecord, Contradiction) as error:
             raise Halt(f"{where}: {type(error).__name__}: {error}") from error
         return said

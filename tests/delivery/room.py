@@ -43,14 +43,15 @@ class Room:
         at = moment(-1) if now is None else now
         self.take(MachineEnrolled(1, at, provider, name, CLASS, "declared", "open", "127.0.0.1", uuids))
 
-    def sell(self, obligor: int, holder: int, hour: int, qty: int, *, minutes: int = 60) -> int:
-        """A new title; its number."""
+    def sell(self, obligor: int, holder: int, hour: int, qty: int, *, minutes: int = 60, launch: str = "") -> int:
+        """A new title; its number. `launch`: what the buyer's order named."""
         number = next(self._numbers)
         ground = Ground.DECLARED if minutes == 60 else Ground.READY
         move = TitleMove(0, number, ground, qty, 100 * qty, 100 * qty, 0)
         contract = contract_of(CLASS, HOUR + hour)
         self.titles.fill(
-            Filled(number, contract, 100, qty, minutes, 1, 1, 2, 0, 0, holder, obligor, 100 * qty, 0, 0, (move,))
+            Filled(number, contract, 100, qty, minutes, 1, 1, 2, 0, 0, holder, obligor, 100 * qty, 0, 0, (move,)),
+            launch,
         )
         return number
 

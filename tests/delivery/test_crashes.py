@@ -20,10 +20,11 @@ from schemas.agents import Enrolment, Gpu, Heartbeat, Lease, LeaseReport
 from schemas.codec import CHAIN_START, WRITER_OPERATOR, Frame, epoch_header, seal
 from schemas.commands import Fees, Ground
 from schemas.delivery import Delivered
-from schemas.events import ClassSet, Event, Filled, GateClosed, HourEnded, TitleMove
+from schemas.events import ClassSet, Event, Filled, GateClosed, HourEnded, OrderAccepted, TitleMove
 from schemas.ids import contract_of
-from schemas.leases import LeaseRecord, TitleCounted
+from schemas.leases import LeaseRecord, LeaseServes, TitleCounted
 from schemas.market_clock import MarketClock
+from schemas.rental import LaunchNaming, LaunchRequest
 from schemas.units import MS_PER_HOUR, MS_PER_MINUTE
 from services.delivery.refusals import Refused
 from services.delivery.shell import Delivery, Setup
@@ -43,6 +44,7 @@ RATE = 60
 """A market's hour is a minute of the world."""
 PROVIDERS = (11, 12)
 HOLDERS = (21, 22, 23)
+LAUNCHES = ("train", "serve")
 SEATS = 2
 SETUP_MINUTES = 5
 SEEDS = int(os.environ.get("HOURBOOK_SEEDS") or 8)
@@ -158,6 +160,8 @@ class Exchange:
         self.alive: list[Process] = []
         self.sold: dict[tuple[int, int], tuple[int, int, int, int]] = {}
         """(contract, title) → obligor, holder, qty, minutes."""
+        self.launches: dict[tuple[int, int], str] = {}
+        """What each title's order named."""
         self.market_over = False
         self.machines = [Machine(self, provider, f"m{n}") for provider in PROVIDERS for n in range(2)]
         self.agents: dict[int, Process] = {}
@@ -172,16 +176,47 @@ class Exchange:
         self._seq, self._chain = sealed[-1].seq, sealed[-1].chain
         self.events.land([Outgoing(one.body, [*one.headers, epoch_header(1)]) for one in sealed])
 
-    def sell(self, hour: int, minutes: int) -> None:
-        """Somebody sells something; sometimes more than there is."""
+    async def sell(self, hour: int, *, running: bool = False) -> None:
+        """Somebody sells something; sometimes more than there is. The buyer's order may name a specification."""
         chance = self.world.chance("market")
         obligor, holder, qty = chance.choice(PROVIDERS), chance.choice(HOLDERS), chance.randrange(1, 4)
         self._titles += 1
+        order, launch = self._titles, chance.choice(("", *LAUNCHES))
+        if launch and not await self._name(holder, f"order-{order}", launch, hour):
+            return
+        left = ((hour + 1) * MS_PER_HOUR - self.clock.market_ms(self.world.now_ms)) // MS_PER_MINUTE
+        minutes = left if running else 60
+        if minutes <= 1:
+            return
         ground = Ground.DECLARED if minutes == 60 else Ground.READY
         contract = contract_of(CLASS, hour)
-        move = TitleMove(0, self._titles, ground, qty, 100, 100, 0)
-        self.say(Filled(self._titles, contract, 100, qty, minutes, 1, 1, 2, 0, 0, holder, obligor, 100, 0, 0, (move,)))
-        self.sold[contract, self._titles] = (obligor, holder, qty, minutes)
+        move = TitleMove(0, order, ground, qty, 100, 100, 0)
+        self.say(
+            OrderAccepted(0, order, holder, contract, 1, qty, 100, 1, 0, f"order-{order}", 0, 0),
+            Filled(order, contract, 100, qty, minutes, 1, 0, order, 0, 0, holder, obligor, 100, 0, 0, (move,)),
+        )
+        self.sold[contract, order] = (obligor, holder, qty, minutes)
+        self.launches[contract, order] = launch or "default"
+
+    async def _name(self, holder: int, client_id: str, launch: str, hour: int) -> bool:
+        """As a gateway does, until a room has answered. False: meanwhile the hour is over."""
+        asked = LaunchNaming(client_order_id=client_id, launch=launch, hour=hour)
+        while True:
+            await Wait(self.world.now_ms + 20)
+            if self.room is None:
+                continue
+            try:
+                await self.ask("put_launch", holder, launch, LaunchRequest(ssh_keys=()))
+                await self.ask("name_launch", holder, asked)
+            except TimeoutError:
+                continue
+            except Refused as error:
+                if error.code == "unknown_contract":
+                    return False
+                if error.code != "not_ready":
+                    raise
+            else:
+                return True
 
     async def _market(self) -> None:
         chance = self.world.chance("market")
@@ -189,23 +224,18 @@ class Exchange:
         await self._at(FIRST * MS_PER_HOUR - 20 * MS_PER_MINUTE)
         for hour in range(FIRST, FIRST + HOURS):
             for _ in range(chance.randrange(1, 5)):
-                self.sell(hour, 60)
+                await self.sell(hour)
             await self._at(hour * MS_PER_HOUR - 5 * MS_PER_MINUTE)
             self.say(GateClosed(contract_of(CLASS, hour)))
             if hour > FIRST:
-                await self._running(hour - 1)
+                # In the last minutes of an hour somebody wants a machine at once.
+                await self.sell(hour - 1, running=True)
                 await self._at(hour * MS_PER_HOUR)
                 self.say(HourEnded(contract_of(CLASS, hour - 1), 0, 0, 0))
             await self._at(hour * MS_PER_HOUR + 40 * MS_PER_MINUTE)
         await self._at((FIRST + HOURS) * MS_PER_HOUR)
         self.say(HourEnded(contract_of(CLASS, FIRST + HOURS - 1), 0, 0, 0))
         self.market_over = True
-
-    async def _running(self, hour: int) -> None:
-        """In the last minutes of an hour somebody wants a machine at once."""
-        left = ((hour + 1) * MS_PER_HOUR - self.clock.market_ms(self.world.now_ms)) // MS_PER_MINUTE
-        if left > 1:
-            self.sell(hour, left)
 
     async def _at(self, market_ms: int) -> None:
         await Wait(self.clock.wall_ms(market_ms))
@@ -292,7 +322,9 @@ class Exchange:
         until = self.world.now_ms + 900_000
         due = self.world.now_ms + 3_000
         while not (self.market_over and self._all_told()):
-            assert self.world.now_ms < until, f"nothing comes any more: {self.fault_of()!r} {self.world.trace[-5:]}"
+            assert self.world.now_ms < until, (
+                f"nothing comes any more: {self.fault_of()!r} {list(self.world.trace)[-5:]}"
+            )
             self.world.step()
             ended = self.fault_of()
             if ended is not None:
@@ -371,10 +403,18 @@ def test_no_machine_serves_two_buyers_at_one_time_and_minutes_add_up(seed: int) 
     assert [key for key, words in told.items() if len(words) != 1] == []
     # What the log has is what whoever reads it later goes by.
     state, counted = State(), {}
+    begun: dict[int, str] = {}
     for record in exchange.recorded():
-        if state.take(record) and isinstance(record, TitleCounted):
+        if not state.take(record):
+            continue
+        if isinstance(record, LeaseServes) and record.lease not in begun:
+            begun[record.lease] = record.launch
+            named = {exchange.launches[record.contract, served.title] for served in record.titles}
+            assert named == {record.launch}
+        if isinstance(record, TitleCounted):
             assert (record.contract, record.title) not in counted, "counted twice"
             counted[record.contract, record.title] = record
+    assert len(set(begun.values())) > 1
     for key, record in counted.items():
         minutes = exchange.sold[key][3]
         assert record.delivered + record.allowance + record.undelivered == minutes

@@ -30,7 +30,7 @@ from tests.integration.alarms import ringing, scraped
 CLASSES = ("H100.SXM.80.US", "L40S.48.US")
 """One in each of two shards."""
 MACHINES = "CPU.X86.LOCAL.UNV"
-"""Where machines are handed over, with `delivers`."""
+"""Where machines are handed over, with `delivers`: then there is market data as well."""
 MEMBERS = (("provider", "provider"), ("maker", "market_maker"), ("buyer", "member"))
 
 
@@ -54,9 +54,9 @@ class Hall:
         self.supervisor = supervisor
         dsn = postgres.create_database("hourbook")
         self.stack = Stack(kafka.bootstrap, dsn, home, shards=2, http_port=free_port(), logins=logins)
-        self.stack.delivery_port = free_port() if delivers else 0
-        if rents:
-            self.stack.feed_port, self.stack.market_port, self.stack.router_port = free_port(), free_port(), free_port()
+        if delivers:
+            self.stack.delivery_port, self.stack.feed_port, self.stack.market_port = (free_port() for _ in range(3))
+        self.stack.router_port = free_port() if rents else 0
         self.operator = ""
         self.bearers: dict[str, str] = {}
         self._client = client
@@ -197,7 +197,7 @@ def status_of(address: str) -> dict[str, Any]:
 def open_hall(rate: int, *, always: bool = False, delivers: bool = False, rents: bool = False) -> Iterator[Hall]:
     """On a broker and a database of its own, every process with its login; when it fails, the processes' last lines are shown.
 
-    `delivers`: with the delivery room; `rents`: with the router, and market data, whose books it reads. `always`: who is halted
+    `delivers`: with the delivery room; `rents`: with the router as well. `always`: who is halted
     is started again, as `make up` does it, and fails no test by itself.
     """
     if ApacheKafka.missing() is not None:

@@ -32,6 +32,11 @@ def hall() -> Iterator[Hall]:
         yield opened
 
 
+@pytest.fixture(scope="module")
+def carl(hall: Hall) -> Carl:
+    return Carl(hall)
+
+
 class Carl:
     """A provider with a machine."""
 
@@ -58,10 +63,10 @@ class Carl:
         answer = self.hall.ask("GET", "/v1/machines", self.hall.bearers["carl"])
         return answer.json() if answer.is_success else []
 
-    def sell(self, contract: str, first: str) -> None:
+    def sell(self, contract: str, first: str, qty: int = 1, price: str = "0.05") -> None:
         back = {"class": MACHINES, "from": first, "hours": 1, "ground": "declared", "qty": 2, "version": 1}
         self.hall.settle("/v1/capacity", back, "carl", "PUT")
-        order = {"contract": contract, "side": "sell", "qty": 1, "price": "0.05"}
+        order = {"contract": contract, "side": "sell", "qty": qty, "price": price}
         answer = self.hall.ask("POST", "/v1/orders", self.hall.bearers["carl"], order)
         assert answer.status_code == 201, answer.text
 
@@ -93,9 +98,8 @@ def mine(hall: Hall, state: str = "open") -> list[dict[str, Any]]:
     return [each for each in answer.json() if each["state"] == state] if answer.is_success else []
 
 
-def test_a_buyer_logs_in_for_exactly_the_hours_he_holds(hall: Hall) -> None:
+def test_a_buyer_logs_in_for_exactly_the_hours_he_holds(hall: Hall, carl: Carl) -> None:
     """On one machine over two hours, through crashes of delivery and agent; then his key is refused and his file is gone."""
-    carl = Carl(hall)
     launch = {"ssh_keys": [KEY.export_public_key().decode()], "start_script": "echo begun > begun"}
     assert hall.ask("PUT", "/v1/launches/default", hall.bearers["buyer"], launch).is_success
     # The first hour that leaves time to trade in before its gate.
@@ -130,6 +134,66 @@ def test_a_buyer_logs_in_for_exactly_the_hours_he_holds(hall: Hall) -> None:
     assert Decimal("0.02") < first <= last == Decimal("0.04975")
     hall.until_settled()
     assert hall.audited().broken() == set()
+
+
+def test_two_purchases_of_an_hour_begin_each_with_what_its_order_named(hall: Hall, carl: Carl) -> None:
+    """An order and a block; delivery is killed in between, and reads both again from the log."""
+    buyer = hall.bearers["buyer"]
+    for name in ("train", "serve"):
+        launch = {"ssh_keys": [KEY.export_public_key().decode()], "start_script": f"echo {name} > what"}
+        assert hall.ask("PUT", f"/v1/launches/{name}", buyer, launch).is_success
+    hour = hall.hours(MACHINES)[1]
+    carl.sell(hour["contract"], hour["hour"], 2)
+    terms = {"side": "buy", "qty": 1, "price": "0.06", "tif": "ioc"}
+    order = {"contract": hour["contract"], "launch": "train", "client_order_id": "one", **terms}
+    block = {"class": MACHINES, "from": hour["hour"], "hours": 1, "launch": "serve", "client_order_id": "two", **terms}
+
+    unknown = hall.ask("POST", "/v1/orders", buyer, {**order, "launch": "nothing"})
+    assert (unknown.status_code, unknown.json()["code"]) == (404, "unknown_launch")
+    assert "PUT /v1/launches/nothing" in unknown.json()["detail"]
+    assert hall.ask("POST", "/v1/orders", buyer, order).json()["filled"] == 1
+    assert hall.ask("POST", "/v1/orders", buyer, order).json()["repeated"]
+    os.kill(hall.supervisor.pid("delivery"), signal.SIGKILL)
+
+    def placed() -> bool:
+        answer = hall.ask("POST", "/v1/blocks", buyer, block)
+        assert answer.status_code in (201, 503), answer.text
+        return bool(answer.status_code == 201 and answer.json()["filled"] == 1)
+
+    hall.until(placed, "delivery is back, and the block is sent")
+
+    def shells() -> set[str]:
+        try:
+            return {log_in(lease, KEY, "cat what") for lease in mine(hall) if hour["contract"] in lease["contracts"]}
+        except (OSError, asyncssh.Error):
+            return set()
+
+    hall.until(lambda: shells() == {"train", "serve"}, "each has a machine of its own", 120)
+
+
+def test_a_block_is_foretold_by_whose_machines_it_would_be(hall: Hall, carl: Carl) -> None:
+    """Two hours of Carl's at two prices: by the prices alone it would be another machine in the second."""
+    hours = hall.hours(MACHINES)[3:5]
+    for hour, price in zip(hours, ("0.04", "0.06"), strict=True):
+        carl.sell(hour["contract"], hour["hour"], price=price)
+    body = {"class": MACHINES, "from": hours[0]["hour"], "hours": 2, "side": "buy", "qty": 1, "price": "0.05"}
+
+    def foretold() -> tuple[int, str]:
+        answer = hall.ask("POST", "/v1/blocks/preview", hall.bearers["buyer"], body)
+        told = answer.json()
+        if answer.status_code == 503 or told["handovers"] is None:  # something is not read to its end yet
+            return -1, ""
+        return told["handovers"]["likely"], told["handovers"]["basis"].split(",")[0]
+
+    hall.until(lambda: foretold() == (0, "by whose machines asks stand for now"), "delivery has read the asks")
+    delivery = hall.supervisor.pid("delivery")
+    os.kill(delivery, signal.SIGSTOP)
+    try:
+        assert foretold()[0] == 1, "while delivery is away, by the prices"
+    finally:
+        os.kill(delivery, signal.SIGCONT)
+    gone = hall.ask("DELETE", f"/v1/orders?class={MACHINES}", hall.bearers["carl"])
+    assert gone.json()["cancelled"] == 2, gone.text
 
 
 def test_an_hour_without_a_machine_is_paid_back(hall: Hall) -> None:

@@ -157,3 +157,17 @@ def test_whatever_comes_in_whatever_order_each_record_is_applied_once_and_in_ord
         except Gap:
             assert number > len(applied)
     assert applied == list(range(10))
+
+
+def test_a_record_is_read_once_and_of_its_own_shard_alone() -> None:
+    (sealed,) = seal(3, 0, CHAIN_START, 0, 5, Frame(2, 1, ()), [ev.Ticked(0, 7)])
+    headers = [*sealed.headers, epoch_header(1)]
+    reader = ChainReader()
+
+    said = reader.read(headers, sealed.body, 3)
+
+    assert said is not None
+    assert (said.seq, list(said.events)) == (1, [ev.Ticked(0, 7)])
+    assert reader.read(headers, sealed.body, 3) is None
+    with pytest.raises(BrokenRecord, match="shard 3, seq 1 inside, 2 and 1 outside"):
+        ChainReader().read(headers, sealed.body, 2)

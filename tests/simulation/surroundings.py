@@ -26,6 +26,7 @@ import services.market_data.__main__ as market_data_main
 import services.market_maker.desk as desk_module
 import services.matching.__main__ as matching_main
 import services.matching.tools as matching_tools
+import services.runtime.lease as runtime_lease
 import services.settlement.__main__ as settlement_main
 from schemas.commands import StartShard
 from services.gateway.wiring import Gateway
@@ -197,7 +198,6 @@ REPLACED: list[tuple[Any, dict[str, Any]]] = [
             "PostgresLease": _lease,
             "FileSnapshotStore": _snapshots,
             "Collector": NoCollector,
-            "secrets": SimSecrets,
         },
     ),
     (matching_tools, {"FileSnapshotStore": _snapshots, "_print": _printed}),
@@ -212,7 +212,6 @@ REPLACED: list[tuple[Any, dict[str, Any]]] = [
             "PostgresLease": _lease,
             "PostgresStore": _store,
             "Collector": NoCollector,
-            "secrets": SimSecrets,
         },
     ),
     (
@@ -241,6 +240,7 @@ REPLACED: list[tuple[Any, dict[str, Any]]] = [
         },
     ),
     (desk_module, {"secrets": SimSecrets}),
+    (runtime_lease, {"secrets": SimSecrets}),
     (gateway_funding, {"secrets": SimSecrets}),
     (gateway_corrections, {"secrets": SimSecrets}),
     (gateway_requests, {"time": SimTime}),

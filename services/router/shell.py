@@ -50,6 +50,7 @@ from services.router.sending import Attempt, OrderName, Sending, again_ms, is_ho
 from services.router.state import BadRecord, Order, PastHour, Rental, State, client_id
 from services.router.trading import VALID_MS, Accepted, Away, Exchange, Hooks, Notice, Outcome, Reading, Sent, Unknown
 from services.router.trading import Refused as NotTaken
+from services.runtime.archive import end_of_whole
 from services.runtime.errors import Halt, Superseded
 from services.runtime.log import Clock, Log, Outgoing, OutOfRange
 from services.runtime.status import Status
@@ -138,12 +139,7 @@ class Router:
             raise Halt(f"rentals begins at {first}: it is to be kept whole")
         await self._record([RouterBegan(self._epoch, self.now_ms)])
         for shard, log in enumerate(self._events):
-            first, end = await log.bounds()
-            if first > 0:
-                raise Halt(
-                    f"events/{shard} begins at {first}: what was before is in the archive. Set HOURBOOK_DATA to the folder "
-                    "that has it"
-                )
+            end = await end_of_whole(log)
             while self._offsets[shard] < end:
                 await self._read_events(shard)
                 await self._fold()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
@@ -12,12 +13,14 @@ from schemas.router_key import HEADER, IDEMPOTENCY_HEADER, derive_router_key, ro
 from schemas.specifications import published
 from schemas.supply import OfferSeen
 from services.gateway.classes import Classes
+from services.gateway.delivery import DeliveryRoom
 from services.gateway.offers import Offers
 from services.gateway.router import Router
 from tests.gateway.test_edge import Door, _token
 
 MASTER_KEY = bytes(range(32))
 CLASS = "H100.SXM.80.US"
+FIRST = int(datetime(2026, 11, 22, 14, tzinfo=UTC).timestamp()) // 3600
 WANTED = {"classes": [CLASS], "gpus": 1, "max_price": "3.60"}
 RENTAL = {
     "rental": "3", "state": "running", "made_at": "2026-11-22T14:00:00.000Z", "request": WANTED | {"look_ahead": 6},
@@ -50,6 +53,11 @@ class Rented(Door):
         self.answer: httpx.Response | httpx.HTTPError = httpx.Response(200, json=RENTAL)
         client = httpx.AsyncClient(transport=httpx.MockTransport(self._router))
         self.gateway.router = Router("http://router", MASTER_KEY, client)
+        # Delivery stands in likewise: one launch specification, and a foresight.
+        self.gateway.delivery = DeliveryRoom(
+            "http://delivery", MASTER_KEY, httpx.AsyncClient(transport=httpx.MockTransport(self._delivery))
+        )
+        self.foreseen: list[Any] = []
         database: Any = Listed()
         self.gateway.classes = Classes(database)
         nothing: Any = None
@@ -62,6 +70,14 @@ class Rented(Door):
         if isinstance(self.answer, httpx.HTTPError):
             raise self.answer
         return self.answer
+
+    def _delivery(self, request: httpx.Request) -> httpx.Response:
+        if request.url.path == "/accounts/1/launches":
+            launch = {"name": "gpu", "ssh_keys": [], "image": "", "start_script": "", "ports": []}
+            return httpx.Response(200, json=[launch])
+        assert request.url.path == "/accounts/1/foresee"
+        self.foreseen.append(json.loads(request.content))
+        return httpx.Response(200, json={"handovers": {"least": 0, "most": 5, "likely": 1, "basis": "machines"}})
 
     async def send(self, method: str, path: str, body: Any = None, **headers: str) -> httpx.Response:
         self.clock.ms += 1_000  # in which the key may ask again
@@ -99,6 +115,10 @@ async def test_what_is_asked_goes_to_the_router_for_the_keys_account(
         assert body.items() <= json.loads(asked.content).items()
 
 
+async def test_a_launch_specification_that_there_is_may_be_named(door: Rented) -> None:
+    assert (await door.send("POST", "/v1/rentals", WANTED | {"launch": "gpu"})).status_code == 201
+
+
 async def test_all_of_them_are_a_list(door: Rented) -> None:
     door.answer = httpx.Response(200, json=[RENTAL])
     (one,) = (await door.send("GET", "/v1/rentals")).json()
@@ -113,6 +133,8 @@ async def test_a_preview_is_completed_with_its_class_and_the_cheapest_firm_offer
     added = ("cloud_price", "cloud_provider", "region", "tier", "minutes_to_ssh")
     assert [option[name] for name in added] == ["2.49", "Cheap", "US", "DC", 10]
     assert (option["class"], option["window"]) == (CLASS, "20.34")
+    assert answer.json()["handovers"]["likely"] == 1
+    assert door.foreseen == [{"class_id": CLASS, "hours": [[hour, 1] for hour in range(FIRST, FIRST + 6)]}]
     assert IDEMPOTENCY_HEADER not in door.asked[0].headers
 
 
@@ -127,6 +149,7 @@ async def test_a_preview_is_completed_with_its_class_and_the_cheapest_firm_offer
         ({"gpus": 0}, "malformed"),
         ({"look_ahead": 25}, "malformed"),
         ({"unknown": 1}, "malformed"),
+        ({"launch": "gpus"}, "unknown_launch"),
     ],
 )
 async def test_what_is_none_of_what_it_should_be_does_not_come_to_the_router(

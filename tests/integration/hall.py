@@ -198,7 +198,7 @@ def status_of(address: str) -> dict[str, Any]:
 def open_hall(rate: int, *, always: bool = False, delivers: bool = False, rents: bool = False) -> Iterator[Hall]:
     """On a broker and a database of its own, every process with its login; when it fails, the processes' last lines are shown.
 
-    `delivers`: with the delivery room; `rents`: with the router, and market data, whose books it reads. `always`: who is halted
+    `delivers`: with the delivery room; `rents`: with the router as well. `always`: who is halted
     is started again, as `make up` does it, and fails no test by itself.
     """
     if ApacheKafka.missing() is not None:

@@ -12,6 +12,7 @@ from litestar.params import JSONBody, PathParameter
 
 from schemas import http, rental
 from schemas.router_key import IDEMPOTENCY_HEADER
+from services.gateway.errors import ApiError
 from services.gateway.requests import own_key
 from services.gateway.times import parse_hour
 from services.gateway.values import decimal
@@ -27,7 +28,7 @@ async def post_rental(
     """Rent: hours are bought now and from then on, until it is stopped or its hours are over."""
     account = member(caller, "trade")
     named = {IDEMPOTENCY_HEADER: own_key(key)}
-    await _check(gateway, data)
+    await _check(gateway, account, data)
     return await gateway.router.of(account, "POST", "rentals", rental.RentalAnswer, data, named)
 
 
@@ -37,11 +38,10 @@ async def post_rental_preview(
 ) -> rental.RentalPreviewAnswer:
     """What a rental would buy first, of which class, and what it costs; nothing changes."""
     account = member(caller, "read")
-    await _check(gateway, data)
+    await _check(gateway, account, data)
     told = await gateway.router.of(account, "POST", "rentals/preview", rental.RentalPreviewAnswer, data)
-    handovers, *options = await asyncio.gather(
-        _handovers(gateway, account, data, told), *(_completed(gateway, option) for option in told.options)
-    )
+    options = await asyncio.gather(*(_completed(gateway, option) for option in told.options))
+    handovers = await _handovers(gateway, account, data, told)
     return msgspec.structs.replace(told, options=tuple(options), handovers=handovers)
 
 
@@ -78,8 +78,8 @@ async def post_rental_stop(
     return await gateway.router.of(account, "POST", f"rentals/{rental_id}/stop", rental.RentalAnswer, data)
 
 
-async def _check(gateway: Gateway, body: rental.RentalRequest) -> None:
-    """Text that is none of what it should be, and classes that there are not. Raises ApiError."""
+async def _check(gateway: Gateway, account: int, body: rental.RentalRequest) -> None:
+    """Text that is none of what it should be, and what is named and is not there. Raises ApiError."""
     decimal(body.max_price)
     if body.max_spend:
         decimal(body.max_spend)
@@ -87,6 +87,22 @@ async def _check(gateway: Gateway, body: rental.RentalRequest) -> None:
         parse_hour(body.from_hour)
     for class_id in body.classes:
         await gateway.classes.get(class_id)
+    if body.launch != rental.DEFAULT_LAUNCH:
+        known = await gateway.delivery.of(account, "GET", "launches", list[rental.LaunchAnswer])
+        if body.launch not in {each.name for each in known}:
+            raise ApiError("unknown_launch", f"make {body.launch} first: PUT /v1/launches/{body.launch}")
+
+
+async def _handovers(
+    gateway: Gateway, account: int, body: rental.RentalRequest, told: rental.RentalPreviewAnswer
+) -> http.HandoversPreview | None:
+    """In the hours of the window, were all of them of the class that is taken first. None: nobody knows."""
+    if not told.options or not told.options[0].hours_found:
+        return None
+    best = told.options[0]
+    first = int(datetime.fromisoformat(told.starts_at).timestamp()) // 3600
+    hours = [(first + number, body.gpus) for number in range(best.hours_wanted)]
+    return await gateway.delivery.handovers(account, best.class_id, hours)
 
 
 async def _completed(gateway: Gateway, option: rental.RentalOption) -> rental.RentalOption:
@@ -101,17 +117,6 @@ async def _completed(gateway: Gateway, option: rental.RentalOption) -> rental.Re
         tier=specification.service.tier,
         minutes_to_ssh=specification.service.setup_minutes,
     )
-
-
-async def _handovers(
-    gateway: Gateway, account: int, body: rental.RentalRequest, told: rental.RentalPreviewAnswer
-) -> http.HandoversPreview | None:
-    """In the window of the first option. None: it cannot be had whole, or nobody knows."""
-    if not told.options or told.options[0].hours_found < told.options[0].hours_wanted:
-        return None
-    option, first = told.options[0], int(datetime.fromisoformat(told.starts_at).timestamp()) // 3600
-    hours = [(first + step, body.gpus) for step in range(option.hours_wanted)]
-    return await gateway.delivery.handovers(account, option.class_id, hours)
 
 
 ROUTES: Final = [

@@ -45,9 +45,11 @@ export function startRent(done: (rental: RentalAnswer) => void): { show: () => v
     clearTimeout(typing);
     typing = setTimeout(() => void foretell(true), TYPING_MS);
   });
-  form.addEventListener("focusout", () => {
+  form.addEventListener("focusout", (event) => {
+    // Who goes on to another field is told. Not who presses the button: it would move away below the pointer.
+    const next = event.relatedTarget;
     const made = typed();
-    if (isFault(made) && field(made.field).value && document.hasFocus()) showFault(made);
+    if (isFault(made) && next instanceof HTMLElement && next.matches("#rent-form [name]")) showFault(made);
   });
   form.addEventListener("submit", (event) => {
     event.preventDefault();

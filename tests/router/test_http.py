@@ -131,7 +131,7 @@ async def test_a_gateway_begins_shows_changes_and_stops_a_rental(client: httpx.A
     [
         ("GET", "/accounts/22/rentals/1", None, 404, "unknown_rental"),
         ("GET", "/accounts/21/rentals/99999999999999999999", None, 404, "unknown_rental"),
-        ("GET", "/accounts/21/rentals/one", None, 404, "malformed"),
+        ("GET", "/accounts/21/rentals/one", None, 404, "not_found"),
         ("POST", "/accounts/21/rentals", {}, 400, "malformed"),
         ("POST", "/accounts/21/rentals", ASKED | {"gpus": 0}, 400, "malformed"),
         ("POST", "/accounts/21/rentals", ASKED | {"look_ahead": 25}, 400, "malformed"),

@@ -31,6 +31,7 @@ PLAIN: dict[str, Any] = {
     "from_ms": NOW_MS - 60_000, "host": "192.0.2.7", "image": "", "launch": "default", "lease": 88, "machine": "rack-7",
     "ports": (8080, 8888), "seats": (2, 3), "ssh_keys": ("ssh-ed25519 AAAAC3Nz ana",), "start_script": "nvidia-smi",
     "unusable": (1,), "uuids": ("GPU-1f", "GPU-2a", "GPU-3c"), "why": "taken away", "works": True,
+    "windows": ((HOUR, HOUR + 4), (HOUR + 48, HOUR + 49)),
     "account": 1001, "after_ms": 15_000, "amount": 12_600_000, "approval": "5f6c7a80",
     "as_of_ms": NOW_MS - 3_600_000, "at_ms": NOW_MS + 15_000,
     "average_price_num": 25_560_000, "balance": 87_400_000, "bearer_hash": bytes(range(32)), "budget_notional": 90_000_000,

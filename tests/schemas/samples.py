@@ -34,6 +34,7 @@ PLAIN: dict[str, Any] = {
     "code:str": "too_dear", "key": "monday-1", "on_stop": "sell", "rental": 17,
     "terms": Terms(("H100.SXM.80.US",), 8, 2_500_000, 400_000_000, HOUR, 24, 6, "keep", "default", "https://ana.example/hook"),
     "unusable": (1,), "uuids": ("GPU-1f", "GPU-2a", "GPU-3c"), "why": "taken away", "works": True,
+    "windows": ((HOUR, HOUR + 4), (HOUR + 48, HOUR + 49)),
     "account": 1001, "after_ms": 15_000, "amount": 12_600_000, "approval": "5f6c7a80",
     "as_of_ms": NOW_MS - 3_600_000, "at_ms": NOW_MS + 15_000,
     "average_price_num": 25_560_000, "balance": 87_400_000, "bearer_hash": bytes(range(32)), "budget_notional": 90_000_000,
@@ -71,7 +72,7 @@ PLAIN: dict[str, Any] = {
     "taker_side": 1, "tick": 5_000, "tif": 3, "time_ms": NOW_MS, "title": 772, "titles": 12,
     "titles:tuple": (Served(772, 1), Served(773, 1)), "trade": 9001, "undelivered": 15,
     "until_ms": NOW_MS + 200, "valid_until_ms": NOW_MS + 30_000, "vcpus": 26, "version": 4,
-    "windows": ((HOUR, HOUR + 3),), "writer": 2,
+    "writer": 2,
     "quotes": (QuoteHour(HOUR, 2_080_000, 5, 2_180_000, 6), QuoteHour(HOUR + 1, 0, 0, 2_200_000, 7)),
     "outcomes": (
         QuoteOutcome(HOUR, ORDER, ORDER + 1, 0, 2_080_000, 5, 2_180_000, 6),

@@ -12,6 +12,7 @@ import msgspec
 from schemas import events as ev
 from schemas import http
 from schemas.commands import Tif
+from schemas.delivery import Delivered
 from schemas.edge import iso, iso_hour, iso_or_none
 from schemas.ids import LEGS_MAX, class_no_of, contract_of, format_symbol, hour_of, parse_order, parse_symbol
 from schemas.units import parse_usd
@@ -260,7 +261,7 @@ def _check_requests(exchange: Exchange, heard: Heard, expect: Expect) -> None:
         expect("S2", name not in unconfirmed, f"{told} waits for a shard")
         heard.happened[f"request {told.state}"] += 1
         heard.happened[f"{type(told.request).__name__} {told.state}"] += 1
-    written = {msgspec.msgpack.decode(record.value)[-1] for record in exchange.delivery.records}
+    written = {msgspec.msgpack.decode(record.value, type=Delivered).record_id for record in exchange.delivery.records}
     gone = [record_id for record_id in exchange.receipts.deliveries if record_id not in written]
     expect("S2", not gone, f"acknowledged delivery records are gone: {gone[:3]}")
     heard.happened["money fetched for a bid"] += sum(

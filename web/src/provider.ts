@@ -133,7 +133,7 @@ async function readMachines(): Promise<void> {
 export function utilisation(machines: MachineAnswer[]): string {
   const seats = machines.filter((each) => !each.retired).flatMap((each) => each.seats.filter((seat) => seat.usable || seat.lease));
   const busy = seats.filter((seat) => seat.lease).length;
-  return seats.length ? `${busy} of ${seats.length} GPUs are let (${Math.floor((busy * 100) / seats.length)} %)` : "";
+  return seats.length ? `${busy} of ${seats.length} GPUs are let (${Math.floor((busy * 100) / seats.length)} %)` : "";
 }
 
 async function readCapacity(): Promise<void> {

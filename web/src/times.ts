@@ -32,9 +32,9 @@ export function localDay(ms: number): string {
   return LOCAL_DAY.format(ms);
 }
 
-/** "2 h 05 min", "4 min 10 s", "8 s": what is left until then; "over" when nothing is. */
+/** "2 h 05 min", "4 min 10 s", "8 s": what is left until then; "nothing" when it is over. */
 export function left(ms: number): string {
-  if (ms <= 0) return "over";
+  if (ms <= 0) return "nothing";
   const seconds = Math.floor(ms / 1000);
   const minutes = Math.floor(seconds / 60);
   if (minutes >= 60) return `${Math.floor(minutes / 60)} h ${String(minutes % 60).padStart(2, "0")} min`;

@@ -7,7 +7,7 @@ books       levels as a decision sees them
 deciding    what is to be ordered now, and why an hour cannot be had: limits, choice of the class, the curve on stop
 sending     orders under way: which may be sent now, which have had no effect for certain
 asking      what a member asks for, and `answers`, `previewing`, `refusals` what he is told
-trading     what the exchange and market data are to the room; `gateway` and `reading` ask them over HTTP, `facts` for previews
+trading     what the exchange and market data are to the room; `gateway` and `reading` ask them over HTTP
 webhooks    notices to addresses that members name
 shell       reads `events`, writes `rentals`; begin there
 app         what the gateway passes on

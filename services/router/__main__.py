@@ -18,7 +18,6 @@ import asyncpg
 
 from schemas.market_clock import MarketClock
 from services.router.app import Room, build
-from services.router.facts import Catalogue
 from services.router.gateway import GatewayClient
 from services.router.reading import MarketClient
 from services.router.shell import Router
@@ -47,7 +46,7 @@ async def serve(service: Service) -> None:
     pool = await service.wait_for("postgres", lambda: open_pool(settings.postgres, size_max=2))
     gateway = GatewayClient(settings.gateway, settings.router_key)
     market = MarketClient(settings.market)
-    room = Room(Catalogue(gateway).facts)
+    room = Room()
     server = http_server(build(room, settings.router_key), settings.listen, settings.http_port)
     async with gateway, market, asyncio.TaskGroup() as group:
         group.create_task(server.serve())

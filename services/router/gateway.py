@@ -8,7 +8,7 @@ What became of a request, and what is said of it:
 
 from __future__ import annotations
 
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final, Self
 
 import httpx
 import msgspec
@@ -18,16 +18,14 @@ from schemas.codec import UNREADABLE
 from schemas.commands import Side
 from schemas.edge import SIDES
 from schemas.ids import format_order
+from schemas.rental import DEFAULT_LAUNCH
 from schemas.router_key import ACCOUNT_HEADER, HEADER, acting_token
 from schemas.units import format_usd
 from services.router.trading import VALID_MS, Accepted, Away, Outcome, Refused, Sent, Unknown
 
-T = TypeVar("T")
-
 ANSWER_S: Final = 8.0
 """Longer than the gateway takes to give up by itself."""
 CONNECT_S: Final = 2.0
-DEFAULT_LAUNCH: Final = "default"
 _NOT_SENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 _NOT_LOOKED_AT: Final = frozenset({"not_ready", "overloaded", "rate_limited", "not_settled_yet", "too_slow"})
 
@@ -66,21 +64,6 @@ class GatewayClient:
     async def cancel(self, account: int, order: int) -> Outcome:
         """By the exchange's id."""
         return await self._send(account, "DELETE", f"/v1/orders/{format_order(order)}")
-
-    async def class_answer(self, account: int, class_id: str) -> http.ClassAnswer | None:
-        """A class with its specification. None: nobody answers."""
-        return await self._read(account, f"/v1/classes/{class_id}", http.ClassAnswer)
-
-    async def supply(self, account: int, class_id: str) -> http.SupplyAnswer | None:
-        """What clouds list for the class. None: nobody answers."""
-        return await self._read(account, f"/v1/supply?class={class_id}", http.SupplyAnswer)
-
-    async def _read(self, account: int, path: str, kind: type[T]) -> T | None:
-        try:
-            answer = await self._http.get(path, headers={HEADER: self._token, ACCOUNT_HEADER: str(account)})
-            return msgspec.json.decode(answer.content, type=kind) if answer.status_code == httpx.codes.OK else None
-        except (httpx.HTTPError, *UNREADABLE):
-            return None
 
     async def _send(self, account: int, method: str, path: str, body: dict[str, Any] | None = None) -> Outcome:
         headers = {HEADER: self._token, ACCOUNT_HEADER: str(account)}

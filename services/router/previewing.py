@@ -15,19 +15,6 @@ from services.router.market import Listed, Market
 from services.router.state import Rental
 
 
-class Facts(Struct, frozen=True, kw_only=True):
-    """What else is told of a class. Empty: it is not known just now."""
-
-    region: str = ""
-    tier: str = ""
-    minutes_to_ssh: int = 0
-    cloud_price: str = ""
-    cloud_provider: str = ""
-
-
-NOTHING = Facts()
-
-
 class _Option(Struct, frozen=True):
     """A class, hour by hour."""
 
@@ -58,8 +45,8 @@ def wanted(terms: Terms, market: Market, now_ms: Millis) -> list[int]:
     return [contract_of(class_no, hour) for hour in window(terms, now_ms) for class_no in classes]
 
 
-def preview(terms: Terms, market: Market, books: Books, facts: dict[str, Facts], now_ms: Millis) -> RentalPreviewAnswer:
-    """Every class by itself; the one that would be taken first is first. `facts`: by class id."""
+def preview(terms: Terms, market: Market, books: Books, now_ms: Millis) -> RentalPreviewAnswer:
+    """Every class by itself; the one that would be taken first is first. What its classes are, the gateway adds."""
     hours = window(terms, now_ms)
     classes = [market.classes[class_id] for class_id in terms.classes]
     options = [
@@ -67,7 +54,7 @@ def preview(terms: Terms, market: Market, books: Books, facts: dict[str, Facts],
         for listed in classes
     ]
     options.sort(key=_Option.rank)
-    answers = tuple(_answer(option, facts.get(option.listed.class_id, NOTHING)) for option in options)
+    answers = tuple(_answer(option) for option in options)
     decision = decide(Rental(0, 0, "", terms, terms, now_ms), market, books, now_ms)
     return RentalPreviewAnswer(
         options=answers,
@@ -81,7 +68,7 @@ def preview(terms: Terms, market: Market, books: Books, facts: dict[str, Facts],
     )
 
 
-def _answer(option: _Option, facts: Facts) -> RentalOption:
+def _answer(option: _Option) -> RentalOption:
     first = option.judged[min(option.judged)]
     return RentalOption(
         class_id=option.listed.class_id,
@@ -89,11 +76,6 @@ def _answer(option: _Option, facts: Facts) -> RentalOption:
         window=format_usd(option.window),
         hours_found=len(option.offers),
         hours_wanted=len(option.judged),
-        cloud_price=facts.cloud_price,
-        cloud_provider=facts.cloud_provider,
-        region=facts.region,
-        tier=facts.tier,
-        minutes_to_ssh=facts.minutes_to_ssh,
     )
 
 

@@ -18,9 +18,7 @@ from schemas.market_clock import MarketClock
 from schemas.router_key import ACCOUNT_HEADER, HEADER, IDEMPOTENCY_HEADER, acting_token, room_token
 from services.router.app import Room, build
 from services.router.books import AWAY, UNLISTED
-from services.router.facts import Catalogue
 from services.router.gateway import GatewayClient
-from services.router.previewing import Facts
 from services.router.reading import MarketClient
 from services.router.refusals import STATUS
 from services.router.shell import Router
@@ -86,11 +84,7 @@ async def room() -> Room:
     for hour in range(3):
         outside.place_of_trade.offer(ONE, HOUR + hour, 2_000_000, 10)
 
-    async def facts(account: int, class_ids: tuple[str, ...]) -> dict[str, Facts]:
-        assert account == 21
-        return {class_id: Facts(region="here") for class_id in class_ids}
-
-    made = Room(facts)
+    made = Room()
     made.life = life
     return made
 
@@ -122,7 +116,7 @@ async def test_a_gateway_begins_shows_changes_and_stops_a_rental(client: httpx.A
     assert (await client.post("/accounts/21/rentals/1/stop", json={})).json()["stopped_at"]
     preview = await client.post("/accounts/21/rentals/preview", json=ASKED)
     assert preview.status_code == 200
-    assert preview.json()["options"][0]["region"] == "here"
+    assert preview.json()["options"][0]["class"] == ONE
     assert preview.json()["first_hour"] == "2.669334", "40 minutes of 2 GPUs, and the fee"
 
 
@@ -230,7 +224,7 @@ async def test_no_connection_means_that_nothing_was_sent_and_a_lost_answer_that_
         assert isinstance((await answered(lost))[0], Unknown)
 
 
-# --- Market data, and what previews say ---------------------------------------------------------------------------
+# --- Market data --------------------------------------------------------------------------------------------------
 
 
 def reader(handle: Callable[[httpx.Request], httpx.Response]) -> MarketClient:
@@ -271,8 +265,3 @@ async def test_market_data_that_is_away_is_not_asked_for_every_book() -> None:
 
     assert set(books.values()) == {AWAY}
     assert len(asked) <= 16
-
-
-async def test_a_class_that_nobody_describes_just_now_has_no_facts() -> None:
-    async with GatewayClient("http://gateway", KEY, httpx.MockTransport(lambda _: httpx.Response(503))) as gateway:
-        assert await Catalogue(gateway).facts(21, (ONE,)) == {ONE: Facts()}

@@ -158,8 +158,8 @@ def test_a_preview_says_what_would_be_taken_first_and_changes_nothing(exchange: 
     exchange.begin()
 
     asked = RentalRequest(classes=(ONE, TWO), gpus=2, max_price="3", look_ahead=3)
-    said = exchange.ask("preview", asked, {})
-    dear = exchange.ask("preview", RentalRequest(classes=(ONE,), gpus=2, max_price="2", look_ahead=3), {})
+    said = exchange.ask("preview", asked)
+    dear = exchange.ask("preview", RentalRequest(classes=(ONE,), gpus=2, max_price="2", look_ahead=3))
     exchange.run_ms(500)
 
     (preview,) = said

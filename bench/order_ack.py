@@ -167,9 +167,9 @@ def exchange(place: Given) -> Iterator[Stack]:
 
 @contextlib.contextmanager
 def processes(
-    place: Given, *, shards: int = SHARDS, feed: bool = False, delivery: bool = False
+    place: Given, *, shards: int = SHARDS, feed: bool = False, delivery: bool = False, router: bool = False
 ) -> Iterator[tuple[Stack, Supervisor]]:
-    """The same, and who keeps its processes; with market data and delivery where they are asked for."""
+    """The same, and who keeps its processes; with market data, delivery and the router where they are asked for."""
     stack = Stack(
         place.bootstrap,
         place.dsn,
@@ -179,6 +179,7 @@ def processes(
         feed_port=free_port() if feed else 0,
         market_port=free_port() if feed else 0,
         delivery_port=free_port() if delivery else 0,
+        router_port=free_port() if router else 0,
         topic_prefix=place.prefix,
     )
     asyncio.run(stack.create(sandbox=True))

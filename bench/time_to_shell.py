@@ -1,19 +1,22 @@
-"""From an order for the running hour to a shell: p95, in seconds.
+"""From a rental that begins now to a shell: p95, in seconds.
 
-One buyer, one order after the other: what he waits for is the order's acknowledgement, the room that places his title, the
-agent that opens the machine, the exchange's own login, and his own. The agent runs on the same machine, driver `open`.
+One tenant, one rental after the other: what he waits for is the rental's acknowledgement, the router's order, the room that
+places his title, the agent that opens the machine, the exchange's own login, and his own. The agent runs on the same machine,
+driver `open`.
 
-The parts in the JSON line are medians: `order` until it is acknowledged, `placed` until there is a lease, `opened` until the
-exchange has logged in itself, `login` until the buyer has. The exchange's share is the first two; of `opened` the most is the
-agent's.
+The parts in the JSON line are medians: `rented` until the rental is acknowledged, `bought` until it has its hour, `placed` until
+there is a lease, `opened` until the exchange has logged in itself, `login` until the tenant has. The exchange's share is the
+first three; of `opened` the most is the agent's.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import itertools
 import statistics
 import time
+from collections.abc import Callable
 from typing import Any
 
 import asyncssh
@@ -32,17 +35,18 @@ CLASS = "CPU.X86.LOCAL.UNV"
 SHELLS = 24
 PRICE = "0.05"
 POLL_S = 0.02
+PARTS = ("rented", "bought", "placed", "opened", "login")
 LAST_MINUTE = 50
 """Later in an hour there may not be time enough in it for all."""
 
 
 def ours(shells: int) -> None:
-    with processes(Given.from_environment(), delivery=True) as (stack, supervisor):
-        buyer, contract = furnish(stack, supervisor, shells)
+    with processes(Given.from_environment(), feed=True, delivery=True, router=True) as (stack, supervisor):
+        tenant = furnish(stack, supervisor, shells)
         key = asyncssh.generate_private_key("ssh-ed25519")
-        buyer.done("PUT", "/v1/launches/default", {"ssh_keys": [key.export_public_key().decode()]})
-        took = [one(buyer, contract, key) for _ in range(shells)]
-        leases = buyer.done("GET", "/v1/leases")
+        tenant.done("PUT", "/v1/launches/default", {"ssh_keys": [key.export_public_key().decode()]})
+        took = [one(tenant, key) for _ in range(shells)]
+        leases = tenant.done("GET", "/v1/leases")
         assert len({lease["lease"] for lease in leases}) == shells
         assert all(lease["state"] == "open" for lease in leases)
     whole = sorted(sum(parts.values()) for parts in took)
@@ -50,8 +54,8 @@ def ours(shells: int) -> None:
     done(whole[-1 - len(whole) // 20], p50=round(statistics.median(whole), 3), parts=parts)
 
 
-def furnish(stack: Stack, supervisor: Supervisor, seats: int) -> tuple[Caller, str]:
-    """A provider whose machine has so many seats, all of them for sale in the running hour; a buyer, and the hour."""
+def furnish(stack: Stack, supervisor: Supervisor, seats: int) -> Caller:
+    """A provider whose machine has so many seats, all of them for sale in the running hour; a tenant."""
     operator = Caller(stack.http_port, first_operator(stack))
     operator.done("POST", "/v1/admin/classes", {"shard": 0, "specification": published()[CLASS].decode()})
     carl = operator.done("POST", "/v1/admin/accounts", {"name": "carl", "role": "provider"})["account"]
@@ -68,40 +72,44 @@ def furnish(stack: Stack, supervisor: Supervisor, seats: int) -> tuple[Caller, s
     back = {"class": CLASS, "from": hour["hour"], "hours": 1, "ground": "ready", "qty": seats, "version": 1}
     provider.done("PUT", "/v1/capacity", back)
     provider.order(contract=hour["contract"], side="sell", qty=seats, price=PRICE, running=True, client_order_id="ask")
-    buyer = Caller(stack.http_port, account(operator, "buyer", "member"))
-    until(lambda: buyer.ask("GET", "/v1/account")[0] == 200)
-    buyer.done("POST", "/v1/transfers", {"direction": "to_trading", "amount": "100", "class": CLASS})
-    return buyer, hour["contract"]
+    tenant = Caller(stack.http_port, account(operator, "tenant", "member"))
+    until(lambda: tenant.ask("GET", "/v1/account")[0] == 200)
+    tenant.done("POST", "/v1/transfers", {"direction": "to_trading", "amount": "100", "class": CLASS})
+    return tenant
 
 
-def one(buyer: Caller, contract: str, key: asyncssh.SSHKey) -> dict[str, float]:
+def one(tenant: Caller, key: asyncssh.SSHKey) -> dict[str, float]:
     """Seconds of each part."""
-    before = {lease["lease"] for lease in buyer.done("GET", "/v1/leases")}
-    began = time.perf_counter()
-    bought = buyer.order(
-        contract=contract, side="buy", qty=1, price=PRICE, tif="ioc", client_order_id=f"b{len(before)}"
-    )
-    assert bought["filled"] == 1, bought
-    ordered = time.perf_counter()
-    new = wait(buyer, before, {"opening", "open"})
-    placed = time.perf_counter()
-    new = wait(buyer, before, {"open"})
-    opened = time.perf_counter()
-    asyncio.run(log_in(new, key))
-    inside = time.perf_counter()
-    return {"order": ordered - began, "placed": placed - ordered, "opened": opened - placed, "login": inside - opened}
+    before = {lease["lease"] for lease in tenant.done("GET", "/v1/leases")}
+    wanted = {"classes": [CLASS], "gpus": 1, "max_price": PRICE, "hours": 1, "look_ahead": 1}
+    moments = [time.perf_counter()]
+    rental = tenant.done("POST", "/v1/rentals", wanted)
+    moments.append(time.perf_counter())
+    wait(tenant, f"/v1/rentals/{rental['rental']}", lambda told: told["state"] == "running")
+    moments.append(time.perf_counter())
+    for states in ({"opening", "open"}, {"open"}):
+        leases = wait(
+            tenant, "/v1/leases", lambda told, states=states: any(is_new(each, before, states) for each in told)
+        )
+        moments.append(time.perf_counter())
+    lease = next(each for each in leases if is_new(each, before, {"open"}))
+    asyncio.run(log_in(lease, key))
+    moments.append(time.perf_counter())
+    took = (after - earlier for earlier, after in itertools.pairwise(moments))
+    return dict(zip(PARTS, took, strict=True))
 
 
-def wait(buyer: Caller, before: set[str], states: set[str]) -> dict[str, Any]:
-    """Until a lease that was not there before is in one of these states."""
+def is_new(lease: dict[str, Any], before: set[str], states: set[str]) -> bool:
+    return lease["lease"] not in before and lease["state"] in states
+
+
+def wait(tenant: Caller, path: str, come: Callable[[Any], bool]) -> Any:  # noqa: ANN401 # whatever the route answers
+    """The answer that `come` waits for."""
     deadline = time.monotonic() + 60
-    while True:
-        for lease in buyer.done("GET", "/v1/leases"):
-            if lease["lease"] not in before and lease["state"] in states:
-                found: dict[str, Any] = lease
-                return found
-        assert time.monotonic() < deadline, "no lease within a minute"
+    while not come(told := tenant.done("GET", path)):
+        assert time.monotonic() < deadline, f"a minute has passed: {told}"
         time.sleep(POLL_S)
+    return told
 
 
 async def log_in(lease: dict[str, Any], key: asyncssh.SSHKey) -> None:

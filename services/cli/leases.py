@@ -172,8 +172,7 @@ def _open_lease(client: Client, lease: str | None) -> rental.LeaseAnswer:
             raise Refused(
                 "you have no such lease; `hourbook leases` lists them" if lease else "you have no machine now"
             )
-        # The one that can be logged in to, then the one that is about to.
-        found = min(live, key=lambda each: ("open", "opening", "unreachable", "waiting").index(each.state))
+        found = min(live, key=_nearness)
         if found.driver == "simulated":
             raise Refused(f"lease {found.lease} is simulated: there is no machine to log in to")
         if found.state == "open" and found.port:
@@ -183,6 +182,11 @@ def _open_lease(client: Client, lease: str | None) -> rental.LeaseAnswer:
         if time.monotonic() > deadline:
             raise Refused(f"lease {found.lease} is {found.state}: {found.detail or 'its agent has not told of it yet'}")
         time.sleep(0.2)
+
+
+def _nearness(each: rental.LeaseAnswer) -> tuple[bool, int]:
+    """The one that can be logged in to, then the one that is about to; where there is no machine, last."""
+    return each.driver == "simulated", ("open", "opening", "unreachable", "waiting").index(each.state)
 
 
 def _identity(client: Client) -> tuple[Path, bool]:

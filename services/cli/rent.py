@@ -78,9 +78,9 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
 @click.option("--id", "client_id", help="Your own word for it; the same again is harmless. Default: a random one.")
 @pass_context
 def rent(context: Context, /, **options: Any) -> None:  # noqa: ANN401 # click's, typed in Wanted
-    """Keep GPUs: hours are bought now and ahead, until it is stopped or --hours are over.
+    """Keep GPUs: hours are bought now and ahead until `stop`.
 
-    Says what it costs and asks; `hourbook ssh` logs in.
+    Or until --hours are over. Says what it costs and asks; `hourbook ssh` logs in.
     """
     wanted = Wanted(**options)
     if wanted.now == (wanted.first is not None):

@@ -127,8 +127,8 @@ async def test_a_lease_ends_although_no_agent_is_there_and_is_wiped_before_the_n
 
     carl.exchange.away = True
     carl.start()
-    await eventually(lambda: not folder.exists())
-    assert "closed and wiped" in carl.log()
+    await eventually(lambda: "closed and wiped" in carl.log(), carl.log)
+    assert not folder.exists()
 
 
 async def test_a_stopped_agent_leaves_its_tenants_in_and_says_so(carl: Carl) -> None:

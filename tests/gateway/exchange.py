@@ -203,7 +203,7 @@ class Exchange:
         self.kafka = kafka
         self.postgres = postgres
         dsn = postgres.create_database("hourbook")
-        ports = {name: free_port() for name in ("http_port", "feed_port", "market_port")}
+        ports = {name: free_port() for name in ("http_port", "feed_port", "market_port", "router_port")}
         self.stack = Stack(kafka.bootstrap, dsn, home, shards=2, topic_prefix=prefix, logins=kafka.logins, **ports)
         self.supervisor = Supervisor(home / "logs", restarts_in_a_row_max=1_000)
         self.url = self.stack.url

@@ -309,7 +309,7 @@ REQUESTS: list[tuple[str, Ask, str, dict[str, object]]] = [
     ("a body of megabytes", raw(HUGE * 100), "too_large", {}),
     # Where it goes.
     ("an unknown path", get("/v1/nothing"), "not_found", {}),
-    ("a path outside of the API", get("/"), "not_found", {}),
+    ("a path outside of the API", get("/nothing"), "not_found", {}),
     ("a wrong method", other("PATCH", "/v1/orders", {}), "method_not_allowed", {}),
     ("an account that is no number", other("PATCH", "/v1/admin/accounts/ana", {"role": "provider"}), "not_found", {}),
     ("a payout beyond any number", post(f"/v1/admin/payouts/{NO_NUMBER}", PAID), "malformed", {}),

@@ -193,6 +193,9 @@ def neighbours(exchange: Exchange) -> tuple[Member, Member, dict[str, Ids]]:
     assert ana.ask("POST", "/v1/ranges", {**hours, **terms, "count": 1, "client_order_id": "anas-range"}).is_success
     ana.done("POST", "/v1/transfers", {"direction": "to_trading", "amount": "5", "shard": 1}, key="anas-key")
     key = exchange.key(ana.account, "read")
+    wanted = {"classes": [CLASSES[0]], "gpus": 1, "max_price": "0.10"}  # for which nobody sells
+    exchange.until(lambda: ana.ask("GET", "/v1/rentals").is_success, "the router is ready")
+    rental = ana.ask("POST", "/v1/rentals", wanted).json()
     return (
         ana,
         carl,
@@ -204,6 +207,7 @@ def neighbours(exchange: Exchange) -> tuple[Member, Member, dict[str, Ids]]:
             "range's name": Ids("anas-range", "nobodys"),
             "request": Ids("anas-key", "nobodys"),
             "request of an account": Ids(f"{ana.account}:anas-key", "999999:nobodys"),
+            "rental": Ids(rental["rental"], "999999999"),
             "key": Ids(key.key_id, "hb_0000000000000000"),
         },
     )
@@ -222,6 +226,9 @@ NAMED: dict[tuple[str, str], tuple[list[str], object]] = {
     ("DELETE", "/v1/blocks/{block_id}"): (["block", "order"], None),
     ("GET", "/v1/blocks/client/{client_id}"): (["block's name", "order's name"], None),
     ("GET", "/v1/requests/{key}"): (["request", "request of an account"], None),
+    ("GET", "/v1/rentals/{rental_id}"): (["rental"], None),
+    ("PATCH", "/v1/rentals/{rental_id}"): (["rental"], {"max_price": "9.00"}),
+    ("POST", "/v1/rentals/{rental_id}/stop"): (["rental"], {}),
     ("DELETE", "/v1/keys/{key_id}"): (["key"], None),
 }
 """(method, path) → whose ids are tried there, with which body."""

@@ -46,7 +46,7 @@ from services.router.deciding import Decision, Why, Wish, decide, wanted
 from services.router.holding import holdings, past_hour
 from services.router.market import Market
 from services.router.refusals import Refused
-from services.router.sending import Attempt, OrderName, Sending, again_ms, is_hopeless
+from services.router.sending import LIFE_MS, Attempt, OrderName, Sending, again_ms, is_hopeless
 from services.router.state import BadRecord, Order, PastHour, Rental, State, client_id
 from services.router.trading import VALID_MS, Accepted, Away, Exchange, Hooks, Notice, Outcome, Reading, Sent, Unknown
 from services.router.trading import Refused as NotTaken
@@ -357,22 +357,34 @@ class Router:
 
     def _without_effect(self) -> list[RentalRecord]:
         """Orders of which it is certain by now that nothing came of them."""
-        elapsed_ms, found = self._clock.elapsed_ms(), list[RentalRecord]()
+        self._leave_alone()
+        found = list[RentalRecord]()
         for (number, order), attempt in self._sending.of.items():
-            rental = self.state.live.get(number)
-            is_wanted = rental is not None and (not rental.stopped_ms or rental.orders[order].side == Side.SELL)
-            shard_ms = self.market.time_ms.get(attempt.shard, 0)
-            if is_hopeless(attempt, elapsed_ms, shard_ms, is_wanted=is_wanted):
+            if is_hopeless(attempt, self.market.time_ms.get(attempt.shard, 0)):
                 code, detail = attempt.code or "no_effect", attempt.detail or "the order was not taken in time"
                 found.append(OrderRefused(self._epoch, self.now_ms, number, order, code, detail))
         return found
 
     # --- Sending -----------------------------------------------------------------------------------------------
 
+    def _leave_alone(self) -> None:
+        """What is too old, or not wanted as it is any more, is not sent again."""
+        elapsed_ms = self._clock.elapsed_ms()
+        for name, attempt in self._sending.of.items():
+            attempt.is_left |= elapsed_ms >= attempt.begun_ms + LIFE_MS or not self._is_wanted(name)
+
+    def _is_wanted(self, name: OrderName) -> bool:
+        rental = self.state.live.get(name[0])
+        if rental is None:
+            return False
+        order = rental.orders[name[1]]
+        return order.side == Side.SELL or not (rental.stopped_ms or order.is_outdated)
+
     def _send(self, tasks: asyncio.TaskGroup) -> None:
         """As many orders and cancellations as there is room for."""
         if self._is_away():
             return
+        self._leave_alone()
         elapsed_ms = self._clock.elapsed_ms()
         room = SENDING_MAX - self._out
         for name in self._sending.take(elapsed_ms, min(1, room) if self._away_tries else room):

@@ -59,6 +59,8 @@ class Order(Struct, gc=False):
     refused_ms: Millis = 0
     refusals: int = 0
     """So many times, under this number."""
+    is_outdated: bool = False
+    """Its rental has had other limits since."""
 
 
 class PastHour(Struct, frozen=True, gc=False):
@@ -132,7 +134,7 @@ class State:
             case RentalMade():
                 self._make(record)
             case RentalChanged():
-                self._live(record.rental).terms = record.terms
+                self._change(record)
             case RentalStopped():
                 rental = self._live(record.rental)
                 rental.stopped_ms, rental.on_stop = record.time_ms, record.on_stop
@@ -173,6 +175,13 @@ class State:
         self.rentals[record.rental] = self.live[record.rental] = rental
         self.of_account.setdefault(record.account, []).append(record.rental)
         self.by_key[record.account, record.key] = record.rental
+
+    def _change(self, record: RentalChanged) -> None:
+        rental = self._live(record.rental)
+        before, rental.terms = rental.terms, record.terms
+        if (before.max_price, before.max_spend) != (record.terms.max_price, record.terms.max_spend):
+            for order in rental.orders.values():
+                order.is_outdated = True
 
     def _live(self, number: int) -> Rental:
         if number not in self.live:

@@ -11,7 +11,7 @@ from schemas.commands import Side
 from schemas.edge import iso_hour
 from schemas.ids import format_symbol
 from schemas.rental import RentalChange, RentalRequest, RentalStop
-from schemas.rentals_log import OrderSent, RentalNoticed, RouterBegan
+from schemas.rentals_log import OrderRefused, OrderSent, RentalNoticed, RouterBegan
 from services.router.refusals import Refused
 from services.router.sending import ACCOUNT_MAX, SHARD_MAX, Attempt, Sending
 from services.router.shell import RENTALS_MAX, RENTALS_PER_TURN, SENDING_MAX
@@ -335,6 +335,60 @@ def test_a_stop_withdraws_what_was_never_sent_and_sells_what_is_held(exchange: E
     answer = router.rental(21, 1)
     assert [hour.state for hour in answer.hours] == ["bought", "sold", "sold"]
     assert answer.state == "stopping"
+
+
+@pytest.mark.parametrize("is_killed", [False, True])
+def test_what_may_have_been_sent_is_not_sent_again_after_a_stop(exchange: Exchange, *, is_killed: bool) -> None:
+    """The first copy was lost on its way: a second one would buy what nobody wants any more."""
+    stock(exchange)
+    router = exchange.begin()
+    exchange.gateway.lost = 1_000
+    exchange.rent(21, "k", look_ahead=3)
+    exchange.run_ms(1_000)
+    exchange.ask("stop", 21, 1, RentalStop())
+    exchange.world.run(lambda: bool(router.state.rentals[1].stopped_ms))
+    if is_killed:
+        exchange.kill()
+        exchange.live()
+
+    exchange.gateway.lost = 0
+    exchange.run_ms(60_000)
+
+    assert exchange.place.accepted == []
+    assert exchange.router is not None
+    assert exchange.router.rental(21, 1).state == "over"
+
+
+@pytest.mark.parametrize("change", [RentalChange(max_price="1.50"), RentalChange(max_spend="1")])
+def test_what_was_recorded_under_wider_limits_is_not_sent_under_closer_ones(
+    exchange: Exchange, change: RentalChange
+) -> None:
+    stock(exchange)
+    router = exchange.begin()
+    exchange.gateway.is_down = True
+    exchange.rent(21, "k", look_ahead=3)
+    exchange.run_ms(1_000)
+    said = exchange.ask("change", 21, 1, change)
+    exchange.world.run(lambda: bool(said))
+
+    exchange.gateway.is_down = False
+    exchange.run_ms(60_000)
+
+    assert exchange.place.accepted == []
+    assert router.rental(21, 1).state == "short"
+
+
+def test_what_is_too_old_is_not_sent_again(exchange: Exchange) -> None:
+    """Else a gateway that never answers would keep it under way for ever, at the price of a book that is gone."""
+    stock(exchange)
+    exchange.begin()
+    exchange.gateway.lost = 1_000
+    exchange.rent(21, "k", look_ahead=1)
+
+    exchange.run_ms(60_000)
+
+    refused = [record.code for record in exchange.recorded() if isinstance(record, OrderRefused)]
+    assert refused == ["no_effect"], "thirty seconds of tries, twenty of waiting"
 
 
 def test_notices_are_records_once_per_hour_and_reason(exchange: Exchange) -> None:

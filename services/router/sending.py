@@ -44,12 +44,10 @@ class Attempt(Struct, gc=False):
     """A try is under way."""
     is_left: bool = False
     """To itself: it is not sent again."""
-    is_accepted: bool = False
-    """The gateway says so; `events` will."""
     doubt_ms: Millis = 0
     """Market time until which a copy of it may be on its way; 0: none is."""
     code: str = ""
-    """What the last try was refused with."""
+    """What the last try was refused with, or will have been unless `events` tells of it until the doubt is over."""
     detail: str = ""
 
 
@@ -109,10 +107,7 @@ class Sending:
             if attempt is None:
                 continue
             queue.append(name)
-            if (
-                not (attempt.is_out or attempt.is_left or attempt.is_accepted or attempt.code)
-                and elapsed_ms >= attempt.next_ms
-            ):
+            if not (attempt.is_out or attempt.is_left or attempt.code) and elapsed_ms >= attempt.next_ms:
                 attempt.is_out = True
                 return name
         return None
@@ -125,6 +120,6 @@ def again_ms(tries: int) -> Millis:
 
 def is_hopeless(attempt: Attempt, shard_ms: Millis) -> bool:
     """Whether it has had no effect for certain and is not to be sent again. `shard_ms`: its engine's time, as read."""
-    if attempt.is_out or attempt.is_accepted or not (attempt.is_left or attempt.code):
+    if attempt.is_out or not (attempt.is_left or attempt.code):
         return False
     return attempt.doubt_ms <= shard_ms

@@ -47,7 +47,7 @@ from services.router.holding import holdings, past_hour
 from services.router.market import Market
 from services.router.refusals import Refused
 from services.router.sending import LIFE_MS, Attempt, OrderName, Sending, again_ms, is_hopeless
-from services.router.state import BadRecord, Order, PastHour, Rental, State, client_id
+from services.router.state import CLASH, BadRecord, Order, PastHour, Rental, State, client_id
 from services.router.trading import VALID_MS, Accepted, Away, Exchange, Hooks, Notice, Outcome, Reading, Sent, Unknown
 from services.router.trading import Refused as NotTaken
 from services.runtime.archive import end_of_whole
@@ -222,7 +222,7 @@ class Router:
             except (Gap, BrokenRecord) as error:
                 raise Halt(f"events/{shard} offset {record.offset}: {type(error).__name__}: {error}") from error
             if said is not None:
-                self.market.take(said)
+                self.market.take(said, self.state)
             self._offsets[shard] = record.offset + 1
         self._status.set_of(shard, seq=self._chains[shard].seq)
         self._look_at_orders()
@@ -231,7 +231,7 @@ class Router:
         """Orders that the exchange has told of are under way no more; their rentals are looked at first."""
         for account, number, order in self.market.changed:
             rental = self.state.live.get(number)
-            if rental is not None and rental.account == account:  # others may call their orders as they like
+            if rental is not None and rental.account == account:
                 self._sending.drop((number, order))
                 self._first[number] = None
         if self.market.changed:
@@ -419,13 +419,12 @@ class Router:
         attempt.tries += 1
         attempt.next_ms = self._clock.elapsed_ms() + again_ms(attempt.tries)
         match outcome:
-            case Accepted():
-                attempt.is_accepted = True
+            case Accepted() | NotTaken(code="duplicate_client_id"):
+                # What stands under this id is our own order, and `events` tells of it soon; or one that its owner made before.
+                attempt.code, attempt.detail = CLASH, "its client order id stands for another order of yours"
+                attempt.doubt_ms = max(attempt.doubt_ms, self.now_ms + self._lapse_ms)
             case NotTaken():
                 attempt.code, attempt.detail = outcome.code, outcome.detail
-                if outcome.code == "duplicate_client_id":
-                    # What stands under this id may be our own order of a moment ago, and `events` tells of it soon.
-                    attempt.doubt_ms = max(attempt.doubt_ms, self.now_ms + self._lapse_ms)
             case Unknown():
                 attempt.doubt_ms = self.now_ms + self._lapse_ms
             case Away():

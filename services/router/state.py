@@ -8,6 +8,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
+from schemas.ids import hour_of
 from schemas.rentals_log import (
     OrderRefused,
     OrderSent,
@@ -26,6 +27,8 @@ OVER_KEPT: Final = 100
 """Rentals of an account that are over and still shown; of older ones nothing is known here any more."""
 PAST_KEPT: Final = 24
 """Hours of a rental that are over and still shown."""
+CLASH: Final = "duplicate_client_id"
+"""What an order is refused with whose id stands for something else: it was never ours, and the purchase needs another id."""
 _OWN: Final = re.compile(r"r([1-9][0-9]{0,17})-(0|[1-9][0-9]{0,8})", re.ASCII)
 
 
@@ -149,6 +152,14 @@ class State:
                 rental.noticed.add((record.hour, record.code))
                 rental.notice, rental.noticed_ms = record.detail, record.time_ms
         return True
+
+    def has_sent(self, account: int, rental: int, number: int, contract: int, side: int, qty: Gpus) -> bool:
+        """Whether an order under this name is the rental's: it was recorded before. Of another class it may be an earlier try."""
+        of = self.rentals.get(rental)
+        order = of.orders.get(number) if of is not None and of.account == account else None
+        if order is None or order.refused_code == CLASH:
+            return False
+        return (hour_of(order.contract), order.side, order.qty) == (hour_of(contract), side, qty)
 
     def live_of(self, account: int) -> int:
         """How many of an account's rentals are not over."""

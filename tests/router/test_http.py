@@ -80,7 +80,7 @@ async def room() -> Room:
     outside.place_of_trade.begin()
     for shard, events in outside.heard:
         record: Any = SimpleNamespace(shard=shard, events=events, last=True, time_ms=NOW)
-        life.market.take(record)
+        life.market.take(record, life.state)
     for hour in range(3):
         outside.place_of_trade.offer(ONE, HOUR + hour, 2_000_000, 10)
 

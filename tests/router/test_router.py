@@ -9,7 +9,7 @@ import pytest
 
 from schemas.commands import Side
 from schemas.edge import iso_hour
-from schemas.ids import format_symbol
+from schemas.ids import contract_of, format_symbol
 from schemas.rental import RentalChange, RentalRequest, RentalStop
 from schemas.rentals_log import OrderRefused, OrderSent, RentalNoticed, RouterBegan
 from services.router.refusals import Refused
@@ -189,6 +189,58 @@ def test_a_stranger_s_order_of_the_same_name_changes_nothing(exchange: Exchange)
     exchange.run_ms(20_000)
 
     assert [(fill.account, fill.qty) for fill in exchange.place.fills] == [(99, 5), (21, 2)]
+    assert router.rental(21, 1).state == "running"
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+@pytest.mark.parametrize(("side", "hour", "qty"), [(1, 3, 2), (1, 1, 5), (2, 1, 2)])
+def test_a_member_s_own_order_of_the_same_name_is_not_the_rental_s(
+    exchange: Exchange, side: int, hour: int, qty: int, *, is_first: bool
+) -> None:
+    """Of another hour, another quantity or the other side. The rental buys under its next name, also after a restart."""
+    stock(exchange)
+    router = exchange.begin()
+    exchange.place.held[21, contract_of(1, NOW + 1)] = 10
+    own = Sent(
+        account=21, client_id="r1-0", symbol=format_symbol(ONE, NOW + hour), side=side, qty=qty, price=2_000_000,
+        launch="default",
+    )  # fmt: skip
+    if is_first:
+        exchange.place.place(own)
+    exchange.gateway.is_down = True
+    exchange.rent(21, "k", from_hour=iso_hour(NOW + 1), look_ahead=1)
+    exchange.run_ms(1_000)
+    if not is_first:
+        exchange.place.place(own)
+    exchange.run_ms(1_000)
+    exchange.gateway.is_down = False
+    exchange.run_ms(40_000)
+
+    for is_anew in (False, True):
+        if is_anew:
+            exchange.kill()
+            router = exchange.begin()
+        (line,) = router.rental(21, 1).hours
+        assert (line.contract, line.state, line.gpus) == (format_symbol(ONE, NOW + 1), "bought", 2)
+        assert [fill.client_id for fill in exchange.place.fills if fill.client_id != "r1-0"] == ["r1-1"]
+        assert len(router.market.fates) == 1, "of what is nobody's rental nothing is kept"
+
+
+def test_a_member_s_own_order_that_is_the_same_as_the_rental_s_and_older_is_not_the_rental_s(
+    exchange: Exchange,
+) -> None:
+    """The exchange answers with it as if it were a repeat, and no event follows."""
+    stock(exchange)
+    router = exchange.begin()
+    symbol = format_symbol(ONE, NOW)
+    own = Sent(account=21, client_id="r1-0", symbol=symbol, side=1, qty=2, price=3_000_000, launch="default")
+    exchange.place.place(own)
+    exchange.run_ms(1_000)
+
+    exchange.rent(21, "k", look_ahead=1)
+    exchange.run_ms(40_000)
+
+    assert [fill.client_id for fill in exchange.place.fills] == ["r1-0", "r1-1"]
     assert router.rental(21, 1).state == "running"
 
 

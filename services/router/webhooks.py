@@ -38,6 +38,12 @@ ACCOUNT_MAX: Final = 32
 """Notices of an account that wait or are under way; more are not sent."""
 QUEUE_MAX: Final = 10_000
 
+_CARRIES_V4: Final = tuple(
+    ipaddress.IPv6Network(each) for each in ("::/96", "::ffff:0:0/96", "::ffff:0:0:0/96", "64:ff9b::/96")
+)
+"""IPv6 that leads to the IPv4 address in its last four bytes, by this machine or by a translator on the way."""
+_V4_MASK: Final = (1 << 32) - 1
+
 Resolve = Callable[[str, int], Awaitable[list[str]]]
 
 
@@ -76,11 +82,23 @@ def fit_address(addresses: list[str], *, sandbox: bool) -> str:
     if not addresses:
         raise Unfit("the name has no address")
     for text in addresses:
-        address = ipaddress.ip_address(text.partition("%")[0])
-        mapped = getattr(address, "ipv4_mapped", None) or address
-        if not (mapped.is_global and not mapped.is_multicast) and not (sandbox and mapped.is_loopback):
+        address = _meant(text)
+        if not _is_public(address) and not (sandbox and address.is_loopback):
             raise Unfit(f"{text} is not an address of the public Internet")
     return addresses[0]
+
+
+def _meant(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """The address that is reached in the end."""
+    address = ipaddress.ip_address(text.partition("%")[0])
+    if isinstance(address, ipaddress.IPv6Address) and int(address) > 1 and any(address in net for net in _CARRIES_V4):
+        return ipaddress.IPv4Address(int(address) & _V4_MASK)
+    return address
+
+
+def _is_public(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    is_site_local = isinstance(address, ipaddress.IPv6Address) and address.is_site_local
+    return address.is_global and not address.is_multicast and not is_site_local
 
 
 class Webhooks:

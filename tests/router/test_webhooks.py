@@ -107,7 +107,8 @@ async def test_what_fails_at_first_is_told_later() -> None:
     "address",
     [
         "127.0.0.1", "10.1.2.3", "192.168.0.1", "172.16.9.9", "169.254.169.254", "0.0.0.0", "100.64.0.1", "224.0.0.1",
-        "::1", "fe80::1%eth0", "fc00::1", "::ffff:10.0.0.1", "::ffff:127.0.0.1", "2001:db8::1",
+        "::1", "fe80::1%eth0", "fc00::1", "fec0::1", "::ffff:10.0.0.1", "::ffff:127.0.0.1", "2001:db8::1", "2002:a00:1::",
+        "64:ff9b::10.0.0.1", "64:ff9b::169.254.169.254", "::10.0.0.1", "::127.0.0.1", "::ffff:0:10.0.0.1",
     ],
 )  # fmt: skip
 async def test_addresses_inside_are_never_asked(address: str) -> None:
@@ -118,6 +119,11 @@ async def test_addresses_inside_are_never_asked(address: str) -> None:
     await world.send(notice())
 
     assert world.requests == []
+
+
+@pytest.mark.parametrize("address", [PUBLIC, "2606:4700::1111", f"64:ff9b::{PUBLIC}", f"::ffff:{PUBLIC}"])
+def test_addresses_of_the_public_internet_are_asked(address: str) -> None:
+    assert fit_address([address], sandbox=False) == address
 
 
 def test_a_sandbox_asks_this_machine_too_and_no_other_inside() -> None:

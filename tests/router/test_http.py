@@ -208,6 +208,7 @@ async def test_an_order_is_sent_on_behalf_of_the_account() -> None:
         (problem("overloaded"), Away("overloaded: why")),
         (problem("unauthenticated"), Away("the gateway does not take the router's token", is_everything=True)),
         (problem("outcome_unknown", "unknown"), Unknown("outcome_unknown")),
+        (httpx.Response(301, text="moved"), Unknown("status 301 without a problem document")),
         (httpx.Response(502, text="<html>"), Unknown("status 502 without a problem document")),
         (httpx.Response(500, content=b"\xff"), Unknown("status 500 without a problem document")),
     ],

@@ -23,7 +23,7 @@ from schemas.commands import Side
 from schemas.edge import iso_hour
 from schemas.ids import class_no_of, contract_of
 from schemas.rentals_log import Terms
-from schemas.units import HOURS_PER_DAY, MS_PER_HOUR, Gpus, Hour, Micros, Millis, Price, format_usd
+from schemas.units import HOURS_PER_DAY, MINUTES_PER_HOUR, MS_PER_HOUR, Gpus, Hour, Micros, Millis, Price, format_usd
 from services.router.books import AWAY, Books
 from services.router.holding import Holding, holdings
 from services.router.market import Listed, Market, Phase, minutes_left
@@ -213,6 +213,8 @@ def judge(
     contract = contract_of(listed.class_no, hour)
     book = books.get(contract, AWAY)
     minutes = minutes_left(hour, now_ms)
+    # By the shard's own clock, which may be a little behind, there may be one more.
+    minutes_most = min(MINUTES_PER_HOUR, minutes + 1)
     name = f"{listed.class_id} at {iso_hour(hour)}"
 
     def why(code: Code, detail: str) -> Why:
@@ -235,11 +237,11 @@ def judge(
     if limit < max(worst, low):
         return why("outside_collar", f"{said}, the book takes bids from {format_usd(low)} to {format_usd(high)}")
     if left is not None:
-        limit = min(limit, affordable(listed, qty, minutes, left))
+        limit = min(limit, affordable(listed, qty, minutes_most, left))
         if limit < max(worst, low):
             spare, day = format_usd(max(0, left)), iso_hour(hour)[:10]
             return why("over_spend", f"{said}, max_spend leaves {spare} USD of {day}")
-    return Offer(contract, limit, book.cost(listed, qty, minutes), listed.most(limit, qty, minutes))
+    return Offer(contract, limit, book.cost(listed, qty, minutes), listed.most(limit, qty, minutes_most))
 
 
 def nearest(whys: Sequence[Why]) -> Why:

@@ -21,7 +21,7 @@ from schemas.rentals_log import (
     RouterBegan,
     Terms,
 )
-from schemas.units import HOURS_PER_DAY, Gpus, Hour, Micros, Millis, Price
+from schemas.units import HOURS_PER_DAY, MS_PER_HOUR, Gpus, Hour, Micros, Millis, Price
 
 OVER_KEPT: Final = 100
 """Rentals of an account that are over and still shown; of older ones nothing is known here any more."""
@@ -149,7 +149,8 @@ class State:
                 self._refuse(record)
             case RentalNoticed():
                 rental = self._live(record.rental)
-                rental.noticed.add((record.hour, record.code))
+                now = record.time_ms // MS_PER_HOUR
+                rental.noticed = {each for each in rental.noticed if each[0] >= now} | {(record.hour, record.code)}
                 rental.notice, rental.noticed_ms = record.detail, record.time_ms
         return True
 

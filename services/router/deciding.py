@@ -192,11 +192,13 @@ class _Buyer:
         return min(offers, key=lambda number: (offers[number].cost, number))
 
     def _total(self, class_no: int, first: Hour) -> Micros | None:
-        """Of what the window still lacks from this hour on, in one class; None: it has not all of it."""
+        """Of what the window still lacks from this hour on, in one class; None: it has not all of it.
+
+        An hour that is not tried again yet does not count: nobody has read its books.
+        """
         total = 0
         for hour in window(self._terms, self._now_ms):
-            holding = self._held.get(hour)
-            if hour < first or (holding is not None and (holding.bought or holding.buying)):
+            if hour < first or not _is_open(self._held.get(hour), self._now_ms):
                 continue
             offer = self._judge(self._market.by_number[class_no], hour, None)
             if isinstance(offer, Why):

@@ -210,6 +210,23 @@ def test_the_first_hour_is_of_the_class_that_has_the_whole_window_at_the_lowest_
     assert room.has(ana) == {0: (TWO, 2), 1: (TWO, 2), 2: (TWO, 2)}
 
 
+def test_an_hour_that_is_not_tried_again_yet_does_not_change_the_choice_for_the_others() -> None:
+    """ONE is cheaper in the first hour, TWO in both together; the third was refused a moment ago."""
+    room = Room()
+    room.ask(2, 2.0, 10, ONE)
+    ana = room.rent(terms(classes=(ONE, TWO), look_ahead=3))
+    room.place.poor.add(ANA)
+    room.step(ana)
+    room.place.poor.clear()
+    for hour, price in ((0, 1.5), (1, 2.9)):
+        room.ask(hour, price, 10, ONE)
+        room.ask(hour, 2.0, 10, TWO)
+
+    room.settle(ana)
+
+    assert room.has(ana) == {0: (TWO, 2), 1: (TWO, 2)}
+
+
 def test_the_class_of_the_hour_before_is_kept_though_another_is_cheaper() -> None:
     room = shop(price=2.0, class_id=TWO)
     ana = room.rent(terms(classes=(ONE, TWO), look_ahead=2))

@@ -34,6 +34,8 @@ FIRST_PAUSE_MS: Final = 2_000
 """After the first try; four times as long after each that follows."""
 ANSWER_S: Final = 5.0
 AT_ONCE: Final = 16
+AT_ONCE_OF_ACCOUNT: Final = 2
+"""So that nobody's slow addresses keep others' notices waiting."""
 ACCOUNT_MAX: Final = 32
 """Notices of an account that wait or are under way; more are not sent."""
 QUEUE_MAX: Final = 10_000
@@ -122,6 +124,9 @@ class Webhooks:
         self._look_up = look_up
         self._waiting: asyncio.Queue[Notice] = asyncio.Queue(QUEUE_MAX)
         self._counts: Counter[int] = Counter()
+        """Account → its notices that wait or are under way; none without any."""
+        self._turns: dict[int, asyncio.Semaphore] = {}
+        """Of these accounts."""
         self._told = self._lost = 0
         self._http = httpx.AsyncClient(
             timeout=ANSWER_S, follow_redirects=False, trust_env=False, transport=transport,
@@ -153,11 +158,15 @@ class Webhooks:
         for number in range(TRIES):
             if number:
                 await self._clock.sleep_ms(FIRST_PAUSE_MS * 4 ** (number - 1))
-            async with gate:
+            turns = self._turns.setdefault(notice.account, asyncio.Semaphore(AT_ONCE_OF_ACCOUNT))
+            async with turns, gate:
                 is_told = await self._try(notice)
             if is_told:
                 break
         self._counts[notice.account] -= 1
+        if not self._counts[notice.account]:
+            del self._counts[notice.account]
+            self._turns.pop(notice.account, None)
         self._count(told=is_told, lost=not is_told)
 
     async def _try(self, notice: Notice) -> bool:

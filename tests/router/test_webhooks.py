@@ -153,6 +153,34 @@ async def test_an_account_that_has_many_under_way_is_not_told_of_more_and_others
     assert world.status.values["notices_lost"] == ACCOUNT_MAX
 
 
+async def test_slow_addresses_of_one_account_keep_no_other_waiting() -> None:
+    asked: list[str] = []
+
+    async def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request.url.path)
+        if request.url.path == "/slow":
+            await asyncio.Event().wait()
+        return httpx.Response(204)
+
+    async def look_up(_host: str, _port: int) -> list[str]:
+        return [PUBLIC]
+
+    nothing: Any = None
+    hooks = Webhooks(
+        KEY, nothing, Status("router"), sandbox=False, transport=httpx.MockTransport(answer), look_up=look_up
+    )
+    for _ in range(ACCOUNT_MAX):
+        hooks.tell(notice("https://ana.example/slow"))
+    hooks.tell(notice("https://bert.example/quick", 22))
+    task = asyncio.create_task(hooks.run())
+    for _ in range(500):
+        await asyncio.sleep(0)
+
+    assert sorted(asked) == ["/quick", "/slow", "/slow"]
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
 async def test_a_sandbox_s_own_listener_hears_of_it() -> None:
     """With sockets and names as they are."""
     heard: list[bytes] = []

@@ -489,7 +489,7 @@ class Router:
         async with self._deciding:
             known = self.state.by_key.get((account, key))
             if known is None:
-                terms = self._terms(request)
+                terms = self._terms(request, self.now_ms)
                 if self.state.live_of(account) >= RENTALS_MAX:
                     raise Refused("too_many_rentals", f"an account has at most {RENTALS_MAX} rentals; stop one")
                 number = self.state.rental_last + 1
@@ -531,14 +531,15 @@ class Router:
         self._check_ready()
         return [self._answer(self.state.rentals[number]) for number in reversed(self.state.of_account.get(account, []))]
 
-    def _terms(self, request: bodies.RentalRequest) -> Terms:
+    def _terms(self, request: bodies.RentalRequest, now_ms: Millis) -> Terms:
         """What it asks for, as it would be kept now. Raises Refused."""
         self._check_ready()
-        return asking.terms_of(request, self.market, self.now_ms, sandbox=self._market_clock.sandbox)
+        return asking.terms_of(request, self.market, now_ms, sandbox=self._market_clock.sandbox)
 
     async def preview(self, request: bodies.RentalRequest) -> bodies.RentalPreviewAnswer:
         """What a rental would do now; nothing changes. Raises Refused."""
-        terms, now_ms = self._terms(request), self.now_ms
+        now_ms = self.now_ms
+        terms = self._terms(request, now_ms)
         contracts = {contract: self._symbol(contract) for contract in previewing.wanted(terms, self.market, now_ms)}
         books = await self._reading.books(contracts.values())
         by_contract = {contract: books[symbol] for contract, symbol in contracts.items()}

@@ -13,9 +13,11 @@ import pytest
 
 from schemas import rental
 from schemas.commands import Side
+from schemas.edge import iso_hour
 from schemas.events import Event
 from schemas.market_clock import MarketClock
 from schemas.router_key import ACCOUNT_HEADER, HEADER, IDEMPOTENCY_HEADER, acting_token, room_token
+from schemas.units import MS_PER_HOUR
 from services.router.app import Room, build
 from services.router.books import AWAY, UNLISTED
 from services.router.gateway import GatewayClient
@@ -148,6 +150,18 @@ async def test_a_refusal_is_a_code_and_a_sentence(
 async def test_only_gateways_are_answered(client: httpx.AsyncClient) -> None:
     for token in ("", acting_token(KEY), "x"):
         assert (await client.get("/accounts/21/rentals", headers={HEADER: token})).status_code == 401
+
+
+async def test_a_preview_is_of_one_moment(client: httpx.AsyncClient, room: Room) -> None:
+    """Its only hour ends while it is read: what it asks for is judged by the moment at which it came."""
+    moments = iter([(NOW // MS_PER_HOUR + 1) * MS_PER_HOUR - 1])
+    assert room.life is not None
+    room.life._clock = SimpleNamespace(now_ms=lambda: next(moments, NOW + MS_PER_HOUR))  # type: ignore[assignment]
+    asked = ASKED | {"from": iso_hour(NOW // MS_PER_HOUR), "hours": 1}
+
+    answer = await client.post("/accounts/21/rentals/preview", json=asked)
+
+    assert (answer.status_code, answer.json()["options"][0]["hours_wanted"]) == (200, 1)
 
 
 async def test_while_no_life_works_it_says_so(client: httpx.AsyncClient, room: Room) -> None:

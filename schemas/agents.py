@@ -31,6 +31,10 @@ Driver = Literal["open", "user", "docker", "podman", "simulated"]
 """How tenants are let in: an SSH server that isolates nothing, a user of the system's, a container, or not at all."""
 LeaseState = Literal["preparing", "open", "failed", "closed"]
 _Text = Annotated[str, Meta(max_length=200)]
+# What a provider names ends up in a tenant's commands and known_hosts: no option, no second word, no second line.
+HOST_PATTERN: Final = r"^[A-Za-z0-9:][A-Za-z0-9.:_-]*$"
+USER_PATTERN: Final = r"^([A-Za-z0-9_][A-Za-z0-9._-]*)?$"
+LINE_PATTERN: Final = r"^[ -~]*$"
 
 
 class Gpu(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -62,7 +66,7 @@ class Enrolment(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     agent_version: _Text
     source: Source
     driver: Driver
-    host: Annotated[str, Meta(min_length=1, max_length=253)]
+    host: Annotated[str, Meta(min_length=1, max_length=253, pattern=HOST_PATTERN)]
     """Where tenants reach it."""
     inventory: Annotated[tuple[Gpu, ...], Meta(min_length=1, max_length=GPUS_MAX)]
 
@@ -106,8 +110,8 @@ class LeaseReport(Struct, frozen=True, kw_only=True, omit_defaults=True):
     state: LeaseState
     """`closed`: access is gone and the disk is wiped. `failed`: it cannot be opened, `detail` says why."""
     port: Annotated[int, Meta(ge=0, le=65_535)] = 0
-    user: _Text = ""
-    host_key: Annotated[str, Meta(max_length=2_000)] = ""
+    user: Annotated[str, Meta(max_length=200, pattern=USER_PATTERN)] = ""
+    host_key: Annotated[str, Meta(max_length=2_000, pattern=LINE_PATTERN)] = ""
     """Of the SSH server, as a line of known_hosts without the host."""
     detail: _Text = ""
     script: Literal["", "running", "done", "failed", "cut_off"] = ""

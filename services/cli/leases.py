@@ -136,15 +136,20 @@ def ssh(context: Context, words: tuple[str, ...]) -> None:
     found = _open_lease(client, lease)
     known = identity.with_suffix(".hosts")
     write_private(known, f"[{found.host}]:{found.port} {found.host_key}\n".encode())
-    login = [
-        program, "-p", str(found.port), "-i", str(identity), "-o", "IdentitiesOnly=yes",
-        "-o", f"UserKnownHostsFile={known}", "-o", "StrictHostKeyChecking=yes", "-o", "LogLevel=ERROR",
-        f"{found.user}@{found.host}",
-    ]  # fmt: skip
+    login = login_of(program, identity, known, found)
     if is_new:
         _until_known(login)
     sys.stdout.flush()
     os.execv(program, [*login, *command])  # noqa: S606 # `command` is for the tenant's own machine
+
+
+def login_of(program: str, identity: Path, known: Path, found: rental.LeaseAnswer) -> list[str]:
+    """The command. Host and user are a provider's words: whatever they are, they are no options."""
+    return [
+        program, "-p", str(found.port), "-i", str(identity), "-o", "IdentitiesOnly=yes",
+        "-o", f"UserKnownHostsFile={known}", "-o", "StrictHostKeyChecking=yes", "-o", "LogLevel=ERROR",
+        "--", f"{found.user}@{found.host}",
+    ]  # fmt: skip
 
 
 def _until_known(login: list[str]) -> None:

@@ -97,7 +97,7 @@ async def post_named(room: Wired, account: Account, data: JSONBody[rental.Launch
 @post("/accounts/{account:int}/foresee", status_code=200)
 async def post_foresee(room: Wired, account: Account, data: JSONBody[rental.Foresight]) -> rental.ForesightAnswer:
     """What a purchase would bring, before anything is bought."""
-    return rental.ForesightAnswer(handovers=room.now.handovers(account, data))
+    return rental.ForesightAnswer(handovers=await room.now.handovers(account, data))
 
 
 @get("/accounts/{account:int}/leases")

@@ -90,9 +90,10 @@ def enrolled(state: State, account: int, class_no: int, asked: Enrolment, now_ms
         raise Refused("machine_known", "two GPUs of the inventory have one UUID")
     for uuid in uuids:
         owner = state.seat_of.get(uuid, machine)
-        if owner != machine and owner not in state.retired:
+        if owner != machine and (owner not in state.retired or state.on.get(owner)):
             whose = f"your machine {owner[1]!r}" if owner[0] == account else "another provider's machine"
-            raise Refused("machine_known", f"GPU {uuid} is enrolled as part of {whose}; an operator can look into it")
+            then = " until its leases have ended" if owner in state.retired else "; an operator can look into it"
+            raise Refused("machine_known", f"GPU {uuid} is enrolled as part of {whose}{then}")
     known = state.machines.get(machine)
     if known is not None and known.class_no != class_no and state.on.get(machine):
         raise Refused("machine_known", f"{asked.machine!r} has leases of another class until they end")

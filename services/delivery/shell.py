@@ -74,6 +74,10 @@ AGAIN_MS: Final = 250
 SURE_MS: Final = 500
 """Before a tenant's minutes are lost, a login that failed is tried once more after so long."""
 CHECKS_AT_ONCE: Final = 16
+FORESIGHT_SHARE: Final = 5
+"""Of this room's time previews take at most one part in so many: minutes are counted and leases given meanwhile."""
+FORESIGHTS_MAX: Final = 16
+"""That wait for their turn; more are answered that nobody knows."""
 
 _leases: msgspec.msgpack.Decoder[LeaseRecord] = msgspec.msgpack.Decoder(LeaseRecord)
 
@@ -128,6 +132,11 @@ class Delivery:
         self._news: dict[MachineId, asyncio.Event] = {}
         self._checked_ms: dict[int, Millis] = {}
         self._checking: set[int] = set()
+        self._foreseeing = asyncio.Lock()
+        self._foresights = 0
+        """Under way and waiting."""
+        self._foresee_from_ms: Millis = 0
+        """Elapsed time."""
 
     @property
     def now_ms(self) -> Millis:
@@ -383,12 +392,23 @@ class Delivery:
             if named is not None:
                 await self._record([named])
 
-    def handovers(self, account: int, asked: rental.Foresight) -> HandoversPreview | None:
-        """To be expected of a purchase; None: nobody knows. Raises Refused."""
+    async def handovers(self, account: int, asked: rental.Foresight) -> HandoversPreview | None:
+        """To be expected of a purchase; None: nobody knows, or too many ask. Raises Refused."""
         class_no = self.market.classes.get(asked.class_id)
         if class_no is None:
             raise Refused("unknown_class", f"{asked.class_id!r} is not listed; GET /v1/classes lists the classes")
-        return purchases.handovers(self.state, self.market, account, class_no, dict(asked.hours))
+        if self._foresights >= FORESIGHTS_MAX:
+            return None
+        self._foresights += 1
+        try:
+            async with self._foreseeing:
+                await self._clock.sleep_ms(max(0, self._foresee_from_ms - self._clock.elapsed_ms()))
+                began_ms = self._clock.elapsed_ms()
+                found = purchases.handovers(self.state, self.market, account, class_no, dict(asked.hours))
+                self._foresee_from_ms = began_ms + FORESIGHT_SHARE * (self._clock.elapsed_ms() - began_ms)
+                return found
+        finally:
+            self._foresights -= 1
 
     def leases(self, account: int) -> list[rental.LeaseAnswer]:
         """A tenant's."""

@@ -23,7 +23,7 @@ from schemas.commands import Side
 from schemas.edge import iso_hour
 from schemas.ids import class_no_of, contract_of
 from schemas.rentals_log import Terms
-from schemas.units import HOURS_PER_DAY, MS_PER_HOUR, Gpus, Hour, Micros, Millis, Price, format_usd
+from schemas.units import HOURS_PER_DAY, MINUTES_PER_HOUR, MS_PER_HOUR, Gpus, Hour, Micros, Millis, Price, format_usd
 from services.router.books import AWAY, Books
 from services.router.holding import Holding, holdings
 from services.router.market import Listed, Market, Phase, minutes_left
@@ -192,11 +192,13 @@ class _Buyer:
         return min(offers, key=lambda number: (offers[number].cost, number))
 
     def _total(self, class_no: int, first: Hour) -> Micros | None:
-        """Of what the window still lacks from this hour on, in one class; None: it has not all of it."""
+        """Of what the window still lacks from this hour on, in one class; None: it has not all of it.
+
+        An hour that is not tried again yet does not count: nobody has read its books.
+        """
         total = 0
         for hour in window(self._terms, self._now_ms):
-            holding = self._held.get(hour)
-            if hour < first or (holding is not None and (holding.bought or holding.buying)):
+            if hour < first or not _is_open(self._held.get(hour), self._now_ms):
                 continue
             offer = self._judge(self._market.by_number[class_no], hour, None)
             if isinstance(offer, Why):
@@ -213,6 +215,8 @@ def judge(
     contract = contract_of(listed.class_no, hour)
     book = books.get(contract, AWAY)
     minutes = minutes_left(hour, now_ms)
+    # By the shard's own clock, which may be a little behind, there may be one more.
+    minutes_most = min(MINUTES_PER_HOUR, minutes + 1)
     name = f"{listed.class_id} at {iso_hour(hour)}"
 
     def why(code: Code, detail: str) -> Why:
@@ -235,11 +239,11 @@ def judge(
     if limit < max(worst, low):
         return why("outside_collar", f"{said}, the book takes bids from {format_usd(low)} to {format_usd(high)}")
     if left is not None:
-        limit = min(limit, affordable(listed, qty, minutes, left))
+        limit = min(limit, affordable(listed, qty, minutes_most, left))
         if limit < max(worst, low):
             spare, day = format_usd(max(0, left)), iso_hour(hour)[:10]
             return why("over_spend", f"{said}, max_spend leaves {spare} USD of {day}")
-    return Offer(contract, limit, book.cost(listed, qty, minutes), listed.most(limit, qty, minutes))
+    return Offer(contract, limit, book.cost(listed, qty, minutes), listed.most(limit, qty, minutes_most))
 
 
 def nearest(whys: Sequence[Why]) -> Why:

@@ -3,7 +3,7 @@
 What became of a request, and what is said of it:
 - no connection was made, or the gateway could not look at it: `Away`;
 - the answer says `rejected`: `Refused`;
-- sent and no answer, a broken one, or one that says `unknown`: `Unknown`, and the same may be sent again.
+- sent and no answer, a broken one, one that leads elsewhere, or one that says `unknown`: `Unknown`; the same may be sent again.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class GatewayClient:
 
 def outcome_of(status: int, content: bytes) -> Outcome:
     """What an answer says."""
-    if status < httpx.codes.BAD_REQUEST:
+    if httpx.codes.is_success(status):
         return Accepted()
     try:
         problem = msgspec.json.decode(content, type=http.Problem)

@@ -11,10 +11,8 @@ from schemas.commands import Side
 from schemas.ids import hour_of
 from schemas.units import Gpus, Hour, Micros, Millis, Price
 from services.router.market import Fate, Market
-from services.router.state import Order, PastHour, Rental
+from services.router.state import CLASH, Order, PastHour, Rental
 
-CLASH: Final = "duplicate_client_id"
-"""The id of a purchase stands for something else: the purchase needs another."""
 NO_TRADE: Final = "self_trade"
 
 

@@ -24,11 +24,11 @@ from schemas.units import (
     fee,
     notional,
 )
-from services.router.state import read_client_id
+from services.router.state import State, read_client_id
 
 Phase = Literal["forward", "running", "closed"]
 OrderKey = tuple[int, int, int]
-"""(account, rental, number). The account is its owner's: nobody else's order is taken for a rental's."""
+"""(account, rental, number)."""
 
 
 class Listed(Struct, frozen=True, gc=False):
@@ -103,8 +103,8 @@ class Market:
         self._by_order: dict[int, Fate] = {}
         self._of_contract: dict[int, list[int]] = {}
 
-    def take(self, record: EventsRecord) -> None:
-        """Apply an output."""
+    def take(self, record: EventsRecord, state: State) -> None:
+        """Apply an output. `state`: which orders are rentals' own; of others nothing is kept."""
         for event in record.events:
             match event:
                 case ClassSet():
@@ -112,7 +112,7 @@ class Market:
                 case ReferenceMoved():
                     self._move(self.by_number[event.class_no], event.hour, event.price)
                 case OrderAccepted():
-                    self._accept(event)
+                    self._accept(event, state)
                 case Filled():
                     self._fill(event)
                 case OrderCancelled():
@@ -170,10 +170,10 @@ class Market:
     def _move(self, listed: Listed, hour: Hour, reference: Price) -> None:
         self._collars[listed.class_no, hour] = collar(reference, listed.collar_low_bp, listed.collar_high_bp)
 
-    def _accept(self, event: OrderAccepted) -> None:
+    def _accept(self, event: OrderAccepted, state: State) -> None:
         own = read_client_id(event.client_id)
-        if own is None:
-            return
+        if own is None or not state.has_sent(event.account, *own, event.contract, event.side, event.qty):
+            return  # members may call their own orders as they like
         fate = Fate((event.account, *own), event.order, event.contract, event.side, event.qty, event.price)
         self.fates.setdefault(fate.key, []).append(fate)
         self._by_order[event.order] = fate

@@ -1,7 +1,7 @@
 """Orders that were recorded and have no outcome yet: which of them may be sent now, and when one is known to have none. Pure.
 
-An order is sent again, as the very same, until something is known of it. After `LIFE_MS`, or when its rental was stopped, it is
-left to itself: it has had no effect once no copy of it can reach a shard any more.
+An order is sent again, as the very same, until something is known of it. After `LIFE_MS`, or when its rental was stopped or has
+other limits since, it is left to itself: it is sent no more, and has had no effect once no copy of it can reach a shard any more.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ class Attempt(Struct, gc=False):
     """Elapsed time of the next try."""
     is_out: bool = False
     """A try is under way."""
-    is_accepted: bool = False
-    """The gateway says so; `events` will."""
+    is_left: bool = False
+    """To itself: it is not sent again."""
     doubt_ms: Millis = 0
     """Market time until which a copy of it may be on its way; 0: none is."""
     code: str = ""
-    """What the last try was refused with."""
+    """What the last try was refused with, or will have been unless `events` tells of it until the doubt is over."""
     detail: str = ""
 
 
@@ -107,7 +107,7 @@ class Sending:
             if attempt is None:
                 continue
             queue.append(name)
-            if not (attempt.is_out or attempt.is_accepted or attempt.code) and elapsed_ms >= attempt.next_ms:
+            if not (attempt.is_out or attempt.is_left or attempt.code) and elapsed_ms >= attempt.next_ms:
                 attempt.is_out = True
                 return name
         return None
@@ -118,10 +118,8 @@ def again_ms(tries: int) -> Millis:
     return min(AGAIN_MS << min(tries, 8), AGAIN_MS_MAX)
 
 
-def is_hopeless(attempt: Attempt, elapsed_ms: Millis, shard_ms: Millis, *, is_wanted: bool) -> bool:
+def is_hopeless(attempt: Attempt, shard_ms: Millis) -> bool:
     """Whether it has had no effect for certain and is not to be sent again. `shard_ms`: its engine's time, as read."""
-    if attempt.is_out or attempt.is_accepted:
-        return False
-    if is_wanted and not attempt.code and elapsed_ms < attempt.begun_ms + LIFE_MS:
+    if attempt.is_out or not (attempt.is_left or attempt.code):
         return False
     return attempt.doubt_ms <= shard_ms

@@ -46,8 +46,8 @@ from services.router.deciding import Decision, Why, Wish, decide, wanted
 from services.router.holding import holdings, past_hour
 from services.router.market import Market
 from services.router.refusals import Refused
-from services.router.sending import Attempt, OrderName, Sending, again_ms, is_hopeless
-from services.router.state import BadRecord, Order, PastHour, Rental, State, client_id
+from services.router.sending import LIFE_MS, Attempt, OrderName, Sending, again_ms, is_hopeless
+from services.router.state import CLASH, BadRecord, Order, PastHour, Rental, State, client_id
 from services.router.trading import VALID_MS, Accepted, Away, Exchange, Hooks, Notice, Outcome, Reading, Sent, Unknown
 from services.router.trading import Refused as NotTaken
 from services.runtime.archive import end_of_whole
@@ -222,7 +222,7 @@ class Router:
             except (Gap, BrokenRecord) as error:
                 raise Halt(f"events/{shard} offset {record.offset}: {type(error).__name__}: {error}") from error
             if said is not None:
-                self.market.take(said)
+                self.market.take(said, self.state)
             self._offsets[shard] = record.offset + 1
         self._status.set_of(shard, seq=self._chains[shard].seq)
         self._look_at_orders()
@@ -231,7 +231,7 @@ class Router:
         """Orders that the exchange has told of are under way no more; their rentals are looked at first."""
         for account, number, order in self.market.changed:
             rental = self.state.live.get(number)
-            if rental is not None and rental.account == account:  # others may call their orders as they like
+            if rental is not None and rental.account == account:
                 self._sending.drop((number, order))
                 self._first[number] = None
         if self.market.changed:
@@ -357,22 +357,34 @@ class Router:
 
     def _without_effect(self) -> list[RentalRecord]:
         """Orders of which it is certain by now that nothing came of them."""
-        elapsed_ms, found = self._clock.elapsed_ms(), list[RentalRecord]()
+        self._leave_alone()
+        found = list[RentalRecord]()
         for (number, order), attempt in self._sending.of.items():
-            rental = self.state.live.get(number)
-            is_wanted = rental is not None and (not rental.stopped_ms or rental.orders[order].side == Side.SELL)
-            shard_ms = self.market.time_ms.get(attempt.shard, 0)
-            if is_hopeless(attempt, elapsed_ms, shard_ms, is_wanted=is_wanted):
+            if is_hopeless(attempt, self.market.time_ms.get(attempt.shard, 0)):
                 code, detail = attempt.code or "no_effect", attempt.detail or "the order was not taken in time"
                 found.append(OrderRefused(self._epoch, self.now_ms, number, order, code, detail))
         return found
 
     # --- Sending -----------------------------------------------------------------------------------------------
 
+    def _leave_alone(self) -> None:
+        """What is too old, or not wanted as it is any more, is not sent again."""
+        elapsed_ms = self._clock.elapsed_ms()
+        for name, attempt in self._sending.of.items():
+            attempt.is_left |= elapsed_ms >= attempt.begun_ms + LIFE_MS or not self._is_wanted(name)
+
+    def _is_wanted(self, name: OrderName) -> bool:
+        rental = self.state.live.get(name[0])
+        if rental is None:
+            return False
+        order = rental.orders[name[1]]
+        return order.side == Side.SELL or not (rental.stopped_ms or order.is_outdated)
+
     def _send(self, tasks: asyncio.TaskGroup) -> None:
         """As many orders and cancellations as there is room for."""
         if self._is_away():
             return
+        self._leave_alone()
         elapsed_ms = self._clock.elapsed_ms()
         room = SENDING_MAX - self._out
         for name in self._sending.take(elapsed_ms, min(1, room) if self._away_tries else room):
@@ -407,13 +419,12 @@ class Router:
         attempt.tries += 1
         attempt.next_ms = self._clock.elapsed_ms() + again_ms(attempt.tries)
         match outcome:
-            case Accepted():
-                attempt.is_accepted = True
+            case Accepted() | NotTaken(code="duplicate_client_id"):
+                # What stands under this id is our own order, and `events` tells of it soon; or one that its owner made before.
+                attempt.code, attempt.detail = CLASH, "its client order id stands for another order of yours"
+                attempt.doubt_ms = max(attempt.doubt_ms, self.now_ms + self._lapse_ms)
             case NotTaken():
                 attempt.code, attempt.detail = outcome.code, outcome.detail
-                if outcome.code == "duplicate_client_id":
-                    # What stands under this id may be our own order of a moment ago, and `events` tells of it soon.
-                    attempt.doubt_ms = max(attempt.doubt_ms, self.now_ms + self._lapse_ms)
             case Unknown():
                 attempt.doubt_ms = self.now_ms + self._lapse_ms
             case Away():
@@ -478,7 +489,7 @@ class Router:
         async with self._deciding:
             known = self.state.by_key.get((account, key))
             if known is None:
-                terms = self._terms(request)
+                terms = self._terms(request, self.now_ms)
                 if self.state.live_of(account) >= RENTALS_MAX:
                     raise Refused("too_many_rentals", f"an account has at most {RENTALS_MAX} rentals; stop one")
                 number = self.state.rental_last + 1
@@ -520,14 +531,15 @@ class Router:
         self._check_ready()
         return [self._answer(self.state.rentals[number]) for number in reversed(self.state.of_account.get(account, []))]
 
-    def _terms(self, request: bodies.RentalRequest) -> Terms:
+    def _terms(self, request: bodies.RentalRequest, now_ms: Millis) -> Terms:
         """What it asks for, as it would be kept now. Raises Refused."""
         self._check_ready()
-        return asking.terms_of(request, self.market, self.now_ms, sandbox=self._market_clock.sandbox)
+        return asking.terms_of(request, self.market, now_ms, sandbox=self._market_clock.sandbox)
 
     async def preview(self, request: bodies.RentalRequest) -> bodies.RentalPreviewAnswer:
         """What a rental would do now; nothing changes. Raises Refused."""
-        terms, now_ms = self._terms(request), self.now_ms
+        now_ms = self.now_ms
+        terms = self._terms(request, now_ms)
         contracts = {contract: self._symbol(contract) for contract in previewing.wanted(terms, self.market, now_ms)}
         books = await self._reading.books(contracts.values())
         by_contract = {contract: books[symbol] for contract, symbol in contracts.items()}
@@ -548,7 +560,7 @@ class Router:
         self._check_ready()
         rental = self.state.rentals.get(number)
         if rental is None or rental.account != account:
-            raise Refused("unknown_rental", f"you have no rental {number}; GET /v1/rentals lists yours")
+            raise Refused("unknown_rental", "you have no such rental; GET /v1/rentals lists yours")
         return rental
 
     def _check_ready(self) -> None:

@@ -8,6 +8,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
+from schemas.ids import hour_of
 from schemas.rentals_log import (
     OrderRefused,
     OrderSent,
@@ -20,12 +21,14 @@ from schemas.rentals_log import (
     RouterBegan,
     Terms,
 )
-from schemas.units import HOURS_PER_DAY, Gpus, Hour, Micros, Millis, Price
+from schemas.units import HOURS_PER_DAY, MS_PER_HOUR, Gpus, Hour, Micros, Millis, Price
 
 OVER_KEPT: Final = 100
 """Rentals of an account that are over and still shown; of older ones nothing is known here any more."""
 PAST_KEPT: Final = 24
 """Hours of a rental that are over and still shown."""
+CLASH: Final = "duplicate_client_id"
+"""What an order is refused with whose id stands for something else: it was never ours, and the purchase needs another id."""
 _OWN: Final = re.compile(r"r([1-9][0-9]{0,17})-(0|[1-9][0-9]{0,8})", re.ASCII)
 
 
@@ -59,6 +62,8 @@ class Order(Struct, gc=False):
     refused_ms: Millis = 0
     refusals: int = 0
     """So many times, under this number."""
+    is_outdated: bool = False
+    """Its rental has had other limits since."""
 
 
 class PastHour(Struct, frozen=True, gc=False):
@@ -132,7 +137,7 @@ class State:
             case RentalMade():
                 self._make(record)
             case RentalChanged():
-                self._live(record.rental).terms = record.terms
+                self._change(record)
             case RentalStopped():
                 rental = self._live(record.rental)
                 rental.stopped_ms, rental.on_stop = record.time_ms, record.on_stop
@@ -144,9 +149,18 @@ class State:
                 self._refuse(record)
             case RentalNoticed():
                 rental = self._live(record.rental)
-                rental.noticed.add((record.hour, record.code))
+                now = record.time_ms // MS_PER_HOUR
+                rental.noticed = {each for each in rental.noticed if each[0] >= now} | {(record.hour, record.code)}
                 rental.notice, rental.noticed_ms = record.detail, record.time_ms
         return True
+
+    def has_sent(self, account: int, rental: int, number: int, contract: int, side: int, qty: Gpus) -> bool:
+        """Whether an order under this name is the rental's: it was recorded before. Of another class it may be an earlier try."""
+        of = self.rentals.get(rental)
+        order = of.orders.get(number) if of is not None and of.account == account else None
+        if order is None or order.refused_code == CLASH:
+            return False
+        return (hour_of(order.contract), order.side, order.qty) == (hour_of(contract), side, qty)
 
     def live_of(self, account: int) -> int:
         """How many of an account's rentals are not over."""
@@ -173,6 +187,13 @@ class State:
         self.rentals[record.rental] = self.live[record.rental] = rental
         self.of_account.setdefault(record.account, []).append(record.rental)
         self.by_key[record.account, record.key] = record.rental
+
+    def _change(self, record: RentalChanged) -> None:
+        rental = self._live(record.rental)
+        before, rental.terms = rental.terms, record.terms
+        if (before.max_price, before.max_spend) != (record.terms.max_price, record.terms.max_spend):
+            for order in rental.orders.values():
+                order.is_outdated = True
 
     def _live(self, number: int) -> Rental:
         if number not in self.live:

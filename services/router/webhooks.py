@@ -34,9 +34,17 @@ FIRST_PAUSE_MS: Final = 2_000
 """After the first try; four times as long after each that follows."""
 ANSWER_S: Final = 5.0
 AT_ONCE: Final = 16
+AT_ONCE_OF_ACCOUNT: Final = 2
+"""So that nobody's slow addresses keep others' notices waiting."""
 ACCOUNT_MAX: Final = 32
 """Notices of an account that wait or are under way; more are not sent."""
 QUEUE_MAX: Final = 10_000
+
+_CARRIES_V4: Final = tuple(
+    ipaddress.IPv6Network(each) for each in ("::/96", "::ffff:0:0/96", "::ffff:0:0:0/96", "64:ff9b::/96")
+)
+"""IPv6 that leads to the IPv4 address in its last four bytes, by this machine or by a translator on the way."""
+_V4_MASK: Final = (1 << 32) - 1
 
 Resolve = Callable[[str, int], Awaitable[list[str]]]
 
@@ -76,11 +84,23 @@ def fit_address(addresses: list[str], *, sandbox: bool) -> str:
     if not addresses:
         raise Unfit("the name has no address")
     for text in addresses:
-        address = ipaddress.ip_address(text.partition("%")[0])
-        mapped = getattr(address, "ipv4_mapped", None) or address
-        if not (mapped.is_global and not mapped.is_multicast) and not (sandbox and mapped.is_loopback):
+        address = _meant(text)
+        if not _is_public(address) and not (sandbox and address.is_loopback):
             raise Unfit(f"{text} is not an address of the public Internet")
     return addresses[0]
+
+
+def _meant(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """The address that is reached in the end."""
+    address = ipaddress.ip_address(text.partition("%")[0])
+    if isinstance(address, ipaddress.IPv6Address) and int(address) > 1 and any(address in net for net in _CARRIES_V4):
+        return ipaddress.IPv4Address(int(address) & _V4_MASK)
+    return address
+
+
+def _is_public(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    is_site_local = isinstance(address, ipaddress.IPv6Address) and address.is_site_local
+    return address.is_global and not address.is_multicast and not is_site_local
 
 
 class Webhooks:
@@ -104,6 +124,9 @@ class Webhooks:
         self._look_up = look_up
         self._waiting: asyncio.Queue[Notice] = asyncio.Queue(QUEUE_MAX)
         self._counts: Counter[int] = Counter()
+        """Account → its notices that wait or are under way; none without any."""
+        self._turns: dict[int, asyncio.Semaphore] = {}
+        """Of these accounts."""
         self._told = self._lost = 0
         self._http = httpx.AsyncClient(
             timeout=ANSWER_S, follow_redirects=False, trust_env=False, transport=transport,
@@ -135,11 +158,15 @@ class Webhooks:
         for number in range(TRIES):
             if number:
                 await self._clock.sleep_ms(FIRST_PAUSE_MS * 4 ** (number - 1))
-            async with gate:
+            turns = self._turns.setdefault(notice.account, asyncio.Semaphore(AT_ONCE_OF_ACCOUNT))
+            async with turns, gate:
                 is_told = await self._try(notice)
             if is_told:
                 break
         self._counts[notice.account] -= 1
+        if not self._counts[notice.account]:
+            del self._counts[notice.account]
+            self._turns.pop(notice.account, None)
         self._count(told=is_told, lost=not is_told)
 
     async def _try(self, notice: Notice) -> bool:

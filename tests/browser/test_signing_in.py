@@ -37,7 +37,22 @@ def test_a_pasted_file_signs_in_and_signing_out_leaves_nothing(reader: Reader) -
 
     expect(key).to_be_visible()
     expect(reader.page.locator("#account")).to_be_empty()
-    assert "hourbook.key" not in reader.page.evaluate("Object.keys(sessionStorage)")
+    assert reader.page.evaluate("Object.keys(sessionStorage)") == []
+
+
+def test_who_signs_in_next_does_not_find_the_keys_of_who_was_there_before(reader: Reader) -> None:
+    """They would be written into his launch specification, and let the other one into his machines."""
+    theirs, mine = "ssh-ed25519 AAAA of-who-was-here-before", reader.page.locator("#rent-keys")
+    reader.open("rent")
+    mine.fill(theirs)
+    reader.page.get_by_role("button", name="Sign out").click()
+    expect(reader.page.get_by_label("Key", exact=True)).to_be_visible()
+    reader.open("rent", name="host-a")
+    expect(mine).not_to_have_value(theirs)
+
+    mine.fill(theirs)
+    reader.open("rent")
+    expect(mine).not_to_have_value(theirs)
 
 
 def test_what_is_no_key_of_this_exchange_is_told(reader: Reader) -> None:

@@ -155,6 +155,23 @@ def test_gpus_of_a_retired_machine_may_be_enrolled_by_somebody_else() -> None:
     assert record(room.state, DANA) is not None
 
 
+@pytest.mark.parametrize("account", [CARL, DANA])
+def test_gpus_of_a_retired_machine_that_somebody_has_yet_are_not_enrolled_again(account: int) -> None:
+    """Else who retires a machine could let its GPUs a second time, beside the tenant who is on them."""
+    room = Room()
+    room.take(enrolled(room.state, CARL, CLASS, enrolment(), moment(-1)))  # type: ignore[arg-type]  # it is new
+    room.sell(CARL, ANA, 0, 2)
+    room.gate(0)
+    room.take(MachineRetired(1, moment(0, 10), CARL, "a"))
+
+    with pytest.raises(Refused, match="until its leases have ended") as refused:
+        record(room.state, account, machine="b")
+    assert code_of(refused) == "machine_known"
+
+    room.pass_to(moment(1))
+    assert record(room.state, account, machine="b") is not None
+
+
 def test_two_gpus_of_one_uuid_are_refused() -> None:
     with pytest.raises(Refused, match="one UUID"):
         record(State(), inventory=(GPUS[0], GPUS[0]))

@@ -61,7 +61,9 @@ class Room:
     def _hear(self, shard: int, events: tuple[Event, ...]) -> None:
         self._seqs[shard] += 1
         seq = self._seqs[shard]
-        self.market.take(EventsRecord(1, shard, seq, seq, 0, True, self.now, WRITER_OPERATOR, 1, list(events)))
+        self.market.take(
+            EventsRecord(1, shard, seq, seq, 0, True, self.now, WRITER_OPERATOR, 1, list(events)), self.state
+        )
 
     # --- The market ------------------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+from schemas.rentals_log import RentalNoticed
 from schemas.units import MICROS_PER_USD
 from services.router.deciding import PAUSE_MS, PAUSE_MS_MAX, asking_price, pause_ms
 from tests.router.place import GATE_MS, HIGH, LOW, ONE, TICK, TWO
@@ -155,6 +156,19 @@ def test_the_limit_price_is_what_the_day_leaves() -> None:
     assert room.market.classes[ONE].most(sent.price + TICK, 2, 60) > 5 * USD
 
 
+def test_a_shard_whose_clock_is_behind_charges_no_more_than_the_day_leaves() -> None:
+    """The rest of the running hour is 39 minutes here, and 40 by a clock that is a moment behind."""
+    room = shop()
+    room.now = moment(0, 20) + 1
+    ana = room.rent(terms(2, 3, max_spend=2.61, look_ahead=1))
+    decision = room.decide(ana)
+    assert decision.missing[HOUR].code == "over_spend"
+
+    room.change(ana, terms(2, 3, max_spend=2.68, look_ahead=1))
+    (wish,) = room.decide(ana).place
+    assert room.market.listed(wish.contract).most(wish.price, wish.qty, 40) <= 2.68 * USD
+
+
 def test_hours_that_are_over_count_for_their_day() -> None:
     """Found by a random market: 177 USD were spent where 110 were allowed."""
     room = shop()
@@ -194,6 +208,23 @@ def test_the_first_hour_is_of_the_class_that_has_the_whole_window_at_the_lowest_
     room.settle(ana)
 
     assert room.has(ana) == {0: (TWO, 2), 1: (TWO, 2), 2: (TWO, 2)}
+
+
+def test_an_hour_that_is_not_tried_again_yet_does_not_change_the_choice_for_the_others() -> None:
+    """ONE is cheaper in the first hour, TWO in both together; the third was refused a moment ago."""
+    room = Room()
+    room.ask(2, 2.0, 10, ONE)
+    ana = room.rent(terms(classes=(ONE, TWO), look_ahead=3))
+    room.place.poor.add(ANA)
+    room.step(ana)
+    room.place.poor.clear()
+    for hour, price in ((0, 1.5), (1, 2.9)):
+        room.ask(hour, price, 10, ONE)
+        room.ask(hour, 2.0, 10, TWO)
+
+    room.settle(ana)
+
+    assert room.has(ana) == {0: (TWO, 2), 1: (TWO, 2)}
 
 
 def test_the_class_of_the_hour_before_is_kept_though_another_is_cheaper() -> None:
@@ -289,6 +320,16 @@ def test_books_that_cannot_be_read_are_no_notice() -> None:
     why = room.step(ana).missing[HOUR + 1]
 
     assert (why.code, why.is_told) == ("away", False)
+
+
+def test_what_was_told_of_hours_that_are_over_is_forgotten() -> None:
+    room = Room()
+    ana = room.rent(terms())
+    for hour in range(100):
+        for code in ("too_dear", "too_few"):
+            room.state.take(RentalNoticed(1, moment(hour), ana.rental, HOUR + hour + 1, code, "why"))
+
+    assert ana.noticed == {(HOUR + hour, code) for hour in (99, 100) for code in ("too_dear", "too_few")}
 
 
 # --- Stopped --------------------------------------------------------------------------------------------------

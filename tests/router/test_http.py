@@ -13,9 +13,11 @@ import pytest
 
 from schemas import rental
 from schemas.commands import Side
+from schemas.edge import iso_hour
 from schemas.events import Event
 from schemas.market_clock import MarketClock
 from schemas.router_key import ACCOUNT_HEADER, HEADER, IDEMPOTENCY_HEADER, acting_token, room_token
+from schemas.units import MS_PER_HOUR
 from services.router.app import Room, build
 from services.router.books import AWAY, UNLISTED
 from services.router.gateway import GatewayClient
@@ -80,7 +82,7 @@ async def room() -> Room:
     outside.place_of_trade.begin()
     for shard, events in outside.heard:
         record: Any = SimpleNamespace(shard=shard, events=events, last=True, time_ms=NOW)
-        life.market.take(record)
+        life.market.take(record, life.state)
     for hour in range(3):
         outside.place_of_trade.offer(ONE, HOUR + hour, 2_000_000, 10)
 
@@ -150,6 +152,18 @@ async def test_only_gateways_are_answered(client: httpx.AsyncClient) -> None:
         assert (await client.get("/accounts/21/rentals", headers={HEADER: token})).status_code == 401
 
 
+async def test_a_preview_is_of_one_moment(client: httpx.AsyncClient, room: Room) -> None:
+    """Its only hour ends while it is read: what it asks for is judged by the moment at which it came."""
+    moments = iter([(NOW // MS_PER_HOUR + 1) * MS_PER_HOUR - 1])
+    assert room.life is not None
+    room.life._clock = SimpleNamespace(now_ms=lambda: next(moments, NOW + MS_PER_HOUR))  # type: ignore[assignment]
+    asked = ASKED | {"from": iso_hour(NOW // MS_PER_HOUR), "hours": 1}
+
+    answer = await client.post("/accounts/21/rentals/preview", json=asked)
+
+    assert (answer.status_code, answer.json()["options"][0]["hours_wanted"]) == (200, 1)
+
+
 async def test_while_no_life_works_it_says_so(client: httpx.AsyncClient, room: Room) -> None:
     room.life = None
 
@@ -208,6 +222,7 @@ async def test_an_order_is_sent_on_behalf_of_the_account() -> None:
         (problem("overloaded"), Away("overloaded: why")),
         (problem("unauthenticated"), Away("the gateway does not take the router's token", is_everything=True)),
         (problem("outcome_unknown", "unknown"), Unknown("outcome_unknown")),
+        (httpx.Response(301, text="moved"), Unknown("status 301 without a problem document")),
         (httpx.Response(502, text="<html>"), Unknown("status 502 without a problem document")),
         (httpx.Response(500, content=b"\xff"), Unknown("status 500 without a problem document")),
     ],

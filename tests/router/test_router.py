@@ -9,9 +9,9 @@ import pytest
 
 from schemas.commands import Side
 from schemas.edge import iso_hour
-from schemas.ids import format_symbol
+from schemas.ids import contract_of, format_symbol
 from schemas.rental import RentalChange, RentalRequest, RentalStop
-from schemas.rentals_log import OrderSent, RentalNoticed, RouterBegan
+from schemas.rentals_log import OrderRefused, OrderSent, RentalNoticed, RouterBegan
 from services.router.refusals import Refused
 from services.router.sending import ACCOUNT_MAX, SHARD_MAX, Attempt, Sending
 from services.router.shell import RENTALS_MAX, RENTALS_PER_TURN, SENDING_MAX
@@ -192,6 +192,58 @@ def test_a_stranger_s_order_of_the_same_name_changes_nothing(exchange: Exchange)
     assert router.rental(21, 1).state == "running"
 
 
+@pytest.mark.parametrize("is_first", [True, False])
+@pytest.mark.parametrize(("side", "hour", "qty"), [(1, 3, 2), (1, 1, 5), (2, 1, 2)])
+def test_a_member_s_own_order_of_the_same_name_is_not_the_rental_s(
+    exchange: Exchange, side: int, hour: int, qty: int, *, is_first: bool
+) -> None:
+    """Of another hour, another quantity or the other side. The rental buys under its next name, also after a restart."""
+    stock(exchange)
+    router = exchange.begin()
+    exchange.place.held[21, contract_of(1, NOW + 1)] = 10
+    own = Sent(
+        account=21, client_id="r1-0", symbol=format_symbol(ONE, NOW + hour), side=side, qty=qty, price=2_000_000,
+        launch="default",
+    )  # fmt: skip
+    if is_first:
+        exchange.place.place(own)
+    exchange.gateway.is_down = True
+    exchange.rent(21, "k", from_hour=iso_hour(NOW + 1), look_ahead=1)
+    exchange.run_ms(1_000)
+    if not is_first:
+        exchange.place.place(own)
+    exchange.run_ms(1_000)
+    exchange.gateway.is_down = False
+    exchange.run_ms(40_000)
+
+    for is_anew in (False, True):
+        if is_anew:
+            exchange.kill()
+            router = exchange.begin()
+        (line,) = router.rental(21, 1).hours
+        assert (line.contract, line.state, line.gpus) == (format_symbol(ONE, NOW + 1), "bought", 2)
+        assert [fill.client_id for fill in exchange.place.fills if fill.client_id != "r1-0"] == ["r1-1"]
+        assert len(router.market.fates) == 1, "of what is nobody's rental nothing is kept"
+
+
+def test_a_member_s_own_order_that_is_the_same_as_the_rental_s_and_older_is_not_the_rental_s(
+    exchange: Exchange,
+) -> None:
+    """The exchange answers with it as if it were a repeat, and no event follows."""
+    stock(exchange)
+    router = exchange.begin()
+    symbol = format_symbol(ONE, NOW)
+    own = Sent(account=21, client_id="r1-0", symbol=symbol, side=1, qty=2, price=3_000_000, launch="default")
+    exchange.place.place(own)
+    exchange.run_ms(1_000)
+
+    exchange.rent(21, "k", look_ahead=1)
+    exchange.run_ms(40_000)
+
+    assert [fill.client_id for fill in exchange.place.fills] == ["r1-0", "r1-1"]
+    assert router.rental(21, 1).state == "running"
+
+
 # --- Many, and unlike ones ------------------------------------------------------------------------------------
 
 
@@ -335,6 +387,60 @@ def test_a_stop_withdraws_what_was_never_sent_and_sells_what_is_held(exchange: E
     answer = router.rental(21, 1)
     assert [hour.state for hour in answer.hours] == ["bought", "sold", "sold"]
     assert answer.state == "stopping"
+
+
+@pytest.mark.parametrize("is_killed", [False, True])
+def test_what_may_have_been_sent_is_not_sent_again_after_a_stop(exchange: Exchange, *, is_killed: bool) -> None:
+    """The first copy was lost on its way: a second one would buy what nobody wants any more."""
+    stock(exchange)
+    router = exchange.begin()
+    exchange.gateway.lost = 1_000
+    exchange.rent(21, "k", look_ahead=3)
+    exchange.run_ms(1_000)
+    exchange.ask("stop", 21, 1, RentalStop())
+    exchange.world.run(lambda: bool(router.state.rentals[1].stopped_ms))
+    if is_killed:
+        exchange.kill()
+        exchange.live()
+
+    exchange.gateway.lost = 0
+    exchange.run_ms(60_000)
+
+    assert exchange.place.accepted == []
+    assert exchange.router is not None
+    assert exchange.router.rental(21, 1).state == "over"
+
+
+@pytest.mark.parametrize("change", [RentalChange(max_price="1.50"), RentalChange(max_spend="1")])
+def test_what_was_recorded_under_wider_limits_is_not_sent_under_closer_ones(
+    exchange: Exchange, change: RentalChange
+) -> None:
+    stock(exchange)
+    router = exchange.begin()
+    exchange.gateway.is_down = True
+    exchange.rent(21, "k", look_ahead=3)
+    exchange.run_ms(1_000)
+    said = exchange.ask("change", 21, 1, change)
+    exchange.world.run(lambda: bool(said))
+
+    exchange.gateway.is_down = False
+    exchange.run_ms(60_000)
+
+    assert exchange.place.accepted == []
+    assert router.rental(21, 1).state == "short"
+
+
+def test_what_is_too_old_is_not_sent_again(exchange: Exchange) -> None:
+    """Else a gateway that never answers would keep it under way for ever, at the price of a book that is gone."""
+    stock(exchange)
+    exchange.begin()
+    exchange.gateway.lost = 1_000
+    exchange.rent(21, "k", look_ahead=1)
+
+    exchange.run_ms(60_000)
+
+    refused = [record.code for record in exchange.recorded() if isinstance(record, OrderRefused)]
+    assert refused == ["no_effect"], "thirty seconds of tries, twenty of waiting"
 
 
 def test_notices_are_records_once_per_hour_and_reason(exchange: Exchange) -> None:

@@ -107,7 +107,8 @@ async def test_what_fails_at_first_is_told_later() -> None:
     "address",
     [
         "127.0.0.1", "10.1.2.3", "192.168.0.1", "172.16.9.9", "169.254.169.254", "0.0.0.0", "100.64.0.1", "224.0.0.1",
-        "::1", "fe80::1%eth0", "fc00::1", "::ffff:10.0.0.1", "::ffff:127.0.0.1", "2001:db8::1",
+        "::1", "fe80::1%eth0", "fc00::1", "fec0::1", "::ffff:10.0.0.1", "::ffff:127.0.0.1", "2001:db8::1", "2002:a00:1::",
+        "64:ff9b::10.0.0.1", "64:ff9b::169.254.169.254", "::10.0.0.1", "::127.0.0.1", "::ffff:0:10.0.0.1",
     ],
 )  # fmt: skip
 async def test_addresses_inside_are_never_asked(address: str) -> None:
@@ -118,6 +119,11 @@ async def test_addresses_inside_are_never_asked(address: str) -> None:
     await world.send(notice())
 
     assert world.requests == []
+
+
+@pytest.mark.parametrize("address", [PUBLIC, "2606:4700::1111", f"64:ff9b::{PUBLIC}", f"::ffff:{PUBLIC}"])
+def test_addresses_of_the_public_internet_are_asked(address: str) -> None:
+    assert fit_address([address], sandbox=False) == address
 
 
 def test_a_sandbox_asks_this_machine_too_and_no_other_inside() -> None:
@@ -145,6 +151,34 @@ async def test_an_account_that_has_many_under_way_is_not_told_of_more_and_others
 
     assert len(world.requests) == ACCOUNT_MAX + 1
     assert world.status.values["notices_lost"] == ACCOUNT_MAX
+
+
+async def test_slow_addresses_of_one_account_keep_no_other_waiting() -> None:
+    asked: list[str] = []
+
+    async def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request.url.path)
+        if request.url.path == "/slow":
+            await asyncio.Event().wait()
+        return httpx.Response(204)
+
+    async def look_up(_host: str, _port: int) -> list[str]:
+        return [PUBLIC]
+
+    nothing: Any = None
+    hooks = Webhooks(
+        KEY, nothing, Status("router"), sandbox=False, transport=httpx.MockTransport(answer), look_up=look_up
+    )
+    for _ in range(ACCOUNT_MAX):
+        hooks.tell(notice("https://ana.example/slow"))
+    hooks.tell(notice("https://bert.example/quick", 22))
+    task = asyncio.create_task(hooks.run())
+    for _ in range(500):
+        await asyncio.sleep(0)
+
+    assert sorted(asked) == ["/quick", "/slow", "/slow"]
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 async def test_a_sandbox_s_own_listener_hears_of_it() -> None:

@@ -107,3 +107,22 @@ async def test_an_hour_goes_its_way_from_to_come_to_paid(database: str, batches:
         assert await of(income, ana, limit=1) == [later]
         assert await of(income, ana, before=HOUR + 10_000) == [], "so far back nobody looks"
         assert msgspec.json.decode(msgspec.json.encode(over))["class"] == over.class_id
+
+
+async def test_what_was_bought_back_wholly_at_a_gain_is_income_though_nothing_is_owed_any_more(
+    database: str, batches: list[Batch]
+) -> None:
+    market = Market("ana bob dan", fees=Fees(0, 10, 50, 70))
+    market.trade("ana sells 1 to bob at 2.00")
+    market.trade("dan sells 1 to ana at 1.50")
+    market.end_hour()
+    before = {name: market.state.ledger.wallet(number) for name, number in market.numbers.items()}
+    market.deliver("all")
+    await stored(database, batches)
+
+    async with reading(database) as income:
+        (row,) = await of(income, market.numbers["ana"], before=HOUR + 1)
+        paid = market.state.ledger.wallet(market.numbers["ana"]) - before["ana"]
+        assert (row.gpus, row.minutes, row.state) == (0, 0, "paid")
+        assert parse_usd(row.paid) == parse_usd(row.expected) == paid > 0
+        assert await of(income, market.numbers["bob"], before=HOUR + 1) == []

@@ -30,7 +30,8 @@ export interface Asking {
 /** The answer's body. Throws Refused. */
 export async function ask<T>(method: string, path: string, asking: Asking = {}): Promise<T> {
   const headers: Record<string, string> = {};
-  if (token()) headers["Authorization"] = `Bearer ${token()}`;
+  const whose = token();
+  if (whose) headers["Authorization"] = `Bearer ${whose}`;
   if (asking.body !== undefined) headers["Content-Type"] = "application/json";
   if (asking.id) headers["Idempotency-Key"] = asking.id;
   let answer: Response;
@@ -45,6 +46,8 @@ export async function ask<T>(method: string, path: string, asking: Asking = {}):
   } catch {
     throw new Refused("unreachable", 0, "The exchange does not answer.", method !== "GET");
   }
+  // What was asked for somebody who has left meanwhile is not shown to whoever came.
+  if (whose !== token()) throw new Refused("signed_out", 0, "Somebody else is signed in by now.", method !== "GET");
   if (answer.ok) return JSON.parse(text) as T;
   throw refusal(answer.status, text);
 }

@@ -18,6 +18,12 @@ export function keepDraft(form: HTMLFormElement): void {
   });
 }
 
+/** Nothing that was typed or filled in stays: whoever comes next in this tab may be somebody else. */
+export function forgetDraft(form: HTMLFormElement): void {
+  form.reset();
+  sessionStorage.removeItem(`hourbook.draft.${form.id}`);
+}
+
 type Field = HTMLInputElement | HTMLSelectElement | HTMLTextAreaElement;
 
 function fields(form: HTMLFormElement): Field[] {

@@ -71,12 +71,16 @@ byId("sign-in-form").addEventListener("submit", (event) => {
 byId("sign-out").addEventListener("click", () => leave(""));
 
 /** Nothing of the account stays on the page. */
-function leave(why: string): void {
-  signOut();
+function forget(): void {
   account = null;
-  machines.forget();
+  for (const each of [rent, machines, provider]) each.forget();
   say(byId("account"), "");
   say(byId("money"), "");
+}
+
+function leave(why: string): void {
+  signOut();
+  forget();
   say(byId("sign-in-said"), why);
   show();
 }
@@ -116,7 +120,7 @@ const exchange = new Poll(30_000, async () => {
 });
 
 window.addEventListener("hashchange", () => {
-  takeFromAddress();
+  if (takeFromAddress()) forget();
   show();
   who.now();
 });

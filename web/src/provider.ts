@@ -3,7 +3,7 @@
 import { ask, freshId, reason, Refused, settle } from "./api";
 import type { AccountAnswer, CapacityAnswer, ClassAnswer, LegAnswer, MachineAnswer, RangeAnswer } from "./bodies";
 import { byId, say, table } from "./dom";
-import { fillChoices, keepDraft } from "./drafts";
+import { fillChoices, forgetDraft, keepDraft } from "./drafts";
 import { whole } from "./instruction";
 import { formatUsd, parseUsd, showUsd } from "./money";
 import { Poll } from "./poll";
@@ -29,10 +29,9 @@ const poll = new Poll(EVERY_MS, async () => {
   await Promise.all([readMachines(), readCapacity(), readIncome()]);
 });
 
-export function startProvider(): { show: (account: AccountAnswer | null) => void; hide: () => void; classes: (found: ClassAnswer[]) => void } {
+export function startProvider(): { show: (account: AccountAnswer | null) => void; hide: () => void; forget: () => void; classes: (found: ClassAnswer[]) => void } {
   keepDraft(form);
-  const from = field("from");
-  if (!from.value) from.value = inputOf((Math.floor(nowMs() / HOUR_MS) + 2) * HOUR_MS);
+  begin();
   form.addEventListener("submit", (event) => {
     event.preventDefault();
     void offer();
@@ -46,8 +45,20 @@ export function startProvider(): { show: (account: AccountAnswer | null) => void
       else poll.stop();
     },
     hide: () => poll.stop(),
+    forget: () => {
+      forgetDraft(form);
+      begin();
+      say(said, "");
+      say(byId("provider-use"), "");
+      for (const id of ["provider-machines", "provider-capacity", "provider-income"]) byId(id).replaceChildren();
+    },
     classes: (found) => fillChoices(byId<HTMLSelectElement>("provider-class"), found.map((each) => [each.class, each.title])),
   };
+}
+
+function begin(): void {
+  const from = field("from");
+  if (!from.value) from.value = inputOf((Math.floor(nowMs() / HOUR_MS) + 2) * HOUR_MS);
 }
 
 function field(name: string): HTMLInputElement {

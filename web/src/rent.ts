@@ -3,7 +3,7 @@
 import { ask, freshId, reason, Refused } from "./api";
 import type { ClassAnswer, LaunchAnswer, RentalAnswer, RentalPreviewAnswer, RentalRequest } from "./bodies";
 import { byId, say, terms } from "./dom";
-import { fillChoices, keepDraft } from "./drafts";
+import { fillChoices, forgetDraft, keepDraft } from "./drafts";
 import { type Fault, instruction, isFault, keysIn, type Typed } from "./instruction";
 import { grid, onGrid, watch } from "./live";
 import { marketPlot } from "./market";
@@ -28,11 +28,10 @@ let sending: { content: string; id: string } | null = null;
 let asked = 0;
 const poll = new Poll(EVERY_MS, () => foretell(false));
 
-export function startRent(done: (rental: RentalAnswer) => void): { show: () => void; hide: () => void; classes: (found: ClassAnswer[]) => void } {
+export function startRent(done: (rental: RentalAnswer) => void): { show: () => void; hide: () => void; forget: () => void; classes: (found: ClassAnswer[]) => void } {
   keepDraft(form);
   marketPlot(byId("rent-plot"), "the class", 48);
-  const from = field("from");
-  if (!from.value) from.value = inputOf((Math.floor(nowMs() / HOUR_MS) + 2) * HOUR_MS);
+  begin();
   let typing: ReturnType<typeof setTimeout>;
   form.addEventListener("input", (event) => {
     const touched = event.target as HTMLInputElement;
@@ -63,12 +62,30 @@ export function startRent(done: (rental: RentalAnswer) => void): { show: () => v
       readLaunch().catch(reason); // asked again before it is written, and what is wrong is said then
     },
     hide: () => poll.stop(),
+    // Above all the keys: they would be written into the next account, and let this one into its machines.
+    forget: () => {
+      forgetDraft(form);
+      delete field("max_price").dataset["suggested"];
+      begin();
+      launch = null;
+      sending = null;
+      asked++;
+      preview.replaceChildren();
+      tell("", false);
+      say(said, "");
+      showFault(null);
+    },
     classes: (found) => {
       classes = found;
       fillChoices(byId<HTMLSelectElement>("rent-class"), found.map((each) => [each.class, each.title]));
       if (!byId("rent").hidden) look();
     },
   };
+}
+
+function begin(): void {
+  const from = field("from");
+  if (!from.value) from.value = inputOf((Math.floor(nowMs() / HOUR_MS) + 2) * HOUR_MS);
 }
 
 function field(name: string): HTMLInputElement {

@@ -15,13 +15,15 @@ export function tokenIn(pasted: string): string {
   }
 }
 
-/** Takes a key out of the address (`/#key=…`) at once, so that it is in no history and on no screen that is shared. */
-export function takeFromAddress(): void {
+/** Takes a key out of the address (`/#key=…`) at once, so that it is in no history and on no screen that is shared. Whether it is another. */
+export function takeFromAddress(): boolean {
   const found = /^#key=(.+)$/.exec(location.hash);
-  if (!found) return;
+  if (!found) return false;
   history.replaceState(null, "", location.pathname);
-  const token = tokenIn(decodeURIComponent(found[1]!));
-  if (token) sessionStorage.setItem(KEY, token);
+  const given = tokenIn(decodeURIComponent(found[1]!));
+  if (!given || given === token()) return false;
+  sessionStorage.setItem(KEY, given);
+  return true;
 }
 
 export function token(): string {

@@ -23,8 +23,8 @@ _INCOME_SQL: Final = """
         SELECT DISTINCT b.asset AS contract, b.asset & $4 AS hour FROM settlement.balances b
         WHERE b.kind = 11 AND b.ref = $1 AND b.asset & $4 >= $2 AND b.asset & $4 < $3) mine
     CROSS JOIN LATERAL (
-        SELECT sum(t.qty) FILTER (WHERE t.obligor = $1) AS gpus,
-            sum(t.qty * t.minutes) FILTER (WHERE t.obligor = $1) AS minutes,
+        SELECT coalesce(sum(t.qty) FILTER (WHERE t.obligor = $1), 0) AS gpus,
+            coalesce(sum(t.qty * t.minutes) FILTER (WHERE t.obligor = $1), 0) AS minutes,
             sum(CASE WHEN t.obligor = $1 THEN t.proceeds ELSE 0 END + coalesce(c.gain, 0)) AS expected,
             coalesce(sum(paid.amount), 0) AS paid,
             coalesce(sum(t.qty * (t.minutes - d.undelivered - d.allowance)) FILTER (WHERE t.obligor = $1), 0) AS delivered,
@@ -39,7 +39,7 @@ _INCOME_SQL: Final = """
             WHERE p.kind = 2 AND p.ref = $1 AND p.source = 3 AND p.shard = d.shard AND p.seq = d.log_offset AND p.index = t.title
         ) paid ON true
         WHERE t.contract = mine.contract AND t.holder <> $1 AND (t.obligor = $1 OR c.account IS NOT NULL)
-    ) sold WHERE sold.gpus > 0 ORDER BY mine.hour DESC, mine.contract LIMIT $5
+    ) sold WHERE sold.gpus > 0 OR sold.expected > 0 ORDER BY mine.hour DESC, mine.contract LIMIT $5
 """
 
 

@@ -13,7 +13,7 @@ from schemas.ids import contract_of, format_symbol, parse_symbol
 from schemas.rental import RentalChange, RentalRequest, RentalStop
 from schemas.rentals_log import OrderSent, RentalNoticed, RouterBegan
 from services.router.refusals import Refused
-from services.router.sending import ACCOUNT_MAX, SHARD_MAX, Attempt, Sending
+from services.router.sending import ACCOUNT_MAX, LIFE_MS, SHARD_MAX, Attempt, Sending, is_hopeless
 from services.router.shell import RENTALS_MAX, RENTALS_PER_TURN, SENDING_MAX
 from services.router.trading import Outcome, Sent
 from services.runtime.errors import Superseded
@@ -283,6 +283,17 @@ def test_orders_under_way_are_bounded_and_accounts_take_turns() -> None:
     assert not sending.has_room(24, 0, more=SHARD_MAX)
     assert [name[0] for name in sending.take(0, 5)] == [1, 2, 3, 1, 1]
     assert len(list(sending.take(0, 99))) == ACCOUNT_MAX + 2 - 5, "the others are out"
+
+
+@pytest.mark.parametrize("is_wanted", [True, False])
+def test_an_order_that_may_be_on_its_way_is_not_given_up(is_wanted: bool) -> None:
+    """Given up it would count for no limit, and a copy of it might still buy."""
+    attempt = Attempt(21, 0, begun_ms=0, doubt_ms=5_000)
+
+    assert not is_hopeless(attempt, LIFE_MS, 4_999, is_wanted=is_wanted)
+    assert is_hopeless(attempt, LIFE_MS, 5_000, is_wanted=is_wanted), "its shard takes no copy any more"
+    attempt.is_accepted = True
+    assert not is_hopeless(attempt, LIFE_MS, 5_000, is_wanted=is_wanted)
 
 
 def test_a_turn_looks_at_no_more_than_it_has_room_for(exchange: Exchange) -> None:

@@ -33,7 +33,6 @@ from schemas.rentals_log import (
 )
 from schemas.units import HOURS_PER_DAY, Gpus, Hour, Micros, Millis, Price
 from services.audit.report import Findings
-from services.runtime.log import Record
 
 CLOCKS_MS: Final = 10_000
 """Of everybody's time: so far the clocks of two brokers may be apart, which stamp the logs that are compared."""
@@ -133,12 +132,12 @@ class Rentals:
 
     # --- rentals -------------------------------------------------------------------------------------------
 
-    def take(self, record: Record) -> None:
-        """A record of `rentals`. One of an earlier epoch than one before it counts for nobody."""
+    def take(self, offset: int, stamp_ms: Millis, value: bytes) -> None:
+        """A record of `rentals`, and when the broker had it. One of an earlier epoch than one before it counts for nobody."""
         try:
-            said = _record.decode(record.value)
+            said = _record.decode(value)
         except UNREADABLE as error:
-            self._found.expect("R1", False, f"rentals offset {record.offset} cannot be read: {error}")
+            self._found.expect("R1", False, f"rentals offset {offset} cannot be read: {error}")
             return
         if said.epoch < self._epoch:
             return
@@ -150,10 +149,10 @@ class Rentals:
             case RentalChanged() | RentalStopped() | RentalOver() | OrderSent() | OrderRefused():
                 rental = self._rentals.get(said.rental)
                 if rental is None:
-                    breach = f"rentals offset {record.offset} speaks of rental {said.rental}, which was never made"
+                    breach = f"rentals offset {offset} speaks of rental {said.rental}, which was never made"
                     self._found.expect("R1", False, breach)
                 else:
-                    self._go_on(rental, said, record)
+                    self._go_on(rental, said, offset, stamp_ms)
             case _:
                 pass
 
@@ -161,7 +160,8 @@ class Rentals:
         self,
         rental: Rental,
         said: RentalChanged | RentalStopped | RentalOver | OrderSent | OrderRefused,
-        record: Record,
+        offset: int,
+        stamp_ms: Millis,
     ) -> None:
         match said:
             case RentalChanged():
@@ -173,7 +173,7 @@ class Rentals:
             case OrderSent():
                 self._check(rental, said)
                 known = self._recorded[rental.account, said.rental, said.number]
-                known.append(Recorded(said, record.offset, record.time_ms, rental.terms))
+                known.append(Recorded(said, offset, stamp_ms, rental.terms))
             case OrderRefused():
                 for each in self._recorded[rental.account, said.rental, said.number][-1:]:
                     each.is_refused = True

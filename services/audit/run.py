@@ -108,7 +108,7 @@ async def audit(
         leases.finish(values)
         progress("rentals")
         async for record in _whole(logs, "rentals"):
-            rentals.take(record)
+            rentals.take(record.offset, record.time_ms, record.value)
         rentals.finish()
         progress("requests")
         await check_requests(db, found, shards, asked)

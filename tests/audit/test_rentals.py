@@ -23,7 +23,6 @@ from schemas.rentals_log import (
 )
 from services.audit.rentals import CLOCKS_MS, Rentals
 from services.audit.report import Findings
-from services.runtime.log import Record
 
 ANA, BERT = 21, 22
 NAMES = ["R1", "R2", "R3", "R4"]
@@ -99,7 +98,7 @@ def audited(records: list[Written], *said: list[Event] | Said) -> Findings:
         rentals.hear(T0_MS + 60 * 1_000 * at_s, events)
     for offset, written in enumerate(records):
         at_s, record = written if isinstance(written, tuple) else (0, written)
-        rentals.take(Record(offset, T0_MS + 1_000 * at_s, msgspec.msgpack.encode(record), ()))
+        rentals.take(offset, T0_MS + 1_000 * at_s, msgspec.msgpack.encode(record))
     rentals.finish()
     return found
 
@@ -241,7 +240,7 @@ def test_a_shard_that_was_not_read_to_its_end_accuses_nobody() -> None:
     rentals = Rentals(found)
     rentals.hear(T0_MS, [*market(), accepted(1, BID, qty=3)])
     for offset, record in enumerate((made(), BID)):
-        rentals.take(Record(offset, T0_MS, msgspec.msgpack.encode(record), ()))
+        rentals.take(offset, T0_MS, msgspec.msgpack.encode(record))
     rentals.finish()
 
     assert found.broken() == set()
@@ -249,7 +248,7 @@ def test_a_shard_that_was_not_read_to_its_end_accuses_nobody() -> None:
 
 def test_what_cannot_be_read_is_named() -> None:
     found = Findings()
-    Rentals(found).take(Record(3, 0, b"\xc1", ()))
+    Rentals(found).take(3, 0, b"\xc1")
 
     assert found["R1"].breaches[0].startswith("rentals offset 3 cannot be read")
 

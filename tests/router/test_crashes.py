@@ -175,7 +175,7 @@ def assert_the_auditor_agrees(exchange: Exchange) -> None:
             if said is not None:
                 rentals.hear(said.time_ms, said.events)
     for record in exchange.rentals.all():
-        rentals.take(record)
+        rentals.take(record.offset, record.time_ms, record.value)
     rentals.finish()
     assert {finding.name: finding.breaches for finding in found if finding.broken} == {}
     assert all(found[name].looked_at > 10 for name in ("R1", "R2", "R3", "R4"))

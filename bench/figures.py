@@ -102,8 +102,8 @@ _MEASURED = (
     Figure(
         "time_to_shell",
         "seconds from a rental that begins now to a shell, 95th percentile",
-        "one tenant, one rental after the other; the exchange with delivery and router, and an agent with its driver `open`, on one machine; "
-        "login by SSH; the parts and the median are in the JSON line",
+        "one tenant, one rental after the other; the exchange with delivery and router, and an agent with its driver `open`, on "
+        "one machine; login by SSH; the parts and the median are in the JSON line",
         by="ours",
         at_most=10.0,
     ),

@@ -11,9 +11,9 @@ from schemas.commands import Side
 from schemas.edge import iso_hour
 from schemas.ids import contract_of, format_symbol, parse_symbol
 from schemas.rental import RentalChange, RentalRequest, RentalStop
-from schemas.rentals_log import OrderSent, RentalNoticed, RouterBegan
+from schemas.rentals_log import OrderRefused, OrderSent, RentalNoticed, RouterBegan
 from services.router.refusals import Refused
-from services.router.sending import ACCOUNT_MAX, LIFE_MS, SHARD_MAX, Attempt, Sending, is_hopeless
+from services.router.sending import ACCOUNT_MAX, SHARD_MAX, Attempt, Sending
 from services.router.shell import RENTALS_MAX, RENTALS_PER_TURN, SENDING_MAX
 from services.router.trading import Outcome, Sent
 from services.runtime.errors import Superseded
@@ -285,15 +285,26 @@ def test_orders_under_way_are_bounded_and_accounts_take_turns() -> None:
     assert len(list(sending.take(0, 99))) == ACCOUNT_MAX + 2 - 5, "the others are out"
 
 
-@pytest.mark.parametrize("is_wanted", [True, False])
-def test_an_order_that_may_be_on_its_way_is_not_given_up(is_wanted: bool) -> None:
+def test_an_order_that_may_be_on_its_way_is_not_given_up(exchange: Exchange) -> None:
     """Given up it would count for no limit, and a copy of it might still buy."""
-    attempt = Attempt(21, 0, begun_ms=0, doubt_ms=5_000)
+    stock(exchange)
+    exchange.begin()
+    exchange.gateway.late = 1_000
+    place, came, given_up = exchange.place.place, list[str](), list[str]()
 
-    assert not is_hopeless(attempt, LIFE_MS, 4_999, is_wanted=is_wanted)
-    assert is_hopeless(attempt, LIFE_MS, 5_000, is_wanted=is_wanted), "its shard takes no copy any more"
-    attempt.is_accepted = True
-    assert not is_hopeless(attempt, LIFE_MS, 5_000, is_wanted=is_wanted)
+    def placed(order: Sent) -> Outcome:
+        came.append(order.client_id)
+        given_up.extend(f"r{r.rental}-{r.number}" for r in exchange.recorded() if isinstance(r, OrderRefused))
+        return place(order)
+
+    exchange.place.place = placed  # type: ignore[method-assign]
+    exchange.rent(21, "k")
+    exchange.run_ms(500)
+    exchange.ask("stop", 21, 1, RentalStop())
+    exchange.run_ms(15_000)
+
+    assert set(came) >= {"r1-0", "r1-1", "r1-2"}
+    assert not set(came) & set(given_up)
 
 
 def test_a_turn_looks_at_no_more_than_it_has_room_for(exchange: Exchange) -> None:

@@ -43,6 +43,10 @@ NAMES: Final = {
     "S1": "each event, request and delivery record settles exactly once",
     "H1": "no seat of a machine serves two holders at one time, and a title is on machines of its obligor's",
     "H2": "minutes sold = delivered + allowance + undelivered, and settlement was told those",
+    "R1": "what is ordered for a rental was recorded before, and is neither more nor dearer",
+    "R2": "no rental holds more GPUs of an hour than it asks for",
+    "R3": "no purchase of a rental is above max_price, outside of its hours and classes, or beyond max_spend of its day",
+    "R4": "nothing is bought for a rental after its stop, and nothing sold but after it",
 }
 """What is audited: computed anew from logs and postings."""
 
@@ -66,8 +70,15 @@ WHERE_THERE_ARE: Final[dict[str, tuple[str, ...]]] = {
     "H2": ("counted minutes",),
     "M6": ("running trades",),
     "O1": ("ranges", "amends", "quotes", "blocks"),
+    "R1": ("accepted orders of rentals",),
+    "R2": ("fills of rentals",),
+    "R3": ("purchases of rentals",),
+    "R4": ("orders of rentals",),
 }
 """What an exchange may do without. An invariant must have looked at it where a log has some."""
+
+ONLY_THERE: Final = frozenset({"B8", "B9", "H1", "H2", "R1", "R2", "R3", "R4"})
+"""Of these an exchange may do without everything: nothing to look at is no failure."""
 
 
 class Elsewhere(Struct, frozen=True):
@@ -131,9 +142,8 @@ class Finding(Struct):
         """What there was nothing of to look at, and should have been."""
         kinds = WHERE_THERE_ARE.get(self.name, ())
         parts = [*PARTS.get(self.name, ()), *(kind for kind in kinds if kind in self.there)]
-        only_kinds = self.name in ("B8", "B9", "H1", "H2")
         missing = [part for part in parts if part not in self.seen]
-        return missing or ([] if self.looked_at or only_kinds else ["anything"])
+        return missing or ([] if self.looked_at or self.name in ONLY_THERE else ["anything"])
 
     @property
     def clean(self) -> bool:

@@ -6,7 +6,7 @@
    there goes through the log model.
 4. Where the shard's cursor stands, ledger, log model and engine are compared.
 5. The logs are read on to their present end.
-6. `requests` and `delivery` are held against what was settled, and `leases` against events and deliveries.
+6. `requests` and `delivery` are held against what was settled, `leases` against events and deliveries, `rentals` against events.
 
 A log that contradicts itself is a breach of a named invariant; what comes after it in that shard is not looked at, and the
 findings say so.
@@ -43,6 +43,7 @@ from services.audit.expected import DELIVERY, Bought, Line, lines_of
 from services.audit.leases import Leases
 from services.audit.log_model import ShardModel
 from services.audit.market import Contradiction
+from services.audit.rentals import Rentals
 from services.audit.report import NAMES, Findings
 from services.audit.sums import check_sums
 from services.matching import snapshot as engine_bytes
@@ -71,6 +72,9 @@ class Logs(Protocol):
     def log(self, topic: str, partition: int = 0) -> Log:
         """A reader of one partition."""
 
+    async def has(self, topic: str) -> bool:
+        """False: there is no such topic."""
+
 
 async def audit(
     logs: Logs,
@@ -90,8 +94,8 @@ async def audit(
         progress("delivery")
         values = await _values(found, logs.log("delivery"), cursors.get(("delivery", 0), Cursor(*NOWHERE)))
         records = Records(values, await database.refused(db, DELIVERY))
-        leases = Leases(found)
-        async for record in _records(log := logs.log("leases"), (await log.bounds())[1]):
+        leases, rentals = Leases(found), Rentals(found)
+        async for record in _whole(logs, "leases"):
             leases.take(record.offset, record.value)
         asked = await _values(found, logs.log("requests"), cursors.get(("requests", 0), Cursor(*NOWHERE)))
         for shard in range(shards):
@@ -99,9 +103,13 @@ async def audit(
             live = [logs.log(topic, shard) for topic in ("commands", "events")]
             commands, events = (log if archive is None else archived(log, archive) for log in live)
             cursor = cursors.get(("events", shard), Cursor(*NOWHERE))
-            judge = ShardAudit(db, found, shard, cursor, records, await procured(db, shard, asked), leases)
+            judge = ShardAudit(db, found, shard, cursor, records, await procured(db, shard, asked), leases, rentals)
             await judge.run(commands, events, logs.log("quarantine"), snapshots)
         leases.finish(values)
+        progress("rentals")
+        async for record in _whole(logs, "rentals"):
+            rentals.take(record.offset, record.time_ms, record.value)
+        rentals.finish()
         progress("requests")
         await check_requests(db, found, shards, asked)
     return found
@@ -128,6 +136,7 @@ class ShardAudit:
         records: Records,
         bought: Bought,
         leases: Leases,
+        rentals: Rentals,
     ) -> None:
         self._db = db
         self._found = found
@@ -136,6 +145,7 @@ class ShardAudit:
         self._records = records
         self._bought = bought
         self._leases = leases
+        self._rentals = rentals
         self._replica = Replica(shard, Engine())
         self._model = ShardModel(found)
         self._copy: Replica | None = None
@@ -209,6 +219,7 @@ class ShardAudit:
             self._found.expect("D1", fits, f"shard {self._shard}, seq {body.seq}: this build says something else")
             self._model.apply(body, frame)
             self._leases.hear(body.events)
+            self._rentals.hear(body.time_ms, body.events)
             if body.seq <= self._cursor.seq:
                 self._note(body, frame)
             if body.seq == self._cursor.seq:
@@ -340,6 +351,14 @@ async def _records(log: Log, end: int) -> AsyncIterator[Record]:
             if record.offset >= end:
                 return
             position = record.offset + 1
+            yield record
+
+
+async def _whole(logs: Logs, topic: str) -> AsyncIterator[Record]:
+    """Every record of a topic of one partition; an exchange that is older than the topic has none."""
+    if await logs.has(topic):
+        log = logs.log(topic)
+        async for record in _records(log, (await log.bounds())[1]):
             yield record
 
 

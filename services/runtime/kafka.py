@@ -137,6 +137,10 @@ class Cluster:
             names = await admin.list_topics()
         return {name.removeprefix(self.prefix) for name in names if name.startswith(self.prefix)}
 
+    async def has(self, topic: str) -> bool:
+        """Whether a topic is there; what a login is not shown may be, and reading it says so. Raises Unreachable."""
+        return self.login is not None or topic in await self.topics()
+
     async def create_topic(self, topic: str, partitions: int, replicas: int, settings: Mapping[str, str]) -> bool:
         """False: it was there already. Raises LogError with the broker's words."""
         new = NewTopic(self.prefix + topic, partitions, replicas, topic_configs=dict(settings))

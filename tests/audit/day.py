@@ -43,6 +43,7 @@ from schemas.delivery import Delivered
 from schemas.events import Event, TitleEnded
 from schemas.ids import class_no_of, contract_of, hour_of
 from schemas.leases import LeaseServes, Served, TitleCounted
+from schemas.rentals_log import OrderSent, RentalMade, RentalRecord, RentalStopped, RouterBegan, Terms
 from schemas.units import MS_PER_HOUR
 from services.audit.report import Findings
 from services.audit.run import audit
@@ -109,6 +110,9 @@ class Topics:
     def log(self, topic: str, partition: int = 0) -> ListLog:
         key = (topic, partition)
         return ListLog(topic, partition, self.records[key], self.now_ms, self._first.get(key, 0))
+
+    async def has(self, topic: str) -> bool:  # noqa: ARG002 # of each there is at least an empty one
+        return True
 
     def cut(self, topic: str, partition: int, before: int) -> None:
         """What came before is on the broker no more."""
@@ -327,6 +331,25 @@ class Day:
         await self._evening()
         await self._machines()
 
+    async def _rental(self, hour: int) -> None:
+        """What the router would have recorded and sent: account 6 rents two GPUs, stops, and sells them again."""
+        contract = contract_of(1, hour)
+        terms = Terms(("SIM.1",), 2, 2_100, 10_000, hour, 1, 1, "sell", "default", "")
+        await self.ask(rq.Back("rental", 4, 1, (hour,), Ground.DECLARED, 10, 0, 2_000))
+        await self.settle()
+        await self.order(4, contract, Side.SELL, 2, 2_000)
+        at = (1, self.market_ms)
+        await self._rents(RouterBegan(*at), RentalMade(*at, 1, 6, "key", terms))
+        await self._rents(OrderSent(*at, 1, 0, contract, Side.BUY, 2, 2_100))
+        await self.order(6, contract, Side.BUY, 2, 2_100, "r1-0", Tif.FOK)
+        await self._rents(RentalStopped(*at, 1, "sell"), OrderSent(*at, 1, 1, contract, Side.SELL, 2, 1_900))
+        await self.order(6, contract, Side.SELL, 2, 1_900, "r1-1")
+        await self.order(8, contract, Side.BUY, 2, 1_900)
+        await self.settle()
+
+    async def _rents(self, *records: RentalRecord) -> None:
+        await self.topics.log("rentals").append([Outgoing(msgspec.msgpack.encode(record)) for record in records])
+
     async def _machines(self) -> None:
         """What the delivery room would have recorded: each title of an hour that has ended had a machine of its own."""
         records: list[LeaseServes | TitleCounted] = []
@@ -524,6 +547,7 @@ class Day:
         await self._open_all()
         await self.ask(rq.Back("evening", 4, 1, (hour,), Ground.DECLARED, 40, 0, 2_000))
         await self.settle()
+        await self._rental(hour + 1)
         await self._deal(contract, 4, 6, 6, 2_000)
         await self._deal(contract, 6, 7, 2, 2_200, "evening")
         await self.order(7, contract, Side.BUY, 2, 2_200, "evening")  # the very same again

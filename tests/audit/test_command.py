@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import pytest
@@ -23,8 +23,8 @@ from tests.audit.day import SHARDS, Day
 ALL = {*NAMES, *NOT_AUDITED}
 
 
-async def serve(day: Day, bootstrap: str, prefix: str) -> None:
-    """The day's logs on a broker, with their stamps."""
+async def serve(day: Day, bootstrap: str, prefix: str, without: Collection[str] = ()) -> None:
+    """The day's logs on a broker, with their stamps; but for topics that are not there."""
     async with Cluster(bootstrap, prefix=prefix) as cluster:
         for topic, partitions in (
             ("commands", 2),
@@ -32,12 +32,16 @@ async def serve(day: Day, bootstrap: str, prefix: str) -> None:
             ("requests", 1),
             ("delivery", 1),
             ("leases", 1),
+            ("rentals", 1),
             ("quarantine", 1),
         ):
-            await cluster.create_topic(topic, partitions, 1, {})
+            if topic not in without:
+                await cluster.create_topic(topic, partitions, 1, {})
         producer: AIOKafkaProducer = await cluster.producer()
         try:
             for (topic, partition), records in day.topics.records.items():
+                if topic in without:
+                    continue
                 batch = producer.create_batch()
                 for record in records:
                     held = batch.append(
@@ -137,6 +141,20 @@ def test_the_document_has_them_all(capsys: pytest.CaptureFixture[str]) -> None:
     assert [(one["name"], one["rule"]) for one in document["invariants"]] == list(NAMES.items())
     assert all(one["looked_at"] > 0 and one["broken"] == 0 for one in document["invariants"])
     assert [one["name"] for one in document["not_audited"]] == list(NOT_AUDITED)
+
+
+@pytest.mark.usefixtures("settings")
+def test_an_exchange_that_is_older_than_rentals_and_machines_is_clean(
+    day: Day, broker: MemoryBroker, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It lacks their topics."""
+    prefix = f"t{secrets.token_hex(4)}-"
+    asyncio.run(serve(day, broker.bootstrap, prefix, without=("leases", "rentals")))
+    monkeypatch.setenv("HOURBOOK_TOPIC_PREFIX", prefix)
+
+    assert main([]) == 0
+    found = rows(capsys.readouterr().out)
+    assert {name for name in NAMES if found[name][-2] == "0"} == {"H2", "R1", "R2", "R3", "R4"}
 
 
 @pytest.mark.usefixtures("spoilt")

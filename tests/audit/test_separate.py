@@ -6,7 +6,7 @@ import ast
 from pathlib import Path
 
 AUDIT = Path(__file__).parents[2] / "services" / "audit"
-NO_ARITHMETIC = {"MS_PER_HOUR", "BasisPoints", "Gpus", "Hour", "Micros", "Millis", "Price"}
+NO_ARITHMETIC = {"HOURS_PER_DAY", "MS_PER_HOUR", "BasisPoints", "Gpus", "Hour", "Micros", "Millis", "Price"}
 """Of `schemas.units`: names of units, and how long an hour is."""
 
 

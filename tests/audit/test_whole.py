@@ -6,7 +6,7 @@ import asyncio
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 import pytest
@@ -18,6 +18,7 @@ from schemas import requests as rq
 from schemas.codec import CHAIN_START, Frame, decode_frame, decode_record, encode_frame, epoch_header, seal
 from schemas.delivery import Delivered
 from schemas.leases import LeaseRecord, LeaseServes, TitleCounted
+from schemas.rentals_log import OrderSent, RentalMade, RentalRecord, RentalStopped
 from services.audit.report import NAMES, NOT_AUDITED
 from services.matching import snapshot as engine_bytes
 from services.matching.engine import Engine
@@ -31,7 +32,7 @@ from tests.audit.day import SHARDS, Copy, Key
 Plant = Callable[[Copy, pytest.MonkeyPatch], object]
 PLANTS: list[tuple[Plant, set[str]]] = []
 EVENTS, COMMANDS, REQUESTS, DELIVERY = ("events", 1), ("commands", 1), ("requests", 0), ("delivery", 0)
-LEASES = ("leases", 0)
+LEASES, RENTALS = ("leases", 0), ("rentals", 0)
 
 
 def breaks(*names: str) -> Callable[[Plant], Plant]:
@@ -368,16 +369,56 @@ def a_minute_is_counted_too_many(copy: Copy, _: pytest.MonkeyPatch) -> None:
     put(copy, LEASES, place, value=msgspec.msgpack.encode(replace(counted, delivered=counted.delivered + 1)))
 
 
+@breaks("R1")
+def a_purchase_is_larger_than_recorded(copy: Copy, _: pytest.MonkeyPatch) -> None:
+    place, sent = rental_record(copy, OrderSent)
+    write(copy, RENTALS, place, replace(sent, qty=sent.qty - 1))
+
+
+@breaks("R2")
+def a_rental_holds_more_than_it_asks_for(copy: Copy, _: pytest.MonkeyPatch) -> None:
+    place, made = rental_record(copy, RentalMade)
+    write(copy, RENTALS, place, replace(made, terms=replace(made.terms, gpus=1)))
+
+
+@breaks("R3")
+def a_rental_spends_more_than_its_day_allows(copy: Copy, _: pytest.MonkeyPatch) -> None:
+    place, made = rental_record(copy, RentalMade)
+    write(copy, RENTALS, place, replace(made, terms=replace(made.terms, max_spend=1)))
+
+
+@breaks("R4")
+def a_rental_had_been_stopped_when_it_bought(copy: Copy, _: pytest.MonkeyPatch) -> None:
+    """Two records change their places."""
+    bought, sent = rental_record(copy, OrderSent)
+    end, stopped = rental_record(copy, RentalStopped)
+    write(copy, RENTALS, bought, stopped)
+    write(copy, RENTALS, end, sent)
+
+
 T = TypeVar("T")
 
 
 def lease_record(copy: Copy, kind: type[T]) -> tuple[int, T]:
     """The first of its kind in `leases`, and where it is."""
-    for place, record in enumerate(copy.topics.records[LEASES]):
-        found = msgspec.msgpack.decode(record.value, type=LeaseRecord)
+    return first_record(copy, LEASES, LeaseRecord, kind)
+
+
+def rental_record(copy: Copy, kind: type[T]) -> tuple[int, T]:
+    """The same in `rentals`."""
+    return first_record(copy, RENTALS, RentalRecord, kind)
+
+
+def first_record(copy: Copy, log: Key, records: Any, kind: type[T]) -> tuple[int, T]:
+    for place, record in enumerate(copy.topics.records[log]):
+        found = msgspec.msgpack.decode(record.value, type=records)
         if isinstance(found, kind):
             return place, found
-    raise AssertionError(f"no {kind.__name__} in leases")
+    raise AssertionError(f"no {kind.__name__} in {log[0]}")
+
+
+def write(copy: Copy, log: Key, offset: int, record: msgspec.Struct) -> None:
+    put(copy, log, offset, value=msgspec.msgpack.encode(record))
 
 
 # --- The tests -----------------------------------------------------------------------------------------------
@@ -449,8 +490,8 @@ def test_what_was_archived_and_cut_is_read_from_its_files(copy: Copy, tmp_path: 
 
 
 def test_every_invariant_of_the_design_is_audited_or_said_not_to_be() -> None:
-    """M1 to M8, C1 to C6, B1 to B9, O1 to O3, D1 to D4, S1, S2, L1 to L3, H1, H2; and the tests that are named exist."""
-    counts = {"M": 8, "C": 6, "B": 9, "O": 3, "D": 4, "S": 2, "L": 3, "H": 2}
+    """M1 to M8, C1 to C6, B1 to B9, O1 to O3, D1 to D4, S1, S2, L1 to L3, H1, H2, R1 to R4; and tests that are named exist."""
+    counts = {"M": 8, "C": 6, "B": 9, "O": 3, "D": 4, "S": 2, "L": 3, "H": 2, "R": 4}
     of_design = {f"{letter}{number}" for letter, count in counts.items() for number in range(1, count + 1)}
     assert NAMES.keys() | NOT_AUDITED.keys() == of_design
     assert not NAMES.keys() & NOT_AUDITED.keys()

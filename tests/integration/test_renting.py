@@ -98,4 +98,6 @@ def test_a_rental_is_a_shell_until_it_is_stopped(hall: Hall) -> None:
     hours = [fill["contract"] for fill in fills if fill["side"] == "buy"]
     assert len(hours) == len(set(hours)), "no hour is bought twice"
     hall.until_settled()
-    assert hall.audited().broken() == set()
+    found = hall.audited()
+    assert found.broken() == set()
+    assert all(found[name].looked_at for name in ("R1", "R2", "R3", "R4")), "of this very rental"

@@ -26,6 +26,7 @@ def test_bugs_are_planted_in_every_room_that_can_lose_money() -> None:
         "schemas",
         "services/gateway",
         "services/matching",
+        "services/router",
         "services/runtime",
         "services/settlement",
     }

@@ -7,16 +7,21 @@ from typing import Any
 
 import pytest
 
+from schemas.codec import ChainReader
 from schemas.commands import Side
+from schemas.events import ShardStarted
 from schemas.ids import hour_of
 from schemas.rental import RentalStop
 from schemas.rentals_log import OrderSent, RentalMade, RentalStopped, Terms
+from services.audit.rentals import Rentals
+from services.audit.report import Findings
 from services.router.state import State
 from services.runtime.errors import Superseded
 from services.runtime.log import LogError
 from tests.router import judge
-from tests.router.exchange import FIRST, Exchange
+from tests.router.exchange import FIRST, RATE, Exchange
 from tests.router.place import ONE, TWO
+from tests.simulation.world import START_MS
 
 SEEDS = int(os.environ.get("HOURBOOK_SEEDS") or 8)
 HOURS = 5
@@ -154,4 +159,23 @@ def test_nothing_is_bought_twice_and_what_is_wanted_comes(seed: int) -> None:
     sent = {(r.rental, r.number, hour_of(r.contract)) for r in exchange.recorded() if isinstance(r, OrderSent)}
     assert len(sent) >= len({fill.client_id for fill in exchange.place.fills}) > 10
     assert exchange.lives > 1
+    assert_the_auditor_agrees(exchange)
     exchange.close()
+
+
+def assert_the_auditor_agrees(exchange: Exchange) -> None:
+    """R1 to R4, by whoever knows nothing of the router, and had much to look at."""
+    found = Findings()
+    rentals = Rentals(found)
+    rentals.hear(START_MS, [ShardStarted(0, 0, 2, START_MS, RATE, sandbox=True)])
+    for topic in exchange.events:
+        reader = ChainReader()
+        for record in topic.all():
+            said = reader.read(record.headers, record.value, topic.partition)
+            if said is not None:
+                rentals.hear(said.time_ms, said.events)
+    for record in exchange.rentals.all():
+        rentals.take(record.offset, record.time_ms, record.value)
+    rentals.finish()
+    assert {finding.name: finding.breaches for finding in found if finding.broken} == {}
+    assert all(found[name].looked_at > 10 for name in ("R1", "R2", "R3", "R4"))

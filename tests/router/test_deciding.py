@@ -2,11 +2,12 @@
 
 import pytest
 
-from schemas.rentals_log import RentalNoticed
+from schemas.commands import Side
+from schemas.rentals_log import OrderSent, RentalNoticed, RentalStopped, RouterBegan
 from schemas.units import MICROS_PER_USD
 from services.router.deciding import PAUSE_MS, PAUSE_MS_MAX, asking_price, pause_ms
 from tests.router.place import GATE_MS, HIGH, LOW, ONE, TICK, TWO
-from tests.router.room import ANA, BERT, HOUR, Room, moment, terms
+from tests.router.room import ANA, BERT, HOUR, Room, contract, moment, terms
 
 USD = MICROS_PER_USD
 
@@ -330,6 +331,19 @@ def test_what_was_told_of_hours_that_are_over_is_forgotten() -> None:
             room.state.take(RentalNoticed(1, moment(hour), ana.rental, HOUR + hour + 1, code, "why"))
 
     assert ana.noticed == {(HOUR + hour, code) for hour in (99, 100) for code in ("too_dear", "too_few")}
+
+
+def test_a_record_of_a_room_that_was_late_is_passed_over() -> None:
+    """It stops nothing, and buys nothing."""
+    room = shop()
+    ana = room.rent(terms(first=1, look_ahead=1))
+    assert room.state.take(RouterBegan(2, room.now))
+
+    assert not room.state.take(RentalStopped(1, room.now, ana.rental, "sell"))
+    assert not room.state.take(OrderSent(1, room.now, ana.rental, 0, contract(1), Side.BUY, 2, HIGH))
+
+    assert not ana.stopped_ms
+    assert not ana.orders
 
 
 # --- Stopped --------------------------------------------------------------------------------------------------

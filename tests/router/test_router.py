@@ -9,17 +9,17 @@ import pytest
 
 from schemas.commands import Side
 from schemas.edge import iso_hour
-from schemas.ids import contract_of, format_symbol
+from schemas.ids import contract_of, format_symbol, parse_symbol
 from schemas.rental import RentalChange, RentalRequest, RentalStop
 from schemas.rentals_log import OrderRefused, OrderSent, RentalNoticed, RouterBegan
 from services.router.refusals import Refused
 from services.router.sending import ACCOUNT_MAX, SHARD_MAX, Attempt, Sending
 from services.router.shell import RENTALS_MAX, RENTALS_PER_TURN, SENDING_MAX
-from services.router.trading import Sent
+from services.router.trading import Outcome, Sent
 from services.runtime.errors import Superseded
 from services.runtime.log import Outgoing
 from tests.router.exchange import FIRST, Exchange
-from tests.router.place import ONE, TWO
+from tests.router.place import CLASSES, ONE, TWO
 
 NOW = FIRST - 1
 
@@ -49,6 +49,32 @@ def test_what_is_rented_is_bought_within_moments(exchange: Exchange) -> None:
     assert [(hour.state, hour.gpus, hour.price) for hour in answer.hours] == [("bought", 2, "2.00")] * 3
     assert answer.bought_until
     assert exchange.place.refused == []
+
+
+def test_what_is_sent_is_what_was_recorded_before(exchange: Exchange) -> None:
+    """Contract, side, quantity and price, of purchases and of sales."""
+    stock(exchange)
+    exchange.begin()
+    sent: list[Sent] = []
+    place = exchange.place.place
+
+    def placed(order: Sent) -> Outcome:
+        sent.append(order)
+        class_id, hour = parse_symbol(order.symbol)
+        known = [each for each in exchange.recorded() if isinstance(each, OrderSent)]
+        (own,) = [each for each in known if f"r{each.rental}-{each.number}" == order.client_id]
+        told = (contract_of(CLASSES[class_id], hour), order.side, order.qty, order.price)
+        assert told == (own.contract, own.side, own.qty, own.price)
+        return place(order)
+
+    exchange.place.place = placed  # type: ignore[method-assign]
+    exchange.rent(21, "k", max_price="3.5", max_spend="11.99")
+    exchange.run_ms(2_000)
+    exchange.ask("stop", 21, 1, RentalStop())
+    exchange.run_ms(2_000)
+
+    assert {order.side for order in sent} == {Side.BUY, Side.SELL}
+    assert any(order.side == Side.BUY and order.price < 3_500_000 for order in sent), "max_spend made one cheaper"
 
 
 def test_what_cannot_be_had_is_said_in_the_first_answer_and_once_to_the_webhook(exchange: Exchange) -> None:
@@ -309,6 +335,28 @@ def test_orders_under_way_are_bounded_and_accounts_take_turns() -> None:
     assert not sending.has_room(24, 0, more=SHARD_MAX)
     assert [name[0] for name in sending.take(0, 5)] == [1, 2, 3, 1, 1]
     assert len(list(sending.take(0, 99))) == ACCOUNT_MAX + 2 - 5, "the others are out"
+
+
+def test_an_order_that_may_be_on_its_way_is_not_given_up(exchange: Exchange) -> None:
+    """Given up it would count for no limit, and a copy of it might still buy."""
+    stock(exchange)
+    exchange.begin()
+    exchange.gateway.late = 1_000
+    place, came, given_up = exchange.place.place, list[str](), list[str]()
+
+    def placed(order: Sent) -> Outcome:
+        came.append(order.client_id)
+        given_up.extend(f"r{r.rental}-{r.number}" for r in exchange.recorded() if isinstance(r, OrderRefused))
+        return place(order)
+
+    exchange.place.place = placed  # type: ignore[method-assign]
+    exchange.rent(21, "k")
+    exchange.run_ms(500)
+    exchange.ask("stop", 21, 1, RentalStop())
+    exchange.run_ms(15_000)
+
+    assert set(came) >= {"r1-0", "r1-1", "r1-2"}
+    assert not set(came) & set(given_up)
 
 
 def test_a_turn_looks_at_no_more_than_it_has_room_for(exchange: Exchange) -> None:

@@ -78,7 +78,7 @@ class Exchange:
         self.delivery = Topic(self.world, "delivery", 0, may_repeat=may_repeat)
         quiet = [
             Topic(self.world, name, 0, may_repeat=False)
-            for name in ("quarantine", "keys", "offers", "references", "leases")
+            for name in ("quarantine", "keys", "offers", "references", "leases", "rentals")
         ]
         self.quarantine = quiet[0]
         self.topics = [*self.commands, *self.events, self.requests, self.delivery]

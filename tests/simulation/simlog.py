@@ -241,6 +241,9 @@ class SimCluster:
     def log(self, topic: str, partition: int = 0) -> SimLog:
         return self._topics[topic, partition].log()
 
+    async def has(self, topic: str) -> bool:
+        return (topic, 0) in self._topics
+
     async def ping(self) -> int:
         """How many brokers there are; one that is away does not say."""
         first = next(iter(self._topics.values()))

@@ -2,10 +2,11 @@
 
 import json
 import re
+import time
 from typing import Any
 
 import msgspec
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from schemas.http import HandoversPreview, Problem
 from schemas.rental import RentalAnswer, RentalOption, RentalPreviewAnswer, RentalRequest
@@ -77,8 +78,15 @@ def test_what_it_would_cost_is_told_while_it_is_typed(reader: Reader) -> None:
         "Changes of machine": "likely 1, at most 4",
         "Stopping at once would cost": "1.13 USD",
     }
-    last = msgspec.json.decode(asked[-1].request.post_data_buffer or b"", type=RentalRequest)
-    assert last == RentalRequest(classes=(CLASS,), gpus=2, max_price="3.60")
+    wanted = RentalRequest(classes=(CLASS,), gpus=2, max_price="3.60")
+    deadline = time.monotonic() + 30
+    while _asked(asked[-1]) != wanted and time.monotonic() < deadline:
+        page.wait_for_timeout(50)  # what was typed last is asked a moment later
+    assert _asked(asked[-1]) == wanted
+
+
+def _asked(route: Route) -> RentalRequest:
+    return msgspec.json.decode(route.request.post_data_buffer or b"", type=RentalRequest)
 
 
 def test_a_router_that_is_away_is_told_and_nothing_typed_is_lost(reader: Reader) -> None:

@@ -154,8 +154,8 @@ class RentalStop(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 RentalWord = Literal["waiting", "running", "short", "stopping", "over"]
-"""Nothing is to be bought yet; all that it wants is bought; something could not be bought; stopped, with hours left to sell or
-to run out; nothing is left."""
+"""Nothing is bought yet; what it wants is bought, or an order for it is under way; something could not be bought; stopped, with
+hours left to sell or to run out; nothing is left."""
 RentalHourWord = Literal["bought", "missing", "selling", "sold", "over"]
 
 

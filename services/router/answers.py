@@ -57,7 +57,8 @@ def _state(rental: Rental, lines: list[bodies.RentalHourAnswer], missing: Mappin
         return "stopping"
     if missing:
         return "short"
-    return "waiting" if any(line.state == "missing" for line in lines) else "running"
+    states = {line.state for line in lines}
+    return "waiting" if "missing" in states and "bought" not in states else "running"  # an order is under way
 
 
 def _notice(missing: Mapping[Hour, Why]) -> str:

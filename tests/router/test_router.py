@@ -51,6 +51,21 @@ def test_what_is_rented_is_bought_within_moments(exchange: Exchange) -> None:
     assert exchange.place.refused == []
 
 
+def test_a_rental_that_looks_further_ahead_runs_on_while_the_order_for_that_is_under_way(exchange: Exchange) -> None:
+    stock(exchange)
+    exchange.begin()
+    exchange.rent(21, "k", look_ahead=2)
+    exchange.run_ms(2_000)
+
+    changed = exchange.ask("change", 21, 1, RentalChange(look_ahead=3))
+    while not changed:
+        exchange.run_ms(10)
+
+    (answer,) = changed
+    assert [hour.state for hour in answer.hours] == ["bought", "bought", "missing"]
+    assert answer.state == "running"
+
+
 def test_what_is_sent_is_what_was_recorded_before(exchange: Exchange) -> None:
     """Contract, side, quantity and price, of purchases and of sales."""
     stock(exchange)

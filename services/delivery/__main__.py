@@ -9,7 +9,6 @@ It keeps nothing but what is in the log. HOURBOOK_DATA: where the archive of a l
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import sys
 from typing import Final
 
@@ -22,11 +21,10 @@ from services.delivery.app import Room, build
 from services.delivery.checking import Probe
 from services.delivery.shell import Delivery, Setup
 from services.runtime.archive import readable
-from services.runtime.errors import Halt, cause_of
+from services.runtime.errors import Halt
 from services.runtime.http import http_server
 from services.runtime.kafka import Cluster
-from services.runtime.lease import LeaseAway, PostgresLease, get_lease, holder_name, keep_lease
-from services.runtime.log import LogError
+from services.runtime.lives import live
 from services.runtime.postgres import open_pool
 from services.runtime.supervise import Service, run
 from services.runtime.topics import check_topics, read_start
@@ -34,7 +32,6 @@ from services.runtime.topics import check_topics, read_start
 NEEDS: Final = ("kafka", "postgres", "shards", "delivery_key")
 TOPICS: Final = ("commands", "events", "leases", "delivery")
 LEASE_NAME: Final = "delivery"
-_AGAIN_MS: Final = 500
 
 
 async def serve(service: Service) -> None:
@@ -47,31 +44,7 @@ async def serve(service: Service) -> None:
     server = http_server(build(room, settings.delivery_key), settings.listen, settings.http_port)
     async with asyncio.TaskGroup() as group:
         group.create_task(server.serve())
-        await _lives(service, pool, room)
-
-
-async def _lives(service: Service, pool: asyncpg.Pool, room: Room) -> None:
-    lease = PostgresLease(pool)
-    lease_name = f"{service.settings.topic_prefix}{LEASE_NAME}"
-    holder = holder_name()
-    while True:
-        epoch = await get_lease(lease, holder, service.clock, service.status, lease_name)
-        service.status.set(epoch=epoch)
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(keep_lease(lease, holder, epoch, service.clock, lease_name))
-                tasks.create_task(_live(service, pool, room, epoch))
-        except BaseExceptionGroup as group:
-            cause = cause_of(group)
-            if not isinstance(cause, LogError | asyncpg.PostgresError | OSError):
-                raise cause from group
-            service.log.warning("this life is over", extra={"fields": {"error": repr(cause)}})
-            service.status.wait("kafka", str(cause))
-            await service.clock.sleep_ms(_AGAIN_MS)
-        finally:
-            room.life = None
-            with contextlib.suppress(LeaseAway):
-                await lease.release(lease_name, holder, epoch)
+        await live(service, pool, LEASE_NAME, lambda epoch: _live(service, pool, room, epoch))
 
 
 async def _live(service: Service, pool: asyncpg.Pool, room: Room, epoch: int) -> None:
@@ -98,10 +71,13 @@ async def _live(service: Service, pool: asyncpg.Pool, room: Room, epoch: int) ->
         await delivery.load()
         room.life = delivery
         service.log.info("delivers", extra={"fields": {"epoch": epoch, "leases": delivery.state.lease_last}})
-        async with asyncio.TaskGroup() as tasks:
-            for shard in range(settings.shards):
-                tasks.create_task(delivery.follow(shard))
-            tasks.create_task(delivery.look_around())
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for shard in range(settings.shards):
+                    tasks.create_task(delivery.follow(shard))
+                tasks.create_task(delivery.look_around())
+        finally:
+            room.life = None
 
 
 async def _setup_minutes(pool: asyncpg.Pool, class_no: int) -> int:

@@ -10,11 +10,8 @@ It keeps nothing but what is in the log. HOURBOOK_DATA: where the archive of a l
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import sys
 from typing import Final
-
-import asyncpg
 
 from schemas.market_clock import MarketClock
 from services.router.app import Room, build
@@ -23,11 +20,10 @@ from services.router.reading import MarketClient
 from services.router.shell import Router
 from services.router.webhooks import Webhooks
 from services.runtime.archive import readable
-from services.runtime.errors import Halt, cause_of
+from services.runtime.errors import Halt
 from services.runtime.http import http_server
 from services.runtime.kafka import Cluster
-from services.runtime.lease import LeaseAway, PostgresLease, get_lease, holder_name, keep_lease
-from services.runtime.log import LogError
+from services.runtime.lives import live
 from services.runtime.postgres import open_pool
 from services.runtime.supervise import Service, run
 from services.runtime.topics import check_topics, read_start
@@ -35,7 +31,6 @@ from services.runtime.topics import check_topics, read_start
 NEEDS: Final = ("kafka", "postgres", "shards", "router_key", "gateway", "market")
 TOPICS: Final = ("commands", "events", "rentals")
 LEASE_NAME: Final = "router"
-_AGAIN_MS: Final = 500
 
 
 async def serve(service: Service) -> None:
@@ -50,33 +45,7 @@ async def serve(service: Service) -> None:
     server = http_server(build(room, settings.router_key), settings.listen, settings.http_port)
     async with gateway, market, asyncio.TaskGroup() as group:
         group.create_task(server.serve())
-        await _lives(service, pool, room, gateway, market)
-
-
-async def _lives(
-    service: Service, pool: asyncpg.Pool, room: Room, gateway: GatewayClient, market: MarketClient
-) -> None:
-    lease = PostgresLease(pool)
-    lease_name = f"{service.settings.topic_prefix}{LEASE_NAME}"
-    holder = holder_name()
-    while True:
-        epoch = await get_lease(lease, holder, service.clock, service.status, lease_name)
-        service.status.set(epoch=epoch)
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(keep_lease(lease, holder, epoch, service.clock, lease_name))
-                tasks.create_task(_live(service, room, epoch, gateway, market))
-        except BaseExceptionGroup as group:
-            cause = cause_of(group)
-            if not isinstance(cause, LogError | asyncpg.PostgresError | OSError):
-                raise cause from group
-            service.log.warning("this life is over", extra={"fields": {"error": repr(cause)}})
-            service.status.wait("kafka", str(cause))
-            await service.clock.sleep_ms(_AGAIN_MS)
-        finally:
-            room.life = None
-            with contextlib.suppress(LeaseAway):
-                await lease.release(lease_name, holder, epoch)
+        await live(service, pool, LEASE_NAME, lambda epoch: _live(service, room, epoch, gateway, market))
 
 
 async def _live(service: Service, room: Room, epoch: int, gateway: GatewayClient, market: MarketClient) -> None:
@@ -104,11 +73,14 @@ async def _live(service: Service, room: Room, epoch: int, gateway: GatewayClient
         await router.load()
         room.life = router
         service.log.info("routes", extra={"fields": {"epoch": epoch, "rentals": len(router.state.live)}})
-        async with asyncio.TaskGroup() as tasks:
-            for shard in range(settings.shards):
-                tasks.create_task(router.follow(shard))
-            tasks.create_task(router.work(tasks))
-            tasks.create_task(hooks.run())
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for shard in range(settings.shards):
+                    tasks.create_task(router.follow(shard))
+                tasks.create_task(router.work(tasks))
+                tasks.create_task(hooks.run())
+        finally:
+            room.life = None
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ import asyncssh
 import msgspec
 
 from schemas import agents, rental
-from schemas.codec import UNREADABLE, BrokenRecord, ChainReader, Gap
+from schemas.codec import BrokenRecord, ChainReader, Gap
 from schemas.delivery import Delivered
 from schemas.http import HandoversPreview
 from schemas.ids import class_no_of
@@ -50,7 +50,8 @@ from services.delivery.sessions import ALIVE_MS, Session, Sessions, enrolled
 from services.delivery.state import BadRecord, Lease, MachineId, State
 from services.delivery.titles import Contradiction
 from services.runtime.archive import end_of_whole
-from services.runtime.errors import Halt, Superseded
+from services.runtime.decided import Decided
+from services.runtime.errors import Halt
 from services.runtime.log import Clock, Log, Outgoing, OutOfRange
 from services.runtime.status import Status
 
@@ -78,8 +79,6 @@ FORESIGHT_SHARE: Final = 5
 """Of this room's time previews take at most one part in so many: minutes are counted and leases given meanwhile."""
 FORESIGHTS_MAX: Final = 16
 """That wait for their turn; more are answered that nobody knows."""
-
-_leases: msgspec.msgpack.Decoder[LeaseRecord] = msgspec.msgpack.Decoder(LeaseRecord)
 
 
 class Setup:
@@ -117,9 +116,8 @@ class Delivery:
         self.sessions = Sessions()
         self.ready = False
         self._epoch = epoch
-        self._leases = leases
+        self._leases = Decided[LeaseRecord](leases, LeaseRecord, epoch, self._take, BadRecord)
         self._events = events
-        self._lease_offset = 0
         self._offsets = [0] * len(events)
         self._chains = [ChainReader() for _ in events]
         self._records = records
@@ -148,7 +146,7 @@ class Delivery:
     async def load(self) -> None:
         """Raises Halt, Superseded."""
         self._status.set(role="recovering")
-        await self._begin()
+        await self._leases.begin(RoomBegan(self._epoch, self.now_ms))
         for shard, log in enumerate(self._events):
             end = await end_of_whole(log)
             while self._offsets[shard] < end:
@@ -156,27 +154,7 @@ class Delivery:
         self.ready = True
         self._status.set(role="active")
 
-    async def _begin(self) -> None:
-        """What is in `leases`, up to our own first record: whatever an earlier room still writes comes after it."""
-        first, _ = await self._leases.bounds()
-        if first > 0:
-            raise Halt(f"leases begins at {first}: it is to be kept whole")
-        await self._record([RoomBegan(self._epoch, self.now_ms)])
-
-    async def _read_leases(self) -> None:
-        """To the end that it has now. Raises Halt, Superseded: another room has begun since."""
-        _, end = await self._leases.bounds()
-        while self._lease_offset < end:
-            for record in await self._leases.read(self._lease_offset, count=READ_MAX, wait_ms=READ_WAIT_MS):
-                try:
-                    self._apply(_leases.decode(record.value))
-                except (*UNREADABLE, BadRecord) as error:
-                    raise Halt(f"leases offset {record.offset}: {error}") from error
-                self._lease_offset = record.offset + 1
-
-    def _apply(self, record: LeaseRecord) -> None:
-        if record.epoch > self._epoch:
-            raise Superseded(f"a room of epoch {record.epoch} has begun, ours is {self._epoch}")
+    def _take(self, record: LeaseRecord) -> None:
         machines = self._machines_of(record)
         if self.state.take(record):
             if isinstance(record, LeaseEnded):
@@ -253,12 +231,8 @@ class Delivery:
         return any(self.state.machines[self.state.leases[lease].machine].driver == "simulated" for lease in leases)
 
     async def _record(self, records: Sequence[LeaseRecord]) -> None:
-        """Write, and go by what the log then has: only so much has been decided. Raises Superseded."""
-        if not records:
-            return
-        written = [msgspec.structs.replace(record, epoch=self._epoch) for record in records]
-        await self._leases.append([Outgoing(msgspec.msgpack.encode(record)) for record in written])
-        await self._read_leases()
+        """Under our epoch. Raises Halt, Superseded."""
+        await self._leases.record([msgspec.structs.replace(record, epoch=self._epoch) for record in records])
 
     def _machines_of(self, record: LeaseRecord) -> list[MachineId]:
         """Whose agents are to be told."""

@@ -20,10 +20,8 @@ from collections import deque
 from collections.abc import Awaitable, Collection, Iterable, Sequence
 from typing import Final
 
-import msgspec
-
 from schemas import rental as bodies
-from schemas.codec import UNREADABLE, BrokenRecord, ChainReader, Gap
+from schemas.codec import BrokenRecord, ChainReader, Gap
 from schemas.commands import Side
 from schemas.ids import class_no_of, format_symbol, hour_of
 from schemas.market_clock import MarketClock
@@ -51,8 +49,9 @@ from services.router.state import CLASH, BadRecord, Order, PastHour, Rental, Sta
 from services.router.trading import VALID_MS, Accepted, Away, Exchange, Hooks, Notice, Outcome, Reading, Sent, Unknown
 from services.router.trading import Refused as NotTaken
 from services.runtime.archive import end_of_whole
-from services.runtime.errors import Halt, Superseded
-from services.runtime.log import Clock, Log, Outgoing, OutOfRange
+from services.runtime.decided import Decided
+from services.runtime.errors import Halt
+from services.runtime.log import Clock, Log, OutOfRange
 from services.runtime.status import Status
 
 READ_MAX: Final = 500
@@ -68,8 +67,6 @@ RENTALS_MAX: Final = 100
 """Of an account, that are not over."""
 AWAY_MS_MAX: Final = 10_000
 """A gateway that was away is asked again after that long at the latest."""
-
-_rentals: msgspec.msgpack.Decoder[RentalRecord] = msgspec.msgpack.Decoder(RentalRecord)
 
 
 class Router:
@@ -91,8 +88,7 @@ class Router:
         self.market = Market()
         self.ready = False
         self._epoch = epoch
-        self._rentals = rentals
-        self._rentals_offset = 0
+        self._rentals = Decided[RentalRecord](rentals, RentalRecord, epoch, self._take, BadRecord)
         self._events = events
         self._offsets = [0] * len(events)
         self._chains = [ChainReader() for _ in events]
@@ -134,10 +130,7 @@ class Router:
     async def load(self) -> None:
         """Raises Halt, Superseded."""
         self._status.set(role="recovering")
-        first, _ = await self._rentals.bounds()
-        if first > 0:
-            raise Halt(f"rentals begins at {first}: it is to be kept whole")
-        await self._record([RouterBegan(self._epoch, self.now_ms)])
+        await self._rentals.begin(RouterBegan(self._epoch, self.now_ms))
         for shard, log in enumerate(self._events):
             end = await end_of_whole(log)
             while self._offsets[shard] < end:
@@ -165,20 +158,7 @@ class Router:
         )
         self._sending.add((rental.rental, order.number), attempt)
 
-    async def _read_rentals(self) -> None:
-        """To the end that it has now. Raises Halt, Superseded: another room has begun since."""
-        _, end = await self._rentals.bounds()
-        while self._rentals_offset < end:
-            for record in await self._rentals.read(self._rentals_offset, count=READ_MAX, wait_ms=READ_WAIT_MS):
-                try:
-                    self._apply(_rentals.decode(record.value))
-                except (*UNREADABLE, BadRecord) as error:
-                    raise Halt(f"rentals offset {record.offset}: {error}") from error
-                self._rentals_offset = record.offset + 1
-
-    def _apply(self, record: RentalRecord) -> None:
-        if record.epoch > self._epoch:
-            raise Superseded(f"a room of epoch {record.epoch} has begun, ours is {self._epoch}")
+    def _take(self, record: RentalRecord) -> None:
         if not self.state.take(record):
             return
         match record:
@@ -195,13 +175,6 @@ class Router:
                 self._tell_owner(record)
             case _:
                 pass
-
-    async def _record(self, records: Sequence[RentalRecord]) -> None:
-        """Write, and go by what the log then has: only so much has been decided. Raises Superseded."""
-        if not records:
-            return
-        await self._rentals.append([Outgoing(msgspec.msgpack.encode(record)) for record in records])
-        await self._read_rentals()
 
     # --- Step 2 ------------------------------------------------------------------------------------------------
 
@@ -277,7 +250,7 @@ class Router:
         """Look at so many rentals as one turn has room for, and record what is due."""
         await self._fold()
         async with self._deciding:
-            await self._record(self._without_effect())
+            await self._rentals.record(self._without_effect())
         await self._look_at(self._due())
 
     def _due(self) -> list[Rental]:
@@ -308,7 +281,7 @@ class Router:
                 if rental.rental in self.state.live:
                     decision = decide(rental, self.market, books, self.now_ms)
                     records += self._records(rental, decision, books, begun)
-            await self._record(records)
+            await self._rentals.record(records)
             if records:
                 self._woken.set()
 
@@ -340,7 +313,7 @@ class Router:
             number = wish.number if wish.number >= 0 else numbers
             numbers += wish.number < 0
             yield OrderSent(*at, rental.rental, number, wish.contract, wish.side, wish.qty, wish.price)
-            self._take(books, wish)
+            self._take_out(books, wish)
         for hour, why in decision.missing.items():
             if why.is_told and (hour, why.code) not in rental.noticed:
                 yield RentalNoticed(*at, rental.rental, hour, why.code, why.detail)
@@ -351,7 +324,7 @@ class Router:
         """While nobody is there, one order at a time finds out whether somebody is again."""
         return not self._away_tries or not (self._is_away() or self._sending.of or begun)
 
-    def _take(self, books: dict[int, Book], wish: Wish) -> None:
+    def _take_out(self, books: dict[int, Book], wish: Wish) -> None:
         if wish.side == Side.BUY:
             books[wish.contract] = books[wish.contract].without(wish.qty)
 
@@ -493,7 +466,7 @@ class Router:
                 if self.state.live_of(account) >= RENTALS_MAX:
                     raise Refused("too_many_rentals", f"an account has at most {RENTALS_MAX} rentals; stop one")
                 number = self.state.rental_last + 1
-                await self._record([RentalMade(self._epoch, self.now_ms, number, account, key, terms)])
+                await self._rentals.record([RentalMade(self._epoch, self.now_ms, number, account, key, terms)])
             else:
                 number, made = known, self.state.rentals[known].made
                 if not asking.is_same(request, made, self.market, sandbox=self._market_clock.sandbox):
@@ -510,7 +483,7 @@ class Router:
                 raise Refused("rental_over", f"rental {number} was stopped or is over: make a new one")
             terms = asking.changed(rental.terms, change, self.market, sandbox=self._market_clock.sandbox)
             if terms != rental.terms:
-                await self._record([RentalChanged(self._epoch, self.now_ms, number, terms)])
+                await self._rentals.record([RentalChanged(self._epoch, self.now_ms, number, terms)])
         return await self._looked_at(rental)
 
     async def stop(self, account: int, number: int, asked: bodies.RentalStop) -> bodies.RentalAnswer:
@@ -519,7 +492,7 @@ class Router:
             rental = self._of(account, number)
             if not rental.over_ms and not rental.stopped_ms:
                 on_stop = asked.on_stop or rental.terms.on_stop
-                await self._record([RentalStopped(self._epoch, self.now_ms, number, on_stop)])
+                await self._rentals.record([RentalStopped(self._epoch, self.now_ms, number, on_stop)])
         return await self._looked_at(rental)
 
     def rental(self, account: int, number: int) -> bodies.RentalAnswer:

@@ -8,7 +8,7 @@ positions  positions in a log carry the hash of the last record consumed
 archive    the old part of a log, in files
 postgres   pool and numbered migrations
 lease      who may start writing: a name, a holder, an epoch
-lives      a room under a lease: one life after the other
+lives      a room under a lease: one life after the other     decided   the log of what it decides
 keys       API keys: secrets sealed, bearer tokens hashed
 config     settings from the environment
 errors     how a service ends, by what whoever starts it should do next

@@ -9,6 +9,15 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from schemas.units import Gpus
+
+
+class Refund(Struct, array_like=True, frozen=True, gc=False):
+    """So many GPU-minutes of a title were not delivered to this account."""
+
+    account: int
+    gpu_minutes: int
+
 
 class Delivered(Struct, array_like=True, frozen=True, gc=False, tag=1):
     """Of `minutes` of each GPU of a title, `undelivered` were not delivered.
@@ -26,3 +35,8 @@ class Delivered(Struct, array_like=True, frozen=True, gc=False, tag=1):
     record_id: str
     allowance: int = 0
     """Of the delivered minutes, those that the class's setup allowance stood in for. It pays like any other, and is only told."""
+    moved: Gpus = 0
+    """GPUs of the title whose holder had to leave the machine that he had in the hour before; he is credited for them."""
+    refunds: tuple[Refund, ...] = ()
+    """Who went without, by account, where machines were exchanged: they share what the title's holder would get back. Empty: it
+    was himself."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from schemas.agents import Driver, Source
+from schemas.delivery import Refund
 from schemas.units import Gpus, Hour, Millis
 
 
@@ -62,6 +63,11 @@ class Served(Struct, array_like=True, frozen=True, gc=False):
 
     title: int
     qty: Gpus
+    counts_for: int = 0
+    """The title, owed by the machine's provider, that is delivered by these GPUs, or not; 0: `title` itself. Another one where
+    the machines of two titles of equal cost were exchanged."""
+    moved: Gpus = 0
+    """Of these, so many took the place of others that the holder had to leave as the hour began."""
 
 
 class LeaseServes(_Record, frozen=True, tag=4):
@@ -119,6 +125,9 @@ class TitleCounted(_Record, frozen=True, tag=8):
     delivered: int
     allowance: int
     undelivered: int
+    moved: Gpus = 0
+    refunds: tuple[Refund, ...] = ()
+    """Both as settlement is told (`schemas.delivery.Delivered`)."""
 
 
 class HourTold(_Record, frozen=True, tag=9):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
 
 import msgspec
 
@@ -19,6 +20,11 @@ from services.audit.report import Findings
 from services.audit.titles import Title
 
 _delivered: msgspec.msgpack.Decoder[Delivered] = msgspec.msgpack.Decoder(Delivered)
+
+MEANINGLESS: Final = (
+    "unknown_class", "unknown_title", "wrong_minutes", "wrong_text", "wrong_handover", "wrong_refunds",
+)  # fmt: skip
+"""Codes of refusals of delivery records that say nothing of any title."""
 
 
 class Ledger:
@@ -66,7 +72,7 @@ class Records:
                 record = _delivered.decode(value)
             except UNREADABLE:
                 continue  # settlement refuses it; nobody is paid by it
-            if refused.get(offset) not in ("unknown_class", "unknown_title", "wrong_minutes", "wrong_text"):
+            if refused.get(offset) not in MEANINGLESS:
                 self._of_contract[record.contract].append((offset, record))
 
     def first(self, contract: int, title: int) -> tuple[int, Delivered] | None:
@@ -85,43 +91,57 @@ async def check_deliveries(
     posted = await database.entries(db, chart.DELIVERY, shard)
     paid = {title: offset for offset, title in posted if title > 0}
     noted = {
-        row["title"]: (row["log_offset"], row["undelivered"])
+        row["title"]: (row["log_offset"], row["undelivered"], row["credit"])
         for row in await db.fetch(
-            "SELECT title, log_offset, undelivered FROM settlement.deliveries"
+            "SELECT title, log_offset, undelivered, credit FROM settlement.deliveries"
             " WHERE shard = $1 AND state = 'settled' AND title <> 0",
             shard,
         )
     }
     ledger = Ledger(found, "deliveries", f"shard {shard}, delivery (offset, title)", posted)
+    credits_posted = await database.entries(db, chart.HANDOVER, shard)
+    credited = Ledger(found, "deliveries", f"shard {shard}, hand-over (offset, title)", credits_posted)
     for number, offset in paid.items():
         title = model.market.ended.get(number)
         if title is None:
             found.expect("C6", False, f"title {number} was paid out and never ended")
             continue
-        undelivered = _undelivered(found, number, title, offset, records)
-        due = chart.delivered(title, shard, undelivered)
+        record = _record(found, number, title, offset, records)
+        undelivered = 0 if record is None else min(record.undelivered, title.minutes)
+        # What speaks of a whole hour says nothing of hand-overs and of exchanged machines.
+        own = record if record is not None and record.title == number else None
+        refunds = [] if own is None else [(refund.account, refund.gpu_minutes) for refund in own.refunds]
+        due = chart.delivered(title, shard, undelivered, refunds)
         there = ledger.take((offset, number), due)
         treasury = [[line for line in lines if line[0] == chart.TREASURY] for lines in (there, due)]
         found.saw("C6", "titles paid out")
         found.expect("M6", treasury[0] == treasury[1], f"title {number}: treasury got {treasury[0]}, {treasury[1]} due")
-        fits = noted.get(number) == (offset, undelivered)
-        found.expect("S1", fits, f"title {number}: noted as {noted.get(number)}, {offset, undelivered} is in the log")
+        credit = chart.handover_credit(title, undelivered, 0 if own is None else own.moved)
+        if credit:
+            found.there_are("hand-overs credited")
+            found.saw("M5", "hand-overs credited")
+            there = credited.take((offset, number), credit)
+            found.expect("M6", there == chart.net(credit), f"title {number}: credit of {there}, {credit} is due")
+        said = (offset, undelivered, sum(amount for *_, amount in credit if amount > 0))
+        fits = noted.get(number) == said
+        found.expect("S1", fits, f"title {number}: noted as {noted.get(number)}, {said} is in the log")
     extra = noted.keys() - paid.keys()
     found.expect("S1", not extra, f"titles {sorted(extra)} are noted as settled, and were not paid out")
     _check_freed(found, ledger, model, paid, posted)
     ledger.finish()
+    credited.finish()
     return set(paid)
 
 
-def _undelivered(found: Findings, number: int, title: Title, offset: int, records: Records) -> int:
-    """Minutes that the record said; it is the one whose turn it was."""
+def _record(found: Findings, number: int, title: Title, offset: int, records: Records) -> Delivered | None:
+    """What paid a title out; it is the record whose turn it was. None: nobody is left to deliver to, or there is none."""
     if title.closed:
-        # Nobody is left to deliver to: any record of the contract pays it out.
+        # Any record of the contract pays it out.
         found.expect("S1", offset in records.offsets(title.contract), f"title {number}: paid out by no record")
-        return 0
+        return None
     first = records.first(title.contract, number)
     found.expect("S1", first is not None and first[0] == offset, f"title {number}: paid out by {offset}, not {first}")
-    return min(first[1].undelivered, title.minutes) if first else 0
+    return first[1] if first else None
 
 
 def _check_freed(

@@ -11,11 +11,11 @@ from typing import Final
 
 from schemas import events as ev
 from schemas.units import Micros
-from services.audit.titles import Title, paid_out
+from services.audit.titles import Refunds, Title, paid_out
 
 USD: Final = 0
 EXTERNAL, WALLET, PAYOUT, TRANSIT, TRADING, ESCROW, CLEARING, COLLATERAL, TREASURY, NOVATION, TITLES = range(1, 12)
-EVENT, REQUEST, DELIVERY = 1, 2, 3
+EVENT, REQUEST, DELIVERY, HANDOVER = 1, 2, 3, 4
 """Sources of entries."""
 
 NOTHING_BOUGHT: Final[dict[int, tuple[int, int, int]]] = {}
@@ -84,14 +84,22 @@ def _handed_over(shard: int, contract: int, giver: int, taker: int, minutes: int
     ]
 
 
-def delivered(title: Title, shard: int, undelivered: int) -> list[Line]:
+def delivered(title: Title, shard: int, undelivered: int, refunds: Refunds) -> list[Line]:
     """A title's escrow goes to those who have a claim on it, and its hours to their end."""
     lines: list[Line] = [(CLEARING, shard, title.contract, USD, -title.escrow)]
-    for account, amount in paid_out(title, undelivered).items():
+    for account, amount in paid_out(title, undelivered, refunds).items():
         lines.append((WALLET, 0, account, USD, amount) if account else (TREASURY, 0, 0, USD, amount))
     if not title.closed:
         lines += _handed_over(shard, title.contract, title.holder, title.obligor, title.qty * title.minutes)
     return lines
+
+
+def handover_credit(title: Title, undelivered: int, gpus_moved: int) -> list[Line]:
+    """Fifteen minutes of each GPU that its holder had to move to, out of the fees of that hour and never beyond them."""
+    fees = 0 if title.closed else title.fees * (title.minutes - undelivered) // title.minutes
+    gpus = 0 if title.closed else min(gpus_moved, title.qty)
+    credit = min(title.cost * gpus * 15 // (60 * title.qty), fees * gpus // title.qty)
+    return moved((TREASURY, 0, 0), (WALLET, 0, title.holder), credit) if credit else []
 
 
 def net(lines: Iterable[Line]) -> list[Line]:

@@ -1,4 +1,4 @@
-"""H1, H2: who was let into which seat, and the minutes of each title; from `leases`, held against `events` and `delivery`. Pure.
+"""H1 to H3: who was let into which seat, and minutes of each title; from `leases`, held against `events` and `delivery`. Pure.
 
 Written from docs/rules.md without the delivery room.
 """
@@ -6,15 +6,15 @@ Written from docs/rules.md without the delivery room.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import msgspec
 
 from schemas.codec import UNREADABLE
-from schemas.delivery import Delivered
+from schemas.delivery import Delivered, Refund
 from schemas.events import Event, TitleEnded
-from schemas.leases import LeaseEnded, LeaseRecord, LeaseServes, MachineMaintained, TitleCounted
+from schemas.leases import LeaseEnded, LeaseRecord, LeaseServes, MachineMaintained, Served, TitleCounted
 from schemas.units import MS_PER_HOUR, Gpus, Millis
 from services.audit.report import Findings
 
@@ -32,8 +32,10 @@ class Serving(NamedTuple):
 
     provider: int
     holder: int
-    qty: Gpus
+    served: Served
     machine: str
+    seats: tuple[int, ...]
+    """Of the lease."""
     lease: int
     from_ms: Millis
 
@@ -98,7 +100,7 @@ class Leases:
             spans.append((record.from_ms, record.until_ms, record.lease))
         for served in record.titles:
             serving = Serving(
-                record.provider, record.holder, served.qty, record.machine, record.lease, record.from_ms
+                record.provider, record.holder, served, record.machine, record.seats, record.lease, record.from_ms
             )  # fmt: skip
             self._served[record.contract, served.title].append(serving)
 
@@ -122,35 +124,100 @@ class Leases:
 
     def finish(self, delivered: Iterable[tuple[int, bytes]]) -> None:
         """`delivered`: (offset, value) of what settlement has read of `delivery`."""
+        counting: dict[TitleId, list[Serving]] = defaultdict(list)
+        for (contract, number), servings in self._served.items():
+            for each in servings:
+                counting[contract, each.served.counts_for or number].append(each)
+        of_contract: dict[int, list[TitleEnded]] = defaultdict(list)
         for key, title in self._ended.items():
-            served = self._served.get(key, [])
-            fits = all((each.provider, each.holder) == (title.obligor, title.holder) for each in served)
-            self._found.expect("H1", fits, f"title {key} is served by {served}, and is {title}")
-            qty = sum(each.qty for each in served)
-            self._found.expect("H1", qty <= title.qty, f"title {key} of {title.qty} GPUs has {qty} on machines")
+            of_contract[key[0]].append(title)
+            self._check_title(key, title, self._served.get(key, []), counting.get(key, []))
         told = _told(delivered)
         for key, counted in self._counted.items():
+            ended = self._ended.get(key)
             self._found.there_are("counted minutes")
             self._found.saw("H2", "counted minutes")
-            ended = self._ended.get(key)
+            self._found.saw("H3", "counted minutes")
             if ended is None and self._found.stopped:
                 continue  # the events were not read to their end
             minutes = counted.delivered + counted.allowance + counted.undelivered
             fits = ended is not None and minutes == ended.minutes
             self._found.expect("H2", fits, f"title {key}: {minutes} minutes are counted of {ended}")
             if key in told:
-                fits = told[key] == {counted.undelivered}
+                fits = told[key] == {_said(counted)}
                 self._found.expect("H2", fits, f"title {key}: {counted}, and settlement was told {told[key]}")
+            if ended is not None:
+                self._check_refunds(counted, ended, counting.get(key, []), of_contract[key[0]])
+        self._check_moves()
+
+    def _check_title(
+        self, key: TitleId, title: TitleEnded, served: Sequence[Serving], counting: Sequence[Serving]
+    ) -> None:
+        """H1: who sits on what for a title, and what counts for it."""
+        fits = all(each.holder == title.holder for each in served)
+        fits = fits and all(each.provider == title.obligor for each in counting)
+        self._found.expect("H1", fits, f"title {key} is served by {served}, counted by {counting}, and is {title}")
+        for each in served:
+            other = self._ended.get((key[0], each.served.counts_for))
+            alike = not each.served.counts_for or (other is not None and _costs_alike(title, other))
+            self._found.expect("H1", alike, f"title {key} of {title} is served by seats of {other}")
+        for what in (served, counting):
+            qty = sum(each.served.qty for each in what)
+            self._found.expect("H1", qty <= title.qty, f"title {key} of {title.qty} GPUs has {qty} on machines")
+
+    def _check_refunds(
+        self, counted: TitleCounted, title: TitleEnded, counting: Sequence[Serving], others: Sequence[TitleEnded]
+    ) -> None:
+        """H3: they are as many minutes as are not delivered, of whoever sat there, or sat nowhere though he paid as much."""
+        if not counted.refunds:
+            return
+        had_part = {each.holder for each in counting}
+        had_part |= {other.holder for other in others if _costs_alike(title, other)}
+        for refund in counted.refunds:
+            fits = refund.account in had_part
+            self._found.expect("H3", fits, f"{title}: {refund} to somebody who had no part in it")
+        minutes = sum(refund.gpu_minutes for refund in counted.refunds)
+        # What does not divide among the GPUs of a title counts as undelivered, once each of delivered and allowed minutes.
+        fits = (counted.undelivered - 2) * title.qty < minutes <= counted.undelivered * title.qty
+        self._found.expect(
+            "H3", fits, f"{title}: refunds of {minutes} GPU-minutes for {counted.undelivered} of each GPU"
+        )
+
+    def _check_moves(self) -> None:
+        """H3: nobody moved to more seats than he had others in the hour before, and has new in this one."""
+        seats: dict[tuple[int, int], set[Seat]] = defaultdict(set)
+        moved: dict[tuple[int, int], Gpus] = defaultdict(int)
+        for (contract, _), servings in self._served.items():
+            for each in servings:
+                seats[each.holder, contract] |= {(each.provider, each.machine, number) for number in each.seats}
+                moved[each.holder, contract] += each.served.moved
+        for (holder, contract), gpus in moved.items():
+            has, had = seats[holder, contract], seats.get((holder, contract - 1), set())
+            fits = gpus <= min(len(has - had), len(had - has))
+            self._found.expect("H3", fits, f"account {holder} moved to {gpus} GPUs in {contract}: from {had} to {has}")
 
 
-def _told(delivered: Iterable[tuple[int, bytes]]) -> dict[TitleId, set[int]]:
-    """Undelivered minutes as records say them that speak of one title; what operators say of an hour is not ours."""
-    told: dict[TitleId, set[int]] = defaultdict(set)
+Said = tuple[int, Gpus, tuple[Refund, ...]]
+"""Undelivered minutes, GPUs moved to, refunds."""
+
+
+def _said(record: TitleCounted | Delivered) -> Said:
+    return record.undelivered, record.moved, record.refunds
+
+
+def _costs_alike(one: TitleEnded, other: TitleEnded) -> bool:
+    """Per GPU, of as many minutes."""
+    return one.cost * other.qty == other.cost * one.qty and one.minutes == other.minutes
+
+
+def _told(delivered: Iterable[tuple[int, bytes]]) -> dict[TitleId, set[Said]]:
+    """As records say it that speak of one title; what operators say of an hour is not ours."""
+    told: dict[TitleId, set[Said]] = defaultdict(set)
     for _, value in delivered:
         try:
             record = _delivered.decode(value)
         except UNREADABLE:
             continue  # settlement refuses it, and S1 looks at that
         if record.record_id == f"delivery-{record.contract}-{record.title}":
-            told[record.contract, record.title].add(record.undelivered)
+            told[record.contract, record.title].add(_said(record))
     return told

@@ -16,7 +16,7 @@ NAMES: Final = {
     "M3": "nothing available is negative",
     "M4": "holds equal the worst case of open orders",
     "M5": "postings are what the logs call for, line by line",
-    "M6": "fees are exact, and reach treasury only by delivery",
+    "M6": "fees are exact, reach treasury only by delivery, and leave it only as credit of a hand-over that they pay for",
     "M7": "engine, log and ledger have the same money at the same seq; transit is the unconfirmed outbox",
     "M8": "clearing is flat after every entry",
     "C1": "positions of a contract sum to zero, and are bought minus sold",
@@ -41,8 +41,9 @@ NAMES: Final = {
     "D2": "snapshot and tail equal a full replay",
     "D4": "no gap in seq, nor in the numbers of trades and titles",
     "S1": "each event, request and delivery record settles exactly once",
-    "H1": "no seat of a machine serves two holders at one time, and a title is on machines of its obligor's",
+    "H1": "no seat of a machine serves two holders at one time, and a title is on machines of its obligor's or of equal cost",
     "H2": "minutes sold = delivered + allowance + undelivered, and settlement was told those",
+    "H3": "who is paid back went without, and who is credited for a hand-over had to move",
     "R1": "what is ordered for a rental was recorded before, and is neither more nor dearer",
     "R2": "no rental holds more GPUs of an hour than it asks for",
     "R3": "no purchase of a rental is above max_price, outside of its hours and classes, or beyond max_spend of its day",
@@ -68,6 +69,8 @@ WHERE_THERE_ARE: Final[dict[str, tuple[str, ...]]] = {
     "C6": ("running trades",),
     "H1": ("leases",),
     "H2": ("counted minutes",),
+    "H3": ("counted minutes",),
+    "M5": ("hand-overs credited",),
     "M6": ("running trades",),
     "O1": ("ranges", "amends", "quotes", "blocks"),
     "R1": ("accepted orders of rentals",),
@@ -77,7 +80,7 @@ WHERE_THERE_ARE: Final[dict[str, tuple[str, ...]]] = {
 }
 """What an exchange may do without. An invariant must have looked at it where a log has some."""
 
-ONLY_THERE: Final = frozenset({"B8", "B9", "H1", "H2", "R1", "R2", "R3", "R4"})
+ONLY_THERE: Final = frozenset({"B8", "B9", "H1", "H2", "H3", "R1", "R2", "R3", "R4"})
 """Of these an exchange may do without everything: nothing to look at is no failure."""
 
 

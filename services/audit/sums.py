@@ -57,8 +57,9 @@ async def _check_treasury(db: Connection, found: Findings) -> None:
         chart.TREASURY,
     ):
         found.saw("M6", "deliveries")
-        by_delivery = row["source"] == chart.DELIVERY and row["amount"] > 0
-        found.expect("M6", by_delivery, f"treasury moved by entry {tuple(row)[:4]}: {row['amount']}")
+        came = row["source"] == chart.DELIVERY and row["amount"] > 0
+        went = row["source"] == chart.HANDOVER and row["amount"] < 0
+        found.expect("M6", came or went, f"treasury moved by entry {tuple(row)[:4]}: {row['amount']}")
 
 
 async def _check_identity(db: Connection, found: Findings) -> None:

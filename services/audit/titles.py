@@ -12,6 +12,9 @@ from msgspec import Struct, field
 
 from schemas.units import Gpus, Micros
 
+Refunds = Sequence[tuple[int, int]]
+"""(account, GPU-minutes), by account."""
+
 
 class Title(Struct):
     """Some GPUs of one contract that an obligor owes and a holder has."""
@@ -89,14 +92,23 @@ def _cut(claims: Sequence[Micros], qty: Gpus, whole: Gpus) -> list[Micros]:
     return shares
 
 
-def paid_out(title: Title, undelivered: int) -> dict[int, Micros]:
-    """Account (0: treasury) -> what a title pays when `undelivered` of its minutes were not delivered."""
+def paid_out(title: Title, undelivered: int, refunds: Refunds = ()) -> dict[int, Micros]:
+    """Account (0: treasury) -> what a title pays when `undelivered` of its minutes were not delivered.
+
+    `refunds`: who went without, where it was not its holder.
+    """
     m, u = title.minutes, 0 if title.closed else undelivered
     paid: defaultdict[int, Micros] = defaultdict(int)
     for account, claim in [(title.obligor, title.proceeds), *title.gains.items(), (0, title.fees)]:
         paid[account] += claim * (m - u) // m
-    for account, claim in [(title.holder, title.cost), *title.losses.items()]:
+    for account, claim in title.losses.items():
         paid[account] += claim * u // m
+    back, minutes, given = title.cost * u // m, sum(gpu_minutes for _, gpu_minutes in refunds), 0
+    for place, (account, _) in enumerate(refunds, start=1):
+        up_to = back * sum(gpu_minutes for _, gpu_minutes in refunds[:place]) // minutes
+        paid[account] += up_to - given
+        given = up_to
+    paid[title.holder] += back - given
     rest = title.escrow - sum(paid.values())
     if rest:
         paid[title.holder] += rest

@@ -9,9 +9,9 @@ asks        whose asks stand in the books
 purchases   what a purchase would bring, by these; `foresight` counts the hand-overs, before anything is bought
 board       what is recorded, in the words of the assignment
 launching   which specification the machines of a purchase begin with
-deciding    what is to be recorded next: leases at the gate, at a running fill, at an end; minutes when an hour is over
+deciding    what is to be recorded next: leases at the gate, at a running fill, at an end
 maintenance hours in which a provider takes a machine away
-minutes     how many minutes of a title were delivered
+counting    what is said of an hour that is over: `minutes` of each title, and who went without
 sessions    agents that are alive: sequence, nonce, one at a time
 orders      what an agent is to do
 checking    the exchange's own login, by which minutes are counted

@@ -6,15 +6,27 @@ used, in order, lot by lot.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import msgspec
 
 from schemas.ids import class_no_of, contract_of, hour_of
 from schemas.leases import Served
-from schemas.units import Gpus, Hour
+from schemas.units import MINUTES_PER_HOUR, Gpus, Hour
 from services.delivery import fleet
+from services.delivery.assignment import Assignment, handovers
 from services.delivery.fleet import Fleet, Machine, Seats, Slot
-from services.delivery.state import Lease, MachineId, Part, State
+from services.delivery.state import Lease, MachineId, Part, State, counts_for
 from services.delivery.titles import Title
+
+
+class Use(NamedTuple):
+    """What a seat is for."""
+
+    title: int
+    counts_for: int
 
 
 class Board:
@@ -38,7 +50,7 @@ class Board:
         }
 
     def as_fleet(self) -> Fleet:
-        """With nothing to pay for exchanges: settlement does not know of any yet, so none is made (`titles`)."""
+        """With nothing to pay for exchanges: they are made where costs are equal."""
         return Fleet(
             self.lot,
             tuple(
@@ -54,22 +66,29 @@ class Board:
 
     # --- Titles ----------------------------------------------------------------------------------------------
 
-    def titles(self, wanted: Iterable[Title]) -> Iterator[fleet.Title]:
-        """Those of this hour and later ones; of the hour before, what is on machines."""
-        yield from self.titles_of(wanted)
-        before: dict[int, list[Slot]] = {}
-        for slot in self.slots[self.hour - 1]:
-            before.setdefault(slot.title, []).append(slot)
-        for number, slots in before.items():
-            qty = sum(fleet.lots_of(slot.seats) for slot in slots) * self.lot
-            obligor = self.machines[slots[0].machine][0]
-            yield _title(self.hour - 1, number, obligor, slots[0].holder, qty)
+    def titles_of(self, wanted: Iterable[Title], apart: Collection[int] | None = None) -> Iterator[fleet.Title]:
+        """Those that anybody owes. Where a GPU cost the same, machines may be exchanged.
 
-    def titles_of(self, wanted: Iterable[Title]) -> Iterator[fleet.Title]:
-        """Those that anybody owes. No two have the same cost, and there is no cover: no machine serves another's title."""
+        Not of holders who stand `apart` (None: all), nor in the running phase: each of these has a cost that no other has.
+        """
         for title in wanted:
             if title.obligor:
-                yield _title(hour_of(title.contract), title.title, title.obligor, title.holder, title.qty)
+                cost, rest = divmod(title.cost, title.qty)
+                alone = apart is None or title.holder in apart or rest or title.minutes < MINUTES_PER_HOUR
+                yield fleet.Title(
+                    hour_of(title.contract), title.title, title.obligor, title.holder, title.qty,
+                    -title.title if alone else cost,
+                )  # fmt: skip
+
+    def before(self) -> tuple[list[fleet.Title], list[Slot]]:
+        """The hour before, as it is for certain. Only who sits where is of interest: each slot has a title of its own."""
+        titles, slots = [], []
+        for number, slot in enumerate(self.slots[self.hour - 1], start=1):
+            qty = fleet.lots_of(slot.seats) * self.lot
+            obligor = self.machines[slot.machine][0]
+            titles.append(fleet.Title(slot.hour, number, obligor, slot.holder, qty, -number))
+            slots.append(msgspec.structs.replace(slot, title=number, counts_for=number))
+        return titles, slots
 
     # --- Slots -----------------------------------------------------------------------------------------------
 
@@ -92,7 +111,7 @@ class Board:
         for served in part.titles:
             mine, places = places[: served.qty // self.lot], places[served.qty // self.lot :]
             seats: Seats = sum(1 << place for place in mine)
-            yield Slot(hour_of(part.contract), served.title, lease.holder, number, seats, served.title)
+            yield Slot(hour_of(part.contract), served.title, lease.holder, number, seats, counts_for(served))
 
     def _places(self, number: int, seats: Sequence[int]) -> list[int] | None:
         """Which lots of the machine these seats are; None: a seat of them is gone, or they are no whole lots any more."""
@@ -110,24 +129,36 @@ class Board:
 
     # --- Leases ----------------------------------------------------------------------------------------------
 
-    def hosts(self, slots: Iterable[Slot]) -> dict[tuple[int, MachineId], dict[int, int]]:
-        """(holder, machine) → seat → title, of slots that are not recorded yet."""
-        found: dict[tuple[int, MachineId], dict[int, int]] = {}
+    def hosts(self, slots: Iterable[Slot]) -> dict[tuple[int, MachineId], dict[int, Use]]:
+        """(holder, machine) → seat → what it is for, of slots that are not recorded yet."""
+        found: dict[tuple[int, MachineId], dict[int, Use]] = {}
         recorded = set(self.slots[self.hour])
         for slot in slots:
             if slot not in recorded:
                 of = found.setdefault((slot.holder, self.machines[slot.machine]), {})
-                of.update(dict.fromkeys(self.seats(slot), slot.title))
+                of.update(dict.fromkeys(self.seats(slot), Use(slot.title, slot.counts_for)))
         return found
 
+    def moved(self, slots: Iterable[Slot]) -> dict[int, Gpus]:
+        """Holder → GPUs that take the place of others, which he must leave as the hour begins: none of who has fewer or more."""
+        slots = tuple(slots)
+        both = Assignment({self.hour - 1: self.slots[self.hour - 1], self.hour: slots}, (), {})
+        return {each.holder: each.lots * self.lot for each in handovers(both)}
 
-def _title(hour: Hour, number: int, obligor: int, holder: int, qty: Gpus) -> fleet.Title:
-    return fleet.Title(hour, number, obligor, holder, qty, cost=number)
+    def not_yet_said(self, moved: Mapping[int, Gpus]) -> dict[int, Gpus]:
+        """What of `moved` no lease of the hour says."""
+        left = dict(moved)
+        for lease in self.state.leases.values():
+            for part in lease.parts:
+                if part.contract == self.contract and lease.holder in left:
+                    left[lease.holder] -= sum(each.moved for each in part.titles)
+        return {holder: gpus for holder, gpus in left.items() if gpus > 0}
 
 
-def served(seats: Sequence[int], of: Mapping[int, int]) -> tuple[Served, ...]:
-    """Titles of these seats with their GPUs, in the order of the seats."""
-    counts: dict[int, int] = {}
-    for seat in seats:
-        counts[of[seat]] = counts.get(of[seat], 0) + 1
-    return tuple(Served(title, qty) for title, qty in counts.items())
+def served(seats: Sequence[int], of: Mapping[int, Use], moved: Gpus = 0) -> tuple[Served, ...]:
+    """Titles of these seats with their GPUs, in the order of the seats; of the first ones, so many have `moved`."""
+    found = []
+    for use, qty in Counter(of[seat] for seat in seats).items():
+        found.append(Served(use.title, qty, 0 if use.counts_for == use.title else use.counts_for, min(moved, qty)))
+        moved -= found[-1].moved
+    return tuple(found)

@@ -6,26 +6,27 @@ it is sold. What finds no machine is tried again whenever one comes, until its h
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Final
 
 import msgspec
 
 from schemas.ids import class_no_of, contract_of, hour_of
-from schemas.leases import LeaseEnded, LeaseRecord, LeaseServes, TitleCounted, TitleUnplaced
+from schemas.leases import LeaseEnded, LeaseRecord, LeaseServes, TitleUnplaced
 from schemas.rental import DEFAULT_LAUNCH
 from schemas.units import MS_PER_HOUR, Gpus, Millis
-from services.delivery import minutes
 from services.delivery.assignment import Assignment, assign
 from services.delivery.board import Board, served
 from services.delivery.fleet import Slot
-from services.delivery.minutes import Share
 from services.delivery.placing import place
 from services.delivery.state import State
 from services.delivery.titles import Title, Titles
 
 AHEAD_HOURS: Final = 24
 """As many hours are looked at together: who will stay longest is seated where he can."""
+
+TRIES: Final = 4
+"""Of an hour with exchanges; then it goes without."""
 
 EPOCH: Final = 0
 """Whoever writes a record puts its own."""
@@ -53,7 +54,8 @@ def placements(
     slots = _all(board, titles) if numbers is None else _at_once(board, sold)
     records: list[LeaseRecord] = []
     launches = {number: title.launch or DEFAULT_LAUNCH for number, title in wanted.items()}
-    for serves in _leases(board, slots, launches, from_ms, until_ms, now_ms):
+    moved = board.moved(slots) if now_ms < hour_ms else {}
+    for serves in _leases(board, slots, launches, moved, from_ms, until_ms, now_ms):
         records.append(serves)
         for each in serves.titles:
             todo[each.title] -= each.qty
@@ -73,15 +75,43 @@ def _left(state: State, title: Title) -> Gpus:
 
 
 def _all(board: Board, titles: Titles) -> Iterable[Slot]:
-    """The slots of the board's hour, once all that is known of it and of the next ones is assigned."""
+    """The slots of the board's hour, once all that is known of it and of the next ones is assigned.
+
+    Machines are exchanged where that spares hand-overs, but nobody is moved for the sake of others: whose titles had more of
+    them than without exchanges keep to the machines of their own obligors, and the rest is tried again.
+    """
     class_no = class_no_of(board.contract)
     known = [
         title
         for hour in range(board.hour, board.hour + AHEAD_HOURS)
         for _, title in sorted(titles.of.get(contract_of(class_no, hour), {}).items())
     ]
-    fixed = [*board.slots[board.hour - 1], *board.slots[board.hour]]
-    return assign(board.as_fleet(), board.titles(known), fixed).slots.get(board.hour, ())
+    machines = board.as_fleet()
+    titles_before, slots_before = board.before()
+    fixed = [*slots_before, *board.slots[board.hour]]
+
+    def slots(apart: Collection[int] | None) -> tuple[Slot, ...]:
+        wanted = [*titles_before, *board.titles_of(known, apart)]
+        return assign(machines, wanted, fixed).slots.get(board.hour, ())
+
+    apart: set[int] = set()
+    found = slots(apart)
+    # Where machines have been exchanged already, who lost his gets another by exchange, or none.
+    if not _are_exchanged(found) or _are_exchanged(board.slots[board.hour]):
+        return found
+    alone = slots(None)
+    least = board.moved(alone)
+    for _ in range(TRIES):
+        worse = {holder for holder, gpus in board.moved(found).items() if gpus > least.get(holder, 0)}
+        if not worse:
+            return found
+        apart |= worse
+        found = slots(apart)
+    return alone
+
+
+def _are_exchanged(slots: Iterable[Slot]) -> bool:
+    return any(slot.counts_for != slot.title for slot in slots)
 
 
 def _at_once(board: Board, titles: Iterable[tuple[Title, Gpus]]) -> Iterable[Slot]:
@@ -97,15 +127,18 @@ def _leases(
     board: Board,
     slots: Iterable[Slot],
     launches: Mapping[int, str],
+    moved: dict[int, Gpus],
     from_ms: Millis,
     until_ms: Millis,
     now_ms: Millis,
 ) -> Iterator[LeaseServes]:
     """Leases go on where their holder has all of their seats again; what else he has on a machine is new.
 
-    What goes on keeps what it began with. Of what is new, each specification that titles name (`launches`) has a lease.
+    What goes on keeps what it began with. Of what is new, each specification that titles name (`launches`) has a lease, and the
+    first of his GPUs have `moved` there.
     """
     number = board.state.lease_last
+    left = board.not_yet_said(moved)
     for (holder, machine), of in sorted(board.hosts(slots).items()):
         seats_of: list[tuple[int, tuple[int, ...], str]] = []
         for lease in sorted(board.state.on.get(machine, ())):
@@ -115,14 +148,15 @@ def _leases(
         kept = {seat for _, seats, _ in seats_of for seat in seats}
         others: dict[str, list[int]] = {}
         for seat in sorted(of.keys() - kept):
-            others.setdefault(launches[of[seat]], []).append(seat)
+            others.setdefault(launches[of[seat].title], []).append(seat)
         for launch, new in sorted(others.items()):
             number += 1
             seats_of.append((number, tuple(new), launch))
         for lease, seats, launch in seats_of:
+            titles = served(seats, of, 0 if lease in board.state.leases else left.get(holder, 0))
+            left[holder] = left.get(holder, 0) - sum(each.moved for each in titles)
             yield LeaseServes(
-                EPOCH, now_ms, lease, holder, *machine, seats, board.contract, served(seats, of), from_ms, until_ms,
-                launch,
+                EPOCH, now_ms, lease, holder, *machine, seats, board.contract, titles, from_ms, until_ms, launch
             )  # fmt: skip
 
 
@@ -133,26 +167,3 @@ def endings(state: State, now_ms: Millis) -> list[LeaseRecord]:
         for number, lease in sorted(state.leases.items())
         if not lease.ended_ms and lease.until_ms <= now_ms
     ]
-
-
-def counts(state: State, titles: Titles, contract: int, setup_minutes: int, now_ms: Millis) -> list[LeaseRecord]:
-    """Of each title of an hour that is over and has no count yet."""
-    done = state.counted.get(contract, {})
-    records: list[LeaseRecord] = []
-    for number, title in sorted(titles.of.get(contract, {}).items()):
-        if number in done or not title.obligor:
-            continue
-        found = minutes.count(hour_of(contract), title.minutes, title.qty, _shares(state, title), setup_minutes)
-        records.append(TitleCounted(0, now_ms, contract, number, *found))
-    return records
-
-
-def _shares(state: State, title: Title) -> list[Share]:
-    shares = []
-    for number in state.of_title.get((title.contract, title.title), ()):
-        lease = state.leases[number]
-        for part in lease.parts:
-            if part.contract == title.contract:
-                qty = sum(served.qty for served in part.titles if served.title == title.title)
-                shares.append(Share(qty, lease.checks, is_new=part is lease.parts[0]))
-    return shares

@@ -46,7 +46,7 @@ def count(hour: Hour, sold: int, qty: Gpus, shares: Sequence[Share], setup_minut
     """
     assert 0 < sold <= MINUTES_PER_HOUR, f"{sold} minutes sold"
     assert sum(share.qty for share in shares) <= qty, "more GPUs on machines than the title has"
-    allowed = setup_minutes if sold == MINUTES_PER_HOUR else min(setup_minutes, sold // 3)
+    allowed = _allowed(sold, setup_minutes)
     delivered = allowance = 0
     for share in shares:
         of_share = _of_share(hour, sold, share, allowed)
@@ -54,6 +54,15 @@ def count(hour: Hour, sold: int, qty: Gpus, shares: Sequence[Share], setup_minut
         allowance += share.qty * of_share.allowance
     delivered, allowance = delivered // qty, allowance // qty
     return Minutes(delivered, allowance, sold - delivered - allowance)
+
+
+def lost(hour: Hour, sold: int, share: Share, setup_minutes: int) -> int:
+    """GPU-minutes of a share that were not delivered."""
+    return share.qty * _of_share(hour, sold, share, _allowed(sold, setup_minutes)).undelivered
+
+
+def _allowed(sold: int, setup_minutes: int) -> int:
+    return setup_minutes if sold == MINUTES_PER_HOUR else min(setup_minutes, sold // 3)
 
 
 def _of_share(hour: Hour, sold: int, share: Share, allowed: int) -> Minutes:

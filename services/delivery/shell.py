@@ -40,7 +40,7 @@ from schemas.leases import (
 )
 from schemas.market_clock import MarketClock
 from schemas.units import MS_PER_HOUR, Millis
-from services.delivery import answers, deciding, maintenance, purchases
+from services.delivery import answers, counting, deciding, maintenance, purchases
 from services.delivery.checking import Probe
 from services.delivery.launching import launch_named
 from services.delivery.market import Market
@@ -209,7 +209,7 @@ class Delivery:
         """The hour is over: count it, tell settlement, and forget it. Repeated after a crash, it tells the same again."""
         if self.state.serves(contract):
             setup = await self._setup.minutes(class_no_of(contract))
-            await self._record(deciding.counts(self.state, self.market.titles, contract, setup, self.now_ms))
+            await self._record(counting.counts(self.state, self.market.titles, contract, setup, self.now_ms))
             counted = self.state.counted.get(contract, {})
             if counted:
                 await self._records.append([self._told(each) for _, each in sorted(counted.items())])
@@ -222,12 +222,13 @@ class Delivery:
         source = "simulated machine" if self._is_simulated(counted) else "login checks"
         record_id = f"delivery-{counted.contract}-{counted.title}"
         told = Delivered(
-            counted.contract, counted.title, counted.undelivered, source, record_id, counted.allowance
+            counted.contract, counted.title, counted.undelivered, source, record_id, counted.allowance, counted.moved,
+            counted.refunds,
         )  # fmt: skip
         return Outgoing(msgspec.msgpack.encode(told))
 
     def _is_simulated(self, counted: TitleCounted) -> bool:
-        leases = self.state.of_title.get((counted.contract, counted.title), ())
+        leases = self.state.counting.get((counted.contract, counted.title), ())
         return any(self.state.machines[self.state.leases[lease].machine].driver == "simulated" for lease in leases)
 
     async def _record(self, records: Sequence[LeaseRecord]) -> None:

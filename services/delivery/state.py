@@ -38,6 +38,11 @@ class BadRecord(Exception):
     """A record contradicts those before it: this log is not ours, or was changed."""
 
 
+def counts_for(served: Served) -> int:
+    """The title that is delivered by these GPUs, or not."""
+    return served.counts_for or served.title
+
+
 class Part(Struct, frozen=True, gc=False):
     """What a lease serves in one hour."""
 
@@ -100,6 +105,8 @@ class State:
         """Leases of a machine that are not over."""
         self.of_title: dict[TitleId, list[int]] = {}
         """Leases that serve it."""
+        self.counting: dict[TitleId, list[int]] = {}
+        """Leases by which it is counted: the same, unless machines were exchanged."""
         self.unplaced: dict[TitleId, Gpus] = {}
         self.counted: dict[int, dict[int, TitleCounted]] = {}
         """By contract, by title: of hours that are not told."""
@@ -184,6 +191,7 @@ class State:
             for served in part.titles:
                 key = (part.contract, served.title)
                 self.of_title[key].remove(lease.lease)
+                self.counting[part.contract, counts_for(served)].remove(lease.lease)
                 self.unplaced[key] = self.unplaced.get(key, 0) + served.qty
         del lease.parts[place:]
         if not lease.parts:
@@ -218,6 +226,7 @@ class State:
         for served in record.titles:
             key = (record.contract, served.title)
             self.of_title.setdefault(key, []).append(record.lease)
+            self.counting.setdefault((record.contract, counts_for(served)), []).append(record.lease)
             left = self.unplaced.pop(key, 0) - served.qty
             if left > 0:
                 self.unplaced[key] = left
@@ -251,6 +260,8 @@ class State:
             for number in self.of_title.pop(key):
                 if number in self.leases:
                     self._forget(self.leases[number])
+        for key in [key for key in self.counting if key[0] == contract]:
+            del self.counting[key]
         for key in [key for key in self.unplaced if key[0] == contract]:
             del self.unplaced[key]
 

@@ -7,18 +7,21 @@ A title that its obligor bought back has nobody to deliver to: the first record 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 from schemas.codec import UNREADABLE
-from schemas.delivery import Delivered
+from schemas.delivery import Delivered, Refund
 from schemas.ids import class_no_of, hour_of
-from schemas.units import MINUTES_PER_HOUR, MS_PER_HOUR, Millis
+from schemas.units import MINUTES_PER_HOUR, MS_PER_HOUR, Gpus, Micros, Millis
 from services.settlement import rows
 from services.settlement.backing import WITH_COLLATERAL
 from services.settlement.ledger import (
     CLEARING,
     COLLATERAL,
     DELIVERY,
+    HANDOVER,
     NOVATION,
     TITLES,
     TREASURY,
@@ -33,6 +36,8 @@ from services.settlement.state import Shard, State
 from services.settlement.titles import pay_out
 
 ALL_TITLES = 0
+CREDIT_MINUTES = 15
+"""Of each GPU that is handed over, at what its holder paid for the hour; never more than the fees of that hour."""
 
 Known = dict[tuple[int, int], rows.Delivery]
 """(contract, title) → record in force, of those that the store was asked for."""
@@ -63,7 +68,7 @@ def take(state: State, offset: int, time_ms: Millis, record: Delivered | None, k
     if not code:
         first = known.get((record.contract, record.title)) or known.get((record.contract, ALL_TITLES))
         if first is not None:
-            if first.undelivered == record.undelivered:
+            if _says_the_same(first, record):
                 return ""
             code = "delivery_known"
     if not code:
@@ -82,7 +87,25 @@ def _fault(state: State, record: Delivered) -> str:
         return "wrong_minutes"
     if not is_text(record.source, 1, 100) or not is_text(record.record_id, 1, 100):
         return "wrong_text"
+    if not 0 <= record.moved <= NUMBER_MAX or (record.title == ALL_TITLES and (record.moved or record.refunds)):
+        return "wrong_handover"
+    accounts = [refund.account for refund in record.refunds]
+    if accounts != sorted(set(accounts)) or not all(account in state.accounts for account in accounts):
+        return "wrong_refunds"
+    if not all(0 < refund.gpu_minutes <= NUMBER_MAX for refund in record.refunds):
+        return "wrong_refunds"
     return ""
+
+
+def _says_the_same(row: rows.Delivery, record: Delivered) -> bool:
+    """A record of title 0 says nothing of hand-overs, and neither does the row that a title has by it."""
+    return row.undelivered == record.undelivered and (
+        row.title != record.title or row.refunds == _by_account(record.refunds)
+    )
+
+
+def _by_account(refunds: Sequence[Refund]) -> dict[str, int]:
+    return {str(refund.account): refund.gpu_minutes for refund in refunds}
 
 
 def _take_first(state: State, offset: int, time_ms: Millis, record: Delivered, known: Known) -> str:
@@ -99,6 +122,8 @@ def _take_first(state: State, offset: int, time_ms: Millis, record: Delivered, k
         "waiting",
         offset,
         record.allowance,
+        record.moved,
+        _by_account(record.refunds),
     )
     if over and record.title != ALL_TITLES:
         title = shard.titles.titles.get(record.title)
@@ -145,7 +170,10 @@ def _settle(state: State, shard: Shard, title: rows.Title, record: rows.Delivery
     undelivered = min(record.undelivered, title.minutes) if title.obligor else 0
     origin = Origin(DELIVERY, shard.number, record.log_offset, time_ms)
     lines: list[Line] = [(CLEARING, shard.number, title.contract, USD, -title.escrow)]
-    for account, amount in pay_out(title, shard.titles.claims_of(title), undelivered).items():
+    own = record.title == title.title
+    refunds = {int(account): minutes for account, minutes in record.refunds.items()} if own else {}
+    paid = pay_out(title, shard.titles.claims_of(title), undelivered, refunds)
+    for account, amount in paid.items():
         lines.append((WALLET, 0, account, USD, amount) if account else (TREASURY, 0, 0, USD, amount))
     if title.obligor:
         minutes = title.qty * title.minutes
@@ -156,18 +184,39 @@ def _settle(state: State, shard: Shard, title: rows.Title, record: rows.Delivery
             (TITLES, shard.number, title.obligor, title.contract, minutes),
         ]
     state.ledger.post(origin, title.title, simulated("delivered", record.source), lines)
+    moved = min(record.moved, title.qty) if own and title.obligor else 0
+    credit = credit_of(title, moved, paid.get(0, 0))
+    state.ledger.post(
+        Origin(HANDOVER, shard.number, record.log_offset, time_ms),
+        title.title,
+        simulated("handover_credit", record.source),
+        ((TREASURY, 0, 0, USD, -credit), (WALLET, 0, title.holder, USD, credit)),
+    )
     shard.titles.settle(title)
-    _note(state, title, record, undelivered)
+    _note(state, title, record, undelivered, moved, credit)
     if title.ground in WITH_COLLATERAL and (title.contract, title.obligor) in state.promised_left:
         _free_collateral(state, shard, origin, title)
 
 
-def _note(state: State, title: rows.Title, record: rows.Delivery, undelivered: int) -> None:
+def credit_of(title: rows.Title, moved: Gpus, fees: Micros) -> Micros:
+    """µUSD for so many GPUs of a title whose holder had to move, of the `fees` that it has just brought.
+
+    Never above the fees of the one hour: an hour may end with another hand-over, whose credit is out of the hour after it.
+    So nobody ever gains by trading with himself to be handed over.
+    """
+    minutes = CREDIT_MINUTES * moved
+    return min(title.cost * minutes // (MINUTES_PER_HOUR * title.qty), fees * moved // title.qty)
+
+
+def _note(
+    state: State, title: rows.Title, record: rows.Delivery, undelivered: int, moved: Gpus, credit: Micros
+) -> None:
     """The title's own row of `deliveries`."""
     key = (title.contract, title.title)
     allowance = min(record.allowance, title.minutes - undelivered)
     if record.title == title.title:
         record.undelivered, record.allowance, record.state = undelivered, allowance, "settled"
+        record.moved, record.credit = moved, credit
         state.changes.deliveries.change(key, record)
     else:
         state.changes.deliveries.create(

@@ -36,7 +36,7 @@ class Kind(IntEnum):
     COLLATERAL = 8
     """Collateral of promises of ended hours, waiting for delivery records (account)."""
     TREASURY = 9
-    """Fees of what was delivered (0)."""
+    """Fees of what was delivered, less credits for hand-overs (0)."""
     NOVATION = 10
     """Clearing's own position: zero after every entry (contract)."""
     TITLES = 11
@@ -61,6 +61,8 @@ _MAY_BE_NEGATIVE: Final = (EXTERNAL, TITLES)
 EVENT: Final = 1
 REQUEST: Final = 2
 DELIVERY: Final = 3
+HANDOVER: Final = 4
+"""Of entries: the record's second entry for a title. Of a refusal it is never the source."""
 
 Line = tuple[int, int, int, int, int]
 """(kind, shard, ref, asset, amount); a line of amount 0 is not written."""
@@ -72,7 +74,7 @@ class Origin(NamedTuple):
     """Where an entry comes from; with `index` it is the entry's id, so nothing is ever posted twice."""
 
     source: int
-    """EVENT, REQUEST or DELIVERY."""
+    """EVENT, REQUEST, DELIVERY or HANDOVER."""
     shard: int
     seq: int
     """Of the events record; else the offset in `requests` or `delivery`."""

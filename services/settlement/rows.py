@@ -364,7 +364,9 @@ class Correction(Row, gc=False):
 class Delivery(Row, gc=False):
     """What a delivery record says of a title (0: of all of its contract), in force. Key: (contract, title)."""
 
-    TABLE: ClassVar[Table] = Table("deliveries", 2, ("undelivered", "state", "allowance"), "state = 'waiting'")
+    TABLE: ClassVar[Table] = Table(
+        "deliveries", 2, ("undelivered", "state", "allowance", "moved", "credit"), "state = 'waiting'"
+    )
 
     contract: int
     title: int
@@ -377,6 +379,12 @@ class Delivery(Row, gc=False):
     log_offset: int
     allowance: int = 0
     """Minutes of those delivered."""
+    moved: Gpus = 0
+    """Its holder had to leave so many for these."""
+    refunds: dict[str, int] = msgspec.field(default_factory=dict)
+    """Account → GPU-minutes that it went without; none: the title's holder."""
+    credit: Micros = 0
+    """For the hand-over."""
 
 
 class RequestRow(Row, gc=False):

@@ -8,7 +8,8 @@ For each title, at every moment (C6): escrow = proceeds + gains + fees (if deliv
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Final
 
 from schemas.events import Filled, TitleCovered, TitleEnded, TitleMove
 from schemas.units import Gpus, Micros, portion
@@ -16,6 +17,8 @@ from services.settlement.backing import READY, BackingBook
 from services.settlement.changes import Changes
 from services.settlement.ledger import Contradiction
 from services.settlement.rows import Claim, Title
+
+NOBODY_ELSE: Final[Mapping[int, int]] = {}
 
 
 class TitleBook:
@@ -329,8 +332,8 @@ class TitleBook:
             del self.of_contract[title.contract]
 
 
-def _shares(amounts: list[Micros], k: Gpus, q: Gpus) -> list[Micros]:
-    """The piece's share of each amount: differences of floor(prefix sum × k / q)."""
+def _shares(amounts: list[int], k: int, q: int) -> list[int]:
+    """The share k / q of each amount: differences of floor(prefix sum × k / q)."""
     shares, prefix, given = [], 0, 0
     for amount in amounts:
         prefix += amount
@@ -340,8 +343,14 @@ def _shares(amounts: list[Micros], k: Gpus, q: Gpus) -> list[Micros]:
     return shares
 
 
-def pay_out(title: Title, claims: list[Claim], undelivered: int) -> dict[int, Micros]:
-    """Rule 6: account (0: treasury) → µUSD out of the title's escrow, when so many of its minutes were not delivered."""
+def pay_out(
+    title: Title, claims: list[Claim], undelivered: int, refunds: Mapping[int, int] = NOBODY_ELSE
+) -> dict[int, Micros]:
+    """Rule 6: account (0: treasury) → µUSD out of the title's escrow, when so many of its minutes were not delivered.
+
+    `refunds`: who went without, with GPU-minutes, where it was not the holder, as machines were exchanged. They share the
+    holder's claim by these; each of them has paid as much for his own title (decision 015).
+    """
     m = title.minutes
     u = 0 if title.obligor == 0 else undelivered
     assert 0 <= u <= m, f"{undelivered} minutes of {title} not delivered"
@@ -351,7 +360,11 @@ def pay_out(title: Title, claims: list[Claim], undelivered: int) -> dict[int, Mi
         paid[account] = paid.get(account, 0) + amount
 
     pay(title.obligor, title.proceeds * (m - u) // m)
-    pay(title.holder, title.cost * u // m)
+    back = title.cost * u // m
+    without = sorted(refunds.items()) or [(title.holder, 1)]
+    weights = [minutes for _, minutes in without]
+    for (account, _), share in zip(without, _shares(weights, back, sum(weights)), strict=True):
+        pay(account, share)
     for claim in claims:
         pay(claim.account, claim.gain * (m - u) // m)
         pay(claim.account, claim.loss * u // m)

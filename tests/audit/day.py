@@ -39,7 +39,7 @@ from schemas.commands import (
     Tick,
     Tif,
 )
-from schemas.delivery import Delivered
+from schemas.delivery import Delivered, Refund
 from schemas.events import Event, TitleEnded
 from schemas.ids import class_no_of, contract_of, hour_of
 from schemas.leases import LeaseServes, Served, TitleCounted
@@ -454,11 +454,19 @@ class Day:
                 ran = True
                 await self._run(hour)
         said = (
+            self._handed_over(contract_of(1, hour)),
             Delivered(contract_of(1, hour), 0, 0, "simulated", "story-1"),
             Delivered(contract_of(2, hour), 0, 13, "simulated", "story-2"),
         )
         await self.topics.log("delivery").append([outgoing(record) for record in said])
         await self.settle()
+
+    def _handed_over(self, contract: int) -> Delivered:
+        """Of the largest title: a GPU of it had to be moved to, and two members sat on machines that were its obligor's."""
+        ended = [event for event in self._said(0) if isinstance(event, TitleEnded) and event.contract == contract]
+        title = max(ended, key=lambda event: event.qty)
+        back = (Refund(6, 7), Refund(7, 2))
+        return Delivered(contract, title.title, 13, "simulated", "story-0", moved=1, refunds=back)
 
     async def _declare_what_was_promised(self, contract: int) -> None:
         """Account 5 buys machines: as a provider it declares fewer than it owes, and they stand behind the oldest promises."""

@@ -154,7 +154,7 @@ def test_an_exchange_that_is_older_than_rentals_and_machines_is_clean(
 
     assert main([]) == 0
     found = rows(capsys.readouterr().out)
-    assert {name for name in NAMES if found[name][-2] == "0"} == {"H2", "R1", "R2", "R3", "R4"}
+    assert {name for name in NAMES if found[name][-2] == "0"} == {"H2", "H3", "R1", "R2", "R3", "R4"}
 
 
 @pytest.mark.usefixtures("spoilt")

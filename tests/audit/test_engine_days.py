@@ -23,7 +23,7 @@ from tests.reference.script import Record, play
 
 DAYS = 60
 SEED = os.environ.get("HOURBOOK_SEED", "0")
-OF_LEDGER = {"M1", "M2", "M5", "M8", "B5", "D1", "D2", "H1", "H2", "R1", "R2", "R3", "R4"}
+OF_LEDGER = {"M1", "M2", "M5", "M8", "B5", "D1", "D2", "H1", "H2", "H3", "R1", "R2", "R3", "R4"}
 """What neither a log of commands and events nor the engine's own views show."""
 
 

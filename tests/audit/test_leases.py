@@ -1,4 +1,4 @@
-"""H1, H2: what the auditor sees in `leases`, and what of it is wrong."""
+"""H1 to H3: what the auditor sees in `leases`, and what of it is wrong."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from schemas.delivery import Delivered
+from schemas.delivery import Delivered, Refund
 from schemas.events import TitleEnded
 from schemas.leases import LeaseEnded, LeaseServes, MachineMaintained, RoomBegan, Served, TitleCounted
 from services.audit.leases import Leases
 from services.audit.report import Findings
 
-CARL, ANA, BERT = 11, 21, 22
+CARL, DANA, ANA, BERT = 11, 12, 21, 22
 
 
 def serves(lease: int = 1, title: int = 1, seats: tuple[int, ...] = (0,), **more: Any) -> LeaseServes:
@@ -55,12 +55,44 @@ def test_an_hour_that_was_served_counted_and_told_is_clean() -> None:
     found = audited([serves(), counted()], [ended()], [told()])
 
     assert found.broken() == set()
-    assert found.clean(["H1", "H2"])
-    assert (found["H1"].looked_at, found["H2"].looked_at) == (3, 3)
+    assert found.clean(["H1", "H2", "H3"])
+    assert (found["H1"].looked_at, found["H2"].looked_at, found["H3"].looked_at) == (5, 3, 1)
 
 
 def test_where_there_are_no_machines_there_is_nothing_to_look_at() -> None:
-    assert audited([], [ended()]).clean(["H1", "H2"])
+    assert audited([], [ended()]).clean(["H1", "H2", "H3"])
+
+
+def exchanged(**more: Any) -> list[Any]:
+    """Ana, whose title is Carl's, sits on Dana's machine; Bert the other way round. Carl's fails."""
+    return [
+        serves(1, machine="d", provider=DANA, titles=(Served(1, 1, 2),)),
+        serves(2, holder=BERT, titles=(Served(2, 1, 1),)),
+        TitleCounted(1, 200, 5, 1, 20, 0, 40, **{"refunds": (Refund(BERT, 40),)} | more),
+        counted(2, 60, 0, 0),
+    ]
+
+
+def both(**more: Any) -> list[TitleEnded]:
+    return [ended(), ended(2, **{"obligor": DANA, "holder": BERT} | more)]
+
+
+def test_machines_of_two_titles_that_cost_the_same_may_be_exchanged() -> None:
+    paid_back = Delivered(5, 1, 40, "login checks", "delivery-5-1", refunds=(Refund(BERT, 40),))
+
+    assert audited(exchanged(), both(), [(0, msgspec.msgpack.encode(paid_back))]).broken() == set()
+
+
+def moving(*, gpus: int = 1, before: int = 4) -> list[Any]:
+    """In hour 5 Ana has another seat than in the hour `before`."""
+    return [
+        serves(1, contract=before, from_ms=0, until_ms=100),
+        serves(2, machine="d", titles=(Served(1, 1, 0, gpus),)),
+    ]
+
+
+def test_who_had_to_leave_his_seat_has_moved() -> None:
+    assert audited(moving(), [ended()]).broken() == set()
 
 
 WRONG = {
@@ -76,6 +108,20 @@ WRONG = {
     "minutes of a title that never was": ([counted(9)], [ended()], [], "H2"),
     "counted twice": ([serves(), counted(), counted()], [ended()], [], "H2"),
     "settlement was told something else": ([serves(), counted()], [ended()], [told(undelivered=5)], "H2"),
+    "settlement was told of no refund": (exchanged(), both(), [told(undelivered=40)], "H2"),
+    "an exchange of titles that cost differently": (exchanged(), both(cost=2), [], "H1"),
+    "an exchange with a title of fewer GPUs": (
+        [*exchanged()[:1], serves(2, seats=(0, 1), holder=BERT, titles=(Served(2, 2, 1),))], both(qty=2, cost=2), [], "H1",
+    ),
+    "a seat that counts for another provider's title": (exchanged(), both(obligor=14), [], "H1"),
+    "a refund to somebody else": (exchanged(refunds=(Refund(99, 40),)), both(), [], "H3"),
+    "a refund of more minutes": (exchanged(refunds=(Refund(BERT, 41),)), both(), [], "H3"),
+    "a refund of far fewer minutes": (exchanged(refunds=(Refund(BERT, 38),)), both(), [], "H3"),
+    "moved to more GPUs than there are": (moving(gpus=2), [ended()], [], "H3"),
+    "moved, and had nothing before": (moving(before=3), [ended()], [], "H3"),
+    "moved, and kept the seat": (
+        [serves(1, contract=4, from_ms=0, until_ms=100), serves(titles=(Served(1, 1, 0, 1),))], [ended()], [], "H3",
+    ),
 }  # fmt: skip
 
 

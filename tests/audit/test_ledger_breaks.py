@@ -52,6 +52,7 @@ A_DELIVERY = f"""
     SELECT e.source, e.shard, e.seq, e.index FROM entries e JOIN postings p USING (source, shard, seq, index)
     WHERE e.what = 'delivered_simulated' AND p.kind = {TREASURY} ORDER BY e.shard, e.seq, e.index LIMIT 1
 """
+A_CREDIT = "SELECT source, shard, seq, index FROM entries WHERE what = 'handover_credit_simulated' LIMIT 1"
 A_PROCUREMENT = (
     "SELECT source, shard, seq, index FROM entries WHERE what = 'simulated procurement' ORDER BY seq LIMIT 1"
 )
@@ -100,6 +101,17 @@ def a_fee_goes_to_a_member_instead_of_treasury(copy: Copy) -> None:
 @breaks("M6", "S1")
 def treasury_is_paid_by_something_else_than_a_delivery(copy: Copy) -> None:
     book(copy, f"SELECT {WALLET}, 0, 6, 0, -1", f"SELECT {TREASURY}, 0, 0, 0, 1")
+
+
+@breaks("M5", "M6")
+def a_credit_is_larger_than_the_rule_allows(copy: Copy) -> None:
+    """Out of treasury, which has enough."""
+    copy.sql(
+        f"CREATE TEMP TABLE more AS SELECT kind, account_shard AS shard, ref, asset, sign(amount)::bigint AS amount"
+        f" FROM postings WHERE {ENTRY} IN ({A_CREDIT})",
+        f"UPDATE postings SET amount = amount + sign(amount) WHERE {ENTRY} IN ({A_CREDIT})",
+        follow("more"),
+    )
 
 
 @breaks("M7", "S1")

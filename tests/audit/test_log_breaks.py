@@ -16,7 +16,7 @@ from schemas.events import Reason
 from schemas.ids import order_id
 from tests.audit.tale import ANA, BEA, BOB, CID, CONTRACT, DEE, EVE, NEXT, Tale, the_tale
 
-OF_LEDGER_AND_ENGINE = {"M1", "M2", "M4", "M5", "M8", "B5", "D1", "D2", "H1", "H2", "R1", "R2", "R3", "R4"}
+OF_LEDGER_AND_ENGINE = {"M1", "M2", "M4", "M5", "M8", "B5", "D1", "D2", "H1", "H2", "H3", "R1", "R2", "R3", "R4"}
 """What a log by itself does not show."""
 OF_BLOCKS = {"B8", "B9"}
 """Which the first engine version does not have."""

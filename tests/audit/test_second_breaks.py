@@ -16,7 +16,7 @@ from tests.audit.tale import ANA, BEA, BOB, CID, CONTRACT, DEE, EVE, HOUR, ROLE,
 from tests.audit.test_log_breaks import Plant, plus
 
 PLANTS: list[tuple[Plant, set[str]]] = []
-OF_LEDGER_AND_ENGINE = {"M1", "M2", "M4", "M5", "M8", "B5", "D1", "D2", "H1", "H2", "R1", "R2", "R3", "R4"}
+OF_LEDGER_AND_ENGINE = {"M1", "M2", "M4", "M5", "M8", "B5", "D1", "D2", "H1", "H2", "H3", "R1", "R2", "R3", "R4"}
 
 
 def breaks(*names: str) -> Callable[[Plant], Plant]:

@@ -11,7 +11,7 @@ from schemas.events import Filled, TitleMove
 from schemas.ids import contract_of
 from schemas.leases import LeaseChecked, LeaseRecord, LeaseServes, MachineEnrolled
 from schemas.units import MS_PER_HOUR, MS_PER_MINUTE
-from services.delivery import deciding
+from services.delivery import counting, deciding
 from services.delivery.state import State
 from services.delivery.titles import Titles
 
@@ -43,14 +43,16 @@ class Room:
         at = moment(-1) if now is None else now
         self.take(MachineEnrolled(1, at, provider, name, CLASS, "declared", "open", "127.0.0.1", uuids))
 
-    def sell(self, obligor: int, holder: int, hour: int, qty: int, *, minutes: int = 60, launch: str = "") -> int:
+    def sell(
+        self, obligor: int, holder: int, hour: int, qty: int, *, minutes: int = 60, launch: str = "", price: int = 100
+    ) -> int:
         """A new title; its number. `launch`: what the buyer's order named."""
         number = next(self._numbers)
         ground = Ground.DECLARED if minutes == 60 else Ground.READY
-        move = TitleMove(0, number, ground, qty, 100 * qty, 100 * qty, 0)
+        move = TitleMove(0, number, ground, qty, price * qty, price * qty, 0)
         contract = contract_of(CLASS, HOUR + hour)
         self.titles.fill(
-            Filled(number, contract, 100, qty, minutes, 1, 1, 2, 0, 0, holder, obligor, 100 * qty, 0, 0, (move,)),
+            Filled(number, contract, price, qty, minutes, 1, 1, 2, 0, 0, holder, obligor, price * qty, 0, 0, (move,)),
             launch,
         )
         return number
@@ -75,7 +77,7 @@ class Room:
     def count(self, hour: int, setup_minutes: int = 0) -> list[LeaseRecord]:
         """The hour is over."""
         contract = contract_of(CLASS, HOUR + hour)
-        return self.take(*deciding.counts(self.state, self.titles, contract, setup_minutes, moment(hour + 1)))
+        return self.take(*counting.counts(self.state, self.titles, contract, setup_minutes, moment(hour + 1)))
 
     def take(self, *records: LeaseRecord) -> list[LeaseRecord]:
         """Apply; what was applied."""

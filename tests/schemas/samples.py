@@ -15,6 +15,7 @@ from msgspec import NODEFAULT, Struct
 
 from schemas import codec, commands, events, ids
 from schemas.commands import Fees, QuoteHour
+from schemas.delivery import Refund
 from schemas.events import LegOutcome, QuoteOutcome, TitleMove
 from schemas.leases import Served
 from schemas.rentals_log import Terms
@@ -51,7 +52,7 @@ PLAIN: dict[str, Any] = {
     "limit": 4_260_000, "low": 1_065_000,
     "list_price": 2_130_000, "looked_ms": NOW_MS - 3_000,
     "lot": 8, "maker_bp": 40, "maker_leaves": 5, "maker_order": ORDER - 1024, "mapped": 118,
-    "median": 2_490_000, "memory_mib": 204_800, "minutes": 60, "name": "Ana's lab", "need": 12_600_000,
+    "median": 2_490_000, "moved": 1, "memory_mib": 204_800, "minutes": 60, "name": "Ana's lab", "need": 12_600_000,
     "moves": (
         TitleMove(0, 771, 2, 2, 4_238_700, 4_264_260, 0),
         TitleMove(640, 772, 0, 1, 2_119_350, 2_132_130, 2_100_000, 655, 773, 2_000_000),
@@ -62,7 +63,8 @@ PLAIN: dict[str, Any] = {
     "payee": 1005, "payer": 1004, "payout": 31, "poll": "nebius-catalogue", "price": 2_130_000, "proceeds": 6_358_050,
     "protect_qty": 25, "protect_window_ms": 1_000, "provider": "simulated-faucet", "provider:int": 1003,
     "provider_ref": "f-2210", "qty": 3,
-    "qty_min": 2, "rate": 1, "reason": 5, "reason:str": "a wrong price was typed", "reasons": {"no class": 4, "spot": 2},
+    "qty_min": 2, "rate": 1, "reason": 5, "reason:str": "a wrong price was typed", "refunds": (Refund(1005, 15),),
+    "reasons": {"no class": 4, "spot": 2},
     "record_id": "d-55", "refused": 6, "region": "us-central1", "request_id": "r-0193", "role": 1, "rows": 124,
     "running_close_ms": 600_000, "sandbox": False, "scopes": ("read", "trade"), "second_operator": 10,
     "secret_sealed": bytes(range(44)), "seen_ms": NOW_MS - 1_000, "seq": 5012, "seller": 1003, "seller_fee": 31_950, "shard": 1,
@@ -70,7 +72,7 @@ PLAIN: dict[str, Any] = {
     "specification": b'class_id = "H100.SXM.80.US"\n',
     "state": 2, "state:str": "sent", "t0_ms": NOW_MS - 86_400_000, "taker_bp": 50, "taker_leaves": 4, "taker_order": ORDER,
     "taker_side": 1, "tick": 5_000, "tif": 3, "time_ms": NOW_MS, "title": 772, "titles": 12,
-    "titles:tuple": (Served(772, 1), Served(773, 1)), "trade": 9001, "undelivered": 15,
+    "titles:tuple": (Served(772, 1), Served(773, 1, 774, 1)), "trade": 9001, "undelivered": 15,
     "until_ms": NOW_MS + 200, "valid_until_ms": NOW_MS + 30_000, "vcpus": 26, "version": 4,
     "writer": 2,
     "quotes": (QuoteHour(HOUR, 2_080_000, 5, 2_180_000, 6), QuoteHour(HOUR + 1, 0, 0, 2_200_000, 7)),

@@ -98,4 +98,10 @@ def test_defaults_are_part_of_the_bytes_and_never_change() -> None:
             "horizon_hours": 168,
             "running_close_ms": 600_000,
         }.items()
-    } | {"commands.StartShard.rate": 1, "leases.LaunchPut.ports": (), "leases.MachineEnrolled.unusable": ()}
+    } | {
+        "commands.StartShard.rate": 1,
+        "delivery.Delivered.refunds": (),
+        "leases.LaunchPut.ports": (),
+        "leases.MachineEnrolled.unusable": (),
+        "leases.TitleCounted.refunds": (),
+    }

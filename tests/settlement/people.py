@@ -21,7 +21,7 @@ from schemas import commands as cmd
 from schemas import requests as rq
 from schemas.codec import EventsRecord
 from schemas.commands import Fees, Ground, Role, Side, Tif
-from schemas.delivery import Delivered
+from schemas.delivery import Delivered, Refund
 from schemas.events import Event, OutboxSkipped, Rejected
 from schemas.ids import contract_of
 from schemas.units import MS_PER_HOUR, MS_PER_MINUTE, format_usd, parse_usd
@@ -183,9 +183,13 @@ class Market:
         contract: int = CONTRACT,
         source: str = "simulated",
         allowance: int = 0,
+        moved: int = 0,
+        refunds: dict[str, int] | None = None,
     ) -> str:
-        """A delivery record of title `which` or of `all`; the code of its refusal."""
-        record = Delivered(contract, 0 if which == "all" else int(which), undelivered, source, "r", allowance)
+        """A delivery record of title `which` or of `all`; the code of its refusal. `refunds`: name (or number) → GPU-minutes."""
+        back = tuple(Refund(self.numbers.get(name) or int(name), minutes) for name, minutes in (refunds or {}).items())
+        title = 0 if which == "all" else int(which)
+        record = Delivered(contract, title, undelivered, source, "r", allowance, moved, back)
         offset = self._offset("delivery")
         known = self.store.deliveries(deliveries.keys(record))
         code = deliveries.take(self.state, offset, T0, record, known)

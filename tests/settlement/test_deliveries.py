@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from schemas.ids import contract_of
+from schemas.requests import Fees
 from tests.settlement.people import CONTRACT, HOUR, Market
 
 UNKNOWN_CLASS = contract_of(77, HOUR)
@@ -118,3 +119,75 @@ def test_a_record_that_does_not_decode_is_noted_and_passed(market: Market) -> No
     assert deliveries.decode(b"\xc1") is None
     assert deliveries.decode(b"\x96\x01\x07\x00\x00\xa1\xff\xa1d") is None, "text that is not UTF-8"
     assert deliveries.take(market.state, 7, 0, None, {}) == "malformed"
+
+
+# --- Hand-overs and exchanged machines -----------------------------------------------------------------------
+
+
+def test_who_had_to_move_is_credited_out_of_the_fees_of_that_hour(market: Market) -> None:
+    """The fees of title 1 are 0.01, a quarter of it had cost 0.50; title 2 has brought 0.015."""
+    market.end_hour()
+    market.deliver(1, 0, moved=1)
+    market.deliver(2, 0)
+
+    assert wallets(market) == {"ana": "4.975", "bob": "0.01", "treasury": "0.015"}
+    assert market.store.rows["deliveries"][CONTRACT, 1][9:] == (1, {}, 10_000)
+
+
+def test_a_credit_is_a_quarter_of_what_the_hour_cost_at_most() -> None:
+    """At a tenth for each of two sales the fees are 0.80, and the hour had cost 2.20."""
+    market = Market("ana bob cid", fees=Fees(1_000, 1_000, 1_000, 1_000))
+    market.trade("ana sells 1 to bob at 2.00")
+    market.trade("bob sells 1 to cid at 2.00")
+    market.end_hour()
+    market.deliver(1, 0, moved=1)
+
+    assert wallets(market) == {"ana": "1.80", "cid": "0.55", "treasury": "0.25"}
+
+
+def test_nothing_is_credited_for_an_hour_that_was_not_delivered_nor_for_more_than_it_has(market: Market) -> None:
+    market.end_hour()
+    market.deliver(1, 60, moved=1)
+    market.deliver(2, 0, moved=99)
+
+    assert wallets(market) == {"ana": "2.985", "bob": "2.00", "cid": "0.015"}
+
+
+def test_what_comes_back_goes_to_whoever_went_without(market: Market) -> None:
+    """Cid sat on the machine that title 1 was delivered by, for half of its hour; bob had another."""
+    market.deliver(1, 30, refunds={"cid": 30})
+    market.restart()
+    market.end_hour()
+    market.deliver(2, 0)
+
+    assert wallets(market) == {"ana": "3.98", "cid": "1.00", "treasury": "0.02"}
+    assert market.deliver(1, 30, refunds={"cid": 30}) == "", "a repeat"
+    assert market.deliver(1, 30) == "delivery_known"
+
+
+def test_those_who_went_without_share_by_their_minutes(market: Market) -> None:
+    market.end_hour()
+    market.deliver(1, 60, refunds={"bob": 20, "cid": 40})
+
+    assert wallets(market) == {"bob": "0.666666", "cid": "1.333334", "clearing": "3.00"}
+
+
+@pytest.mark.parametrize(
+    ("title", "moved", "refunds", "code"),
+    [
+        (1, -1, {}, "wrong_handover"),
+        ("all", 1, {}, "wrong_handover"),
+        ("all", 0, {"bob": 30}, "wrong_handover"),
+        (1, 0, {"99": 30}, "wrong_refunds"),
+        (1, 0, {"bob": 0}, "wrong_refunds"),
+        (1, 0, {"cid": 30, "bob": 30}, "wrong_refunds"),
+        (1, 0, {"bob": 2**63}, "wrong_refunds"),
+    ],
+)
+def test_a_hand_over_that_cannot_be_is_refused(
+    market: Market, title: int | str, moved: int, refunds: dict[str, int], code: str
+) -> None:
+    market.end_hour()
+
+    assert market.deliver(title, 30, moved=moved, refunds=refunds) == code
+    assert wallets(market) == {"clearing": "5.00"}

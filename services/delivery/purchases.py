@@ -24,7 +24,8 @@ from services.delivery.state import State
 from services.delivery.titles import Titles
 
 BASIS: Final = (
-    "by whose machines asks stand for now, with what you hold already; others may buy first, machines may fail"
+    "by whose machines asks stand for now, with what you hold already; others may buy first, machines may fail, or be exchanged "
+    "so that you stay; each hand-over is credited, with a quarter of the hour's cost and no more than its fees"
 )
 
 
@@ -45,7 +46,7 @@ def handovers(
         titles += [fleet.Title(hour, NOBODY, obligor, account, qty, 0) for obligor, qty in bought.items()]
     around = sorted({hour + step for hour in hours for step in (-1, 0, 1)})
     hosts = _hosts(state, class_no, lot)
-    hosted = _hosted(hosts, market.titles, account, [contract_of(class_no, hour) for hour in around])
+    hosted = _hosted(hosts, state, market.titles, account, [contract_of(class_no, hour) for hour in around])
     return _told(foresee(hosts, hosted, titles), hosted, hours)
 
 
@@ -97,9 +98,14 @@ def _hosts(state: State, class_no: int, lot: Gpus) -> Fleet:
     return Fleet(lot, tuple(Machine(account, account, qty) for account, qty in sorted(gpus.items())))
 
 
-def _hosted(hosts: Fleet, titles: Titles, account: int, contracts: Sequence[int]) -> Assignment:
-    """Of each host what he owes in all, under his number; and where the buyer sits: with whoever owes him what he holds."""
+def _hosted(hosts: Fleet, state: State, titles: Titles, account: int, contracts: Sequence[int]) -> Assignment:
+    """Of each host what he owes in all, under his number; and where the buyer sits.
+
+    That is where his leases say, once the hour is placed, as machines may have been exchanged; until then with whoever owes him
+    what he holds.
+    """
     there = {machine.number for machine in hosts.machines}
+    sits = _sits(state, account)
     slots: dict[Hour, tuple[Slot, ...]] = {}
     owed: dict[Hour, dict[int, fleet.Title]] = {}
     for contract in contracts:
@@ -110,11 +116,22 @@ def _hosted(hosts: Fleet, titles: Titles, account: int, contracts: Sequence[int]
             in_all[title.obligor] += title.qty
             if title.holder == account:
                 his[title.obligor] += title.qty
+        his = sits.get(contract, his)
         owed[hour] = {one: fleet.Title(hour, one, one, NOBODY, qty, 0) for one, qty in in_all.items() if one in there}
         slots[hour] = tuple(
             Slot(hour, one, account, one, (1 << qty // hosts.lot) - 1, one) for one, qty in his.items() if one in there
         )
     return Assignment(slots, (), owed)
+
+
+def _sits(state: State, account: int) -> dict[int, defaultdict[int, Gpus]]:
+    """Contract → host → GPUs that the buyer's leases have there."""
+    found: dict[int, defaultdict[int, Gpus]] = {}
+    for lease in state.leases.values():
+        if lease.holder == account:
+            for part in lease.parts:
+                found.setdefault(part.contract, defaultdict(int))[lease.machine[0]] += len(lease.seats)
+    return found
 
 
 def _told(foreseen: Foreseen, hosted: Assignment, hours: Sequence[Hour]) -> HandoversPreview:

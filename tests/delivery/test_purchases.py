@@ -204,6 +204,20 @@ def test_what_is_held_before_the_first_hour_and_after_the_last_counts(books: Boo
     assert books.likely({1: 2}) == 0, "one of the two is Carl's: there she stays, and the other comes and goes"
 
 
+def test_who_sits_elsewhere_by_an_exchange_is_followed_from_there(books: Books) -> None:
+    """Ana has bought the second hour from Dana and Bert from Carl, and both stay where they are in it."""
+    books.room.sell(CARL, ANA, 0, 1)
+    books.room.sell(DANA, BERT, 0, 1)
+    books.room.gate(0)
+    books.room.sell(DANA, ANA, 1, 1)
+    books.room.sell(CARL, BERT, 1, 1)
+    books.room.gate(1)
+    books.ask(CARL, 2, 1)
+    books.ask(DANA, 2, 1, 110)
+    assert books.likely({2: 1}) == 0
+    assert books.likely({2: 2}) == 0, "the other one only comes"
+
+
 def test_who_resells_passes_on_another_s_machine(books: Books) -> None:
     """Bert holds Carl's hour and asks for more than he holds: beyond it he owes himself, and has no machine."""
     books.room.sell(CARL, ANA, 0, 1)

@@ -126,3 +126,21 @@ async def test_what_was_bought_back_wholly_at_a_gain_is_income_though_nothing_is
         assert (row.gpus, row.minutes, row.state) == (0, 0, "paid")
         assert parse_usd(row.paid) == parse_usd(row.expected) == paid > 0
         assert await of(income, market.numbers["bob"], before=HOUR + 1) == []
+
+
+async def test_what_comes_back_to_who_went_without_is_no_income(database: str, batches: list[Batch]) -> None:
+    """Bob has sold an hour on at a gain, and sat on another machine of ana's that failed: one line of his wallet has both."""
+    market = Market("ana bob cid", fees=Fees(0, 10, 50, 70))
+    market.trade("ana sells 2 to bob at 2.00")
+    market.trade("bob sells 1 to cid at 2.50")
+    market.end_hour()
+    bob = market.numbers["bob"]
+    (sold,) = [title for title in market.state.shards[0].titles.of(CONTRACT) if title.holder == market.numbers["cid"]]
+    (claim,) = market.state.shards[0].titles.claims_of(sold)
+    market.deliver(sold.title, 20, refunds={"bob": 20})
+    await stored(database, batches)
+
+    async with reading(database) as income:
+        (row,) = await of(income, bob, before=HOUR + 1)
+        assert parse_usd(row.paid) == claim.gain * 40 // 60 + claim.loss * 20 // 60
+        assert row.state == "paid"

@@ -17,7 +17,8 @@ HOURS_MAX: Final = 31 * 24
 # An obligor has a balance of hours (kind 11) in each contract that he ever owed in; it stays when it is zero. What is
 # paid for a title is an entry of its delivery record (source 3, seq its offset, index the title) with a line of his wallet (2).
 # Who bought hours back or sold them on has claims on titles that others owe: they are of his income, too. What comes back to him
-# as the holder of a title is not.
+# as the holder of a title is not; nor what comes back to him of another's, on whose machine he sat: of such a title what his
+# claims bring is worked out, since one line of his wallet has both.
 _INCOME_SQL: Final = """
     SELECT mine.contract, sold.* FROM (
         SELECT DISTINCT b.asset AS contract, b.asset & $4 AS hour FROM settlement.balances b
@@ -26,7 +27,7 @@ _INCOME_SQL: Final = """
         SELECT coalesce(sum(t.qty) FILTER (WHERE t.obligor = $1), 0) AS gpus,
             coalesce(sum(t.qty * t.minutes) FILTER (WHERE t.obligor = $1), 0) AS minutes,
             sum(CASE WHEN t.obligor = $1 THEN t.proceeds ELSE 0 END + coalesce(c.gain, 0)) AS expected,
-            coalesce(sum(paid.amount), 0) AS paid,
+            coalesce(sum(CASE WHEN d.refunds ? ($1::bigint)::text THEN due.amount ELSE paid.amount END), 0) AS paid,
             coalesce(sum(t.qty * (t.minutes - d.undelivered - d.allowance)) FILTER (WHERE t.obligor = $1), 0) AS delivered,
             coalesce(sum(t.qty * d.allowance) FILTER (WHERE t.obligor = $1), 0) AS allowance,
             coalesce(sum(t.qty * d.undelivered) FILTER (WHERE t.obligor = $1), 0) AS undelivered,
@@ -38,6 +39,10 @@ _INCOME_SQL: Final = """
             SELECT sum(p.amount) AS amount FROM settlement.postings p
             WHERE p.kind = 2 AND p.ref = $1 AND p.source = 3 AND p.shard = d.shard AND p.seq = d.log_offset AND p.index = t.title
         ) paid ON true
+        LEFT JOIN LATERAL (
+            SELECT CASE WHEN t.obligor = $1 THEN t.proceeds * (t.minutes - d.undelivered) / t.minutes ELSE 0 END
+                + coalesce(c.gain * (t.minutes - d.undelivered) / t.minutes + c.loss * d.undelivered / t.minutes, 0) AS amount
+        ) due ON true
         WHERE t.contract = mine.contract AND t.holder <> $1 AND (t.obligor = $1 OR c.account IS NOT NULL)
     ) sold WHERE sold.gpus > 0 OR sold.expected > 0 ORDER BY mine.hour DESC, mine.contract LIMIT $5
 """

@@ -184,7 +184,10 @@ class Leases:
         )
 
     def _check_moves(self) -> None:
-        """H3: nobody moved to more seats than he had others in the hour before, and has new in this one."""
+        """H3: nobody moved to more seats than he had in the hour before, and has new in this one.
+
+        What he has left he may have got again since, by a purchase in the running hour.
+        """
         seats: dict[tuple[int, int], set[Seat]] = defaultdict(set)
         moved: dict[tuple[int, int], Gpus] = defaultdict(int)
         for (contract, _), servings in self._served.items():
@@ -193,7 +196,7 @@ class Leases:
                 moved[each.holder, contract] += each.served.moved
         for (holder, contract), gpus in moved.items():
             has, had = seats[holder, contract], seats.get((holder, contract - 1), set())
-            fits = gpus <= min(len(has - had), len(had - has))
+            fits = gpus <= min(len(has - had), len(had))
             self._found.expect("H3", fits, f"account {holder} moved to {gpus} GPUs in {contract}: from {had} to {has}")
 
 

@@ -21,12 +21,14 @@ from schemas.codec import CHAIN_START, WRITER_OPERATOR, Frame, epoch_header, sea
 from schemas.commands import Fees, Ground
 from schemas.delivery import Delivered
 from schemas.edge import iso_hour
-from schemas.events import ClassSet, Event, Filled, GateClosed, HourEnded, OrderAccepted, TitleMove
+from schemas.events import ClassSet, Event, Filled, GateClosed, HourEnded, OrderAccepted, TitleEnded, TitleMove
 from schemas.ids import contract_of, hour_of
 from schemas.leases import LeaseRecord, LeaseServes, TitleCounted
 from schemas.market_clock import MarketClock
 from schemas.rental import LaunchNaming, LaunchRequest, MaintenanceRequest, MaintenanceWindow
 from schemas.units import MS_PER_HOUR, MS_PER_MINUTE
+from services.audit.leases import Leases
+from services.audit.report import Findings
 from services.delivery.maintenance import is_out
 from services.delivery.refusals import Refused
 from services.delivery.shell import Delivery, Setup
@@ -160,8 +162,8 @@ class Exchange:
         """Requests to the room that lives now."""
         self.lives = 0
         self.alive: list[Process] = []
-        self.sold: dict[tuple[int, int], tuple[int, int, int, int]] = {}
-        """(contract, title) → obligor, holder, qty, minutes."""
+        self.sold: dict[tuple[int, int], TitleEnded] = {}
+        """(contract, title) → as the engine would say it at the hour's end."""
         self.launches: dict[tuple[int, int], str] = {}
         """What each title's order named."""
         self.market_over = False
@@ -193,12 +195,16 @@ class Exchange:
             return
         ground = Ground.DECLARED if minutes == 60 else Ground.READY
         contract = contract_of(CLASS, hour)
-        move = TitleMove(0, order, ground, qty, 100, 100, 0)
+        # Prices are often alike, so that machines are exchanged.
+        cost = qty * chance.choice((100, 100, 101))
+        move = TitleMove(0, order, ground, qty, cost, cost, 0)
         self.say(
             OrderAccepted(0, order, holder, contract, 1, qty, 100, 1, 0, f"order-{order}", 0, 0),
             Filled(order, contract, 100, qty, minutes, 1, 0, order, 0, 0, holder, obligor, 100, 0, 0, (move,)),
         )
-        self.sold[contract, order] = (obligor, holder, qty, minutes)
+        self.sold[contract, order] = TitleEnded(
+            contract, order, obligor, holder, ground, qty, minutes, cost, cost, cost
+        )
         self.launches[contract, order] = launch or "default"
 
     async def _name(self, holder: int, client_id: str, launch: str, hour: int) -> bool:
@@ -379,6 +385,18 @@ class Exchange:
     def delivered(self) -> list[Delivered]:
         return [msgspec.msgpack.decode(record.value, type=Delivered) for record in self.delivery.all()]
 
+    def audited(self) -> dict[str, list[str]]:
+        """What the auditor finds in the room's log and in what it told, by invariant."""
+        found = Findings()
+        leases = Leases(found)
+        for record in self.leases.all():
+            leases.take(record.offset, record.value)
+        leases.hear(self.sold.values())
+        leases.finish([(record.offset, record.value) for record in self.delivery.all()])
+        assert found["H1"].looked_at
+        assert found["H3"].looked_at
+        return {finding.name: finding.breaches for finding in found if finding.broken}
+
     def recorded(self) -> Iterator[LeaseRecord]:
         for record in self.leases.all():
             yield msgspec.msgpack.decode(record.value, type=LeaseRecord)
@@ -415,9 +433,9 @@ def test_no_machine_serves_two_buyers_at_one_time_and_minutes_add_up(seed: int) 
     assert [clash for machine in exchange.machines for clash in overlaps(machine.served)] == []
     assert sum(len(machine.served) for machine in exchange.machines) > 0
     # Every title is told, and never two different things of one.
-    told: dict[tuple[int, int], set[int]] = defaultdict(set)
+    told: dict[tuple[int, int], set[tuple[Any, ...]]] = defaultdict(set)
     for each in exchange.delivered():
-        told[each.contract, each.title].add(each.undelivered)
+        told[each.contract, each.title].add((each.undelivered, each.moved, each.refunds))
     assert set(told) == set(exchange.sold)
     assert [key for key, words in told.items() if len(words) != 1] == []
     # What the log has is what whoever reads it later goes by.
@@ -439,8 +457,9 @@ def test_no_machine_serves_two_buyers_at_one_time_and_minutes_add_up(seed: int) 
             assert not any(is_out(away, hour) for hour in hours), "given away in a window"
     assert len(set(begun.values())) > 1
     for key, record in counted.items():
-        minutes = exchange.sold[key][3]
+        minutes = exchange.sold[key].minutes
         assert record.delivered + record.allowance + record.undelivered == minutes
-        assert told[key] == {record.undelivered}
+        assert told[key] == {(record.undelivered, record.moved, record.refunds)}
     assert set(counted) == set(exchange.sold)
+    assert exchange.audited() == {}
     assert exchange.lives > 1

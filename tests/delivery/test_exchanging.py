@@ -14,6 +14,8 @@ from services.delivery import deciding
 from services.delivery.board import Board
 from tests.delivery.room import ANA, BERT, CARL, CLASS, DANA, HOUR, Room, moment
 
+EVA = 23
+
 
 def crossed(*, price: int = 100) -> Room:
     """In the first hour Ana sits with Carl and Bert with Dana; of the second each has bought from the other's host."""
@@ -95,6 +97,20 @@ def test_who_lost_his_machine_gets_another_one_of_the_same_obligor() -> None:
     assert (serves.holder, serves.machine, serves.titles) == (ANA, "spare", (Served(3, 1, 4, 1),))
 
 
+def test_nobody_is_moved_so_that_another_stays() -> None:
+    """Both sit with Dana. Ana has bought the next hour from Carl; Eva, who stays with Dana, would have to go in her place."""
+    room = Room()
+    room.machine(CARL, "c", 3)
+    room.machine(DANA, "d", 3)
+    room.sell(DANA, EVA, 0, 1)
+    room.sell(DANA, ANA, 0, 1)
+    room.gate(0)
+    room.sell(CARL, ANA, 1, 1)
+    room.sell(DANA, EVA, 1, 1)
+
+    assert {holder: machine for holder, (_, machine, _) in serving(room, 1).items()} == {ANA: "c", EVA: "d"}
+
+
 def test_who_has_one_hour_only_has_not_moved() -> None:
     room = Room()
     room.machine(CARL, "c", 2)
@@ -111,7 +127,6 @@ def test_who_has_one_hour_only_has_not_moved() -> None:
 
 # --- Any market ----------------------------------------------------------------------------------------------
 
-EVA = 23
 sales = st.tuples(
     st.integers(0, 3),
     st.sampled_from((CARL, DANA)),

@@ -38,6 +38,7 @@ class Serving(NamedTuple):
     """Of the lease."""
     lease: int
     from_ms: Millis
+    said_ms: Millis
 
 
 class Leases:
@@ -100,7 +101,8 @@ class Leases:
             spans.append((record.from_ms, record.until_ms, record.lease))
         for served in record.titles:
             serving = Serving(
-                record.provider, record.holder, served, record.machine, record.seats, record.lease, record.from_ms
+                record.provider, record.holder, served, record.machine, record.seats, record.lease, record.from_ms,
+                record.time_ms,
             )  # fmt: skip
             self._served[record.contract, served.title].append(serving)
 
@@ -184,20 +186,27 @@ class Leases:
         )
 
     def _check_moves(self) -> None:
-        """H3: nobody moved to more seats than he had in the hour before, and has new in this one.
+        """H3: nobody moved to more seats than he had in the hour before, and had not new in this one, when it was last said.
 
-        What he has left he may have got again since, by a purchase in the running hour.
+        What he bought since, of the rest of either hour, may be on any seats.
         """
-        seats: dict[tuple[int, int], set[Seat]] = defaultdict(set)
-        moved: dict[tuple[int, int], Gpus] = defaultdict(int)
+        of: dict[tuple[int, int], list[Serving]] = defaultdict(list)
         for (contract, _), servings in self._served.items():
             for each in servings:
-                seats[each.holder, contract] |= {(each.provider, each.machine, number) for number in each.seats}
-                moved[each.holder, contract] += each.served.moved
-        for (holder, contract), gpus in moved.items():
-            has, had = seats[holder, contract], seats.get((holder, contract - 1), set())
+                of[each.holder, contract].append(each)
+        for (holder, contract), servings in of.items():
+            gpus = sum(each.served.moved for each in servings)
+            said_ms = max((each.said_ms for each in servings if each.served.moved), default=0)
+            has, had = _seats(servings, said_ms), _seats(of.get((holder, contract - 1), ()), said_ms)
             fits = gpus <= min(len(has - had), len(had))
             self._found.expect("H3", fits, f"account {holder} moved to {gpus} GPUs in {contract}: from {had} to {has}")
+
+
+def _seats(servings: Iterable[Serving], until_ms: Millis) -> set[Seat]:
+    """Of what was said until then."""
+    return {
+        (each.provider, each.machine, number) for each in servings if each.said_ms <= until_ms for number in each.seats
+    }
 
 
 Said = tuple[int, Gpus, tuple[Refund, ...]]

@@ -145,6 +145,15 @@ class Board:
         both = Assignment({self.hour - 1: self.slots[self.hour - 1], self.hour: slots}, (), {})
         return {each.holder: each.lots * self.lot for each in handovers(both)}
 
+    def had(self, holder: int, machine: MachineId) -> set[int]:
+        """Seats of a machine that were his in the hour before."""
+        return {
+            seat
+            for slot in self.slots[self.hour - 1]
+            if slot.holder == holder and self.machines[slot.machine] == machine
+            for seat in self.seats(slot)
+        }
+
     def not_yet_said(self, moved: Mapping[int, Gpus]) -> dict[int, Gpus]:
         """What of `moved` no lease of the hour says."""
         left = dict(moved)
@@ -155,10 +164,11 @@ class Board:
         return {holder: gpus for holder, gpus in left.items() if gpus > 0}
 
 
-def served(seats: Sequence[int], of: Mapping[int, Use], moved: Gpus = 0) -> tuple[Served, ...]:
-    """Titles of these seats with their GPUs, in the order of the seats; of the first ones, so many have `moved`."""
+def served(seats: Sequence[int], of: Mapping[int, Use], new: Collection[int], moved: Gpus) -> tuple[Served, ...]:
+    """Titles of these seats with their GPUs, in the order of the seats; so many of the first ones that are `new` have `moved`."""
     found = []
     for use, qty in Counter(of[seat] for seat in seats).items():
-        found.append(Served(use.title, qty, 0 if use.counts_for == use.title else use.counts_for, min(moved, qty)))
-        moved -= found[-1].moved
+        of_these = min(moved, sum(of[seat] == use for seat in new))
+        moved -= of_these
+        found.append(Served(use.title, qty, 0 if use.counts_for == use.title else use.counts_for, of_these))
     return tuple(found)

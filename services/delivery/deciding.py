@@ -134,12 +134,13 @@ def _leases(
 ) -> Iterator[LeaseServes]:
     """Leases go on where their holder has all of their seats again; what else he has on a machine is new.
 
-    What goes on keeps what it began with. Of what is new, each specification that titles name (`launches`) has a lease, and the
-    first of his GPUs have `moved` there.
+    What goes on keeps what it began with. Of what is new, each specification that titles name (`launches`) has a lease, and his
+    first GPUs that were not his before have `moved` there.
     """
     number = board.state.lease_last
     left = board.not_yet_said(moved)
     for (holder, machine), of in sorted(board.hosts(slots).items()):
+        had = board.had(holder, machine) if left.get(holder) else set()
         seats_of: list[tuple[int, tuple[int, ...], str]] = []
         for lease in sorted(board.state.on.get(machine, ())):
             going_on = board.state.leases[lease]
@@ -153,7 +154,7 @@ def _leases(
             number += 1
             seats_of.append((number, tuple(new), launch))
         for lease, seats, launch in seats_of:
-            titles = served(seats, of, 0 if lease in board.state.leases else left.get(holder, 0))
+            titles = served(seats, of, set(seats) - had, left.get(holder, 0))
             left[holder] = left.get(holder, 0) - sum(each.moved for each in titles)
             yield LeaseServes(
                 EPOCH, now_ms, lease, holder, *machine, seats, board.contract, titles, from_ms, until_ms, launch

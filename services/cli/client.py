@@ -140,4 +140,5 @@ def _broken_off(method: str, what: str) -> CliError:
 def _words(problem: Problem) -> str:
     """The API's sentence, in commands instead of addresses."""
     advice = re.sub(r"GET /v1/(\w+)\S*", lambda found: _COMMANDS.get(found[1], found[0]), problem.detail)
+    advice = re.sub(r"PUT /v1/launches/([\w-]+)", r"`hourbook launch \1`", advice)
     return f"{problem.title} ({problem.code}): {advice}"

@@ -54,6 +54,7 @@ class Wanted(msgspec.Struct, frozen=True):
     client_id: str | None
     preview: bool
     running: bool = False
+    launch: str = ""
 
     @property
     def lives(self) -> TifName:
@@ -99,6 +100,9 @@ def _order_options(command: Callable[..., None]) -> Callable[..., None]:
 
 @click.command()
 @_order_options
+@click.option(
+    "--launch", metavar="NAME", default="", help="What its machines begin with (`hourbook launch`). Default: `default`."
+)
 @pass_context
 def buy(context: Context, /, **options: Any) -> None:  # noqa: ANN401 # click's, typed in Wanted
     """Buy QTY GPUs of one hour at --price or less.
@@ -224,6 +228,7 @@ def _shared(context: Context, wanted: Wanted) -> dict[str, Any]:
         "tif": wanted.lives,
         "expires": wanted.expires(context),
         "client_order_id": wanted.client_id or f"{RANDOM}{uuid.uuid4().hex[:20]}",
+        "launch": wanted.launch,
     }
 
 
@@ -236,7 +241,8 @@ def _again(wanted: Wanted, words: str, body: http.OrderRequest | http.RangeReque
         f" {flag}" for flag, set_ in (("--post-only", wanted.post_only), ("--running", wanted.running)) if set_
     )
     until = f" --until {body.expires}" if body.expires else ""
-    return f"hourbook {words} --price {wanted.price} --tif {wanted.lives}{until}{flags} --id {body.client_order_id}"
+    launch = f" --launch {body.launch}" if body.launch else ""
+    return f"hourbook {words} --price {wanted.price} --tif {wanted.lives}{until}{flags}{launch} --id {body.client_order_id}"
 
 
 # --- What became of it --------------------------------------------------------------------------------------

@@ -83,7 +83,7 @@ class Heartbeat(_Message, frozen=True, tag="heartbeat"):
     market_time: str
     at: dict[str, int]
     """Shard → the last record of `events` that is told of."""
-    rentals_at: int
+    rentals_at: int = 0
     """The last record of `rentals` that is told of."""
 
 

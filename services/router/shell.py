@@ -434,11 +434,10 @@ class Router:
     # --- Telling -----------------------------------------------------------------------------------------------
 
     def _told(self) -> list[RentalRecord]:
-        """Of notices that webhooks are told no more. At most one of each, as it is untold until then."""
+        """Of notices that webhooks are told no more: one of each, since it is not told again after that."""
         return [
             NoticeClosed(self._epoch, self.now_ms, notice.rental, notice.hour, notice.code, is_taken)
             for notice, is_taken in self._hooks.ended()
-            if notice.rental in self.state.live and (notice.hour, notice.code) in self.state.live[notice.rental].untold
         ]
 
     def _tell_owner(self, record: RentalNoticed) -> None:

@@ -198,8 +198,6 @@ class State:
         if (before.max_price, before.max_spend) != (record.terms.max_price, record.terms.max_spend):
             for order in rental.orders.values():
                 order.is_outdated = True
-        if not record.terms.webhook:
-            rental.untold.clear()
 
     def _notice(self, record: RentalNoticed) -> None:
         rental = self._live(record.rental)
@@ -239,7 +237,6 @@ class State:
     def _end(self, record: RentalOver) -> None:
         rental = self._live(record.rental)
         rental.over_ms = record.time_ms
-        rental.untold.clear()
         del self.live[record.rental]
         of_account = self.of_account[rental.account]
         over = [number for number in of_account if number not in self.live]

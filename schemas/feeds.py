@@ -1,7 +1,7 @@
 """What market data says: messages of the feed, and bodies of its HTTP answers. docs/feeds.md is the text of this module.
 
 Prices and money are decimal strings, GPUs whole numbers, times ISO 8601 UTC (market time, where nothing else is said), contracts
-symbols, as in `schemas.http`. An empty price: there is none. Nothing but the channel `account` says whose anything is.
+symbols, as in `schemas.http`. An empty price: there is none. Nothing but `account` and `rentals` says whose anything is.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from schemas.edge import MarketState, SideName, TifName
+from schemas.rental import RentalRequest
 
 Pair = tuple[str, int]
 """[price, quantity]; in a change, quantity 0: nothing stands there any more."""
@@ -27,7 +28,7 @@ class _Op(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_fie
 
 
 class Subscribe(_Op, frozen=True, tag="subscribe"):
-    """Each channel answers with a snapshot, then with changes. `account` needs `auth` before."""
+    """Each channel answers with a snapshot, then with changes. `account` and `rentals` need `auth` before."""
 
     channels: tuple[str, ...]
 
@@ -82,6 +83,8 @@ class Heartbeat(_Message, frozen=True, tag="heartbeat"):
     market_time: str
     at: dict[str, int]
     """Shard → the last record of `events` that is told of."""
+    rentals_at: int = 0
+    """The last record of `rentals` that is told of."""
 
 
 class Subscribed(_Message, frozen=True, tag="subscribed"):
@@ -103,7 +106,7 @@ class Authenticated(_Message, frozen=True, tag="authenticated"):
 
     account: int
     until: str
-    """Our clock. Then the channel `account` ends, unless `auth` came again."""
+    """Our clock. Then `account` and `rentals` end, unless `auth` came again."""
     id: Id = None
 
 
@@ -409,6 +412,60 @@ class AccountChange(_Message, frozen=True, tag="account"):
     """Null: as before."""
 
 
+# --- rentals ----------------------------------------------------------------------------------------------
+
+
+class RentalLine(Struct, frozen=True, kw_only=True):
+    """An own rental: what is wanted. What is bought for it is in `account`, hour by hour in GET /v1/rentals."""
+
+    rental: str
+    state: Literal["standing", "stopping", "over"]
+    """Hours are bought for it; it was stopped, with hours left to sell or to run out; nothing is left."""
+    made_at: str
+    stopped_at: str = ""
+    request: RentalRequest
+    """As it is now, changes included."""
+
+
+class NoticeLine(Struct, frozen=True, kw_only=True):
+    """What an owner must know: why an hour could not be bought, once per hour and reason."""
+
+    id: str
+    """The same at the webhook."""
+    rental: str
+    hour: str
+    code: str
+    detail: str
+    at: str
+
+
+class RentalsSnapshot(_Message, frozen=True, tag="rentals_snapshot"):
+    """All own rentals that are not over, and the newest notices."""
+
+    channel: str
+    seq: int
+    time: str
+    rentals: list[RentalLine]
+    """Oldest first."""
+    notices: list[NoticeLine]
+    """Oldest first. After a resume: those since."""
+    notices_complete: bool
+    """False: older ones may be missing."""
+
+
+class RentalsChange(_Message, frozen=True, tag="rentals"):
+    """What one record of `rentals` did."""
+
+    channel: str
+    seq: int
+    prev_seq: int
+    time: str
+    rentals: list[RentalLine]
+    """One that was made, changed or stopped, or is over, as it stands now; else none."""
+    notices: list[NoticeLine]
+    """A new one; else none."""
+
+
 PublicMessage = (
     BookSnapshot
     | BookChange
@@ -433,6 +490,8 @@ Message = (
     | PublicMessage
     | AccountSnapshot
     | AccountChange
+    | RentalsSnapshot
+    | RentalsChange
 )
 
 

@@ -11,8 +11,11 @@ import msgspec
 from msgspec import Meta, Struct
 
 from schemas.agents import KEYS_MAX, SCRIPT_MAX, Driver, MachineName, Source
+from schemas.edge import iso_hour
 from schemas.http import LAUNCH, ClassId, HandoversPreview, HourOrNone, HourText, Usd, UsdOrNone
 from schemas.ids import LEGS_MAX
+from schemas.rentals_log import Terms
+from schemas.units import format_usd
 
 LAUNCH_NAME: Final = LAUNCH
 LaunchName = Annotated[str, Meta(pattern=LAUNCH_NAME)]
@@ -133,6 +136,23 @@ class RentalRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """The specification that its machines begin with."""
     webhook: Webhook = ""
     """An https address that is told what the rental's owner must know; empty: none."""
+
+
+def request_of(terms: Terms) -> RentalRequest:
+    """What was recorded, as its owner would write it."""
+    on_stop: OnStop = "sell" if terms.on_stop == "sell" else "keep"
+    return RentalRequest(
+        classes=terms.classes,
+        gpus=terms.gpus,
+        max_price=format_usd(terms.max_price),
+        max_spend=format_usd(terms.max_spend) if terms.max_spend else "",
+        from_hour=iso_hour(terms.from_hour),
+        hours=terms.hours,
+        look_ahead=terms.look_ahead,
+        on_stop=on_stop,
+        launch=terms.launch,
+        webhook=terms.webhook,
+    )
 
 
 class RentalChange(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -1,7 +1,8 @@
 """Standing instructions and what was done for them: bodies of the topic `rentals` (one partition, kept for ever).
 
-Written by: the router that holds its lease. Read by: the same room, whole, at its start. What it has written is all that it goes
-by, together with `events`; a record of an epoch lower than one before it is by a room that was late, and is passed over.
+Written by: the router that holds its lease. Read by: the same room, whole, at its start; market data, which tells owners. What
+it has written is all that it goes by, together with `events`; a record of an epoch lower than one before it is by a room that was
+late, and is passed over.
 
 Instants are market time, in ms since the epoch. Prices are µUSD per GPU-hour.
 """
@@ -110,6 +111,29 @@ class RentalNoticed(_Record, frozen=True, tag=8):
     detail: str
 
 
+class NoticeClosed(_Record, frozen=True, tag=9):
+    """The rental's webhook is told a notice no more. While there is no such record it is, until the hour is over."""
+
+    rental: int
+    hour: Hour
+    code: str
+    is_taken: bool
+    """False: it was given up."""
+
+
+def notice_id(rental: int, hour: Hour, code: str) -> str:
+    """A notice's name, the same wherever and however often its owner is told."""
+    return f"{rental}-{hour}-{code}"
+
+
 RentalRecord = (
-    RouterBegan | RentalMade | RentalChanged | RentalStopped | RentalOver | OrderSent | OrderRefused | RentalNoticed
+    RouterBegan
+    | RentalMade
+    | RentalChanged
+    | RentalStopped
+    | RentalOver
+    | OrderSent
+    | OrderRefused
+    | RentalNoticed
+    | NoticeClosed
 )

@@ -28,7 +28,7 @@ from services.runtime.supervise import Service, run
 from services.runtime.topics import check_topics
 
 NEEDS: Final = ("kafka", "shards", "feed_key")
-TOPICS: Final = ("events", "offers", "references")
+TOPICS: Final = ("events", "rentals", "offers", "references")
 
 
 async def serve(service: Service) -> None:
@@ -49,6 +49,7 @@ async def serve(service: Service) -> None:
                 service.patient(readable(cluster.log("events", shard), settings.data))
                 for shard in range(settings.shards)
             ],
+            service.patient(cluster.log("rentals")),
             service.patient(cluster.log("offers")),
             partial(cluster.log, "references"),
             service.clock,
@@ -74,6 +75,7 @@ async def serve(service: Service) -> None:
                 service.log.info("caught up", extra={"fields": {"seq": {m.shard: m.seq for m in hub.markets}}})
                 for shard in range(settings.shards):
                     group.create_task(data.follow_events(shard))
+                group.create_task(data.follow_rentals())
                 group.create_task(data.follow_offers())
                 group.create_task(data.beat())
                 group.create_task(data.wish())

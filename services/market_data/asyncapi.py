@@ -33,7 +33,7 @@ def document(feed_url: str) -> dict[str, Any]:
         "info": {
             "title": "Hourbook feed",
             "version": "1",
-            "description": "Depth, trades, the grid and the blocks for everybody; a member's own account. Text: docs/feeds.md.",
+            "description": "Depth, trades, the grid, the blocks for all; a member's account and rentals. Text: docs/feeds.md.",
         },
         "defaultContentType": "application/json",
         "servers": {"feed": {"host": where.netloc, "protocol": where.scheme}},

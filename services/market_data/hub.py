@@ -2,6 +2,7 @@
 
 hub = Hub(shards=2, first_seq=..., feed_key=...)
 hub.take(record)                       # the next record of a shard
+hub.take_rental(number, record)        # the next record of `rentals`; the first is 1
 session = hub.connect(outlet, now_ms)  # then session.receive(...), session.pump(), hub.leave(session)
 hub.tick(now_ms)                       # every HEARTBEAT_MS
 """
@@ -13,13 +14,18 @@ from typing import Final
 from schemas import feeds
 from schemas.codec import EventsRecord
 from schemas.edge import iso
+from schemas.rentals_log import RentalRecord
 from schemas.units import Millis
 from services.market_data.channels import Rings
 from services.market_data.holdings import Holdings
 from services.market_data.market import Market
+from services.market_data.private import CHANNEL as ACCOUNT
 from services.market_data.private import Desks, PrivateFeed
 from services.market_data.public import PublicFeed, encode
-from services.market_data.sessions import SLOW, Outlet, Session
+from services.market_data.rental_feed import CHANNEL as RENTALS
+from services.market_data.rental_feed import RentalFeed
+from services.market_data.rentals import Rentals
+from services.market_data.sessions import SLOW, Outlet, Private, Session
 
 SESSIONS_MAX: Final = 2_000
 
@@ -32,7 +38,10 @@ class Hub:
         self.holdings = [Holdings(shard) for shard in range(shards)]
         self.rings = Rings()
         self.public = PublicFeed(self.markets, first_seq, self.rings)
-        self.private = PrivateFeed(self.markets, self.holdings, Desks(feed_key), self.rings)
+        self.desks = Desks(feed_key)
+        self.private = PrivateFeed(self.markets, self.holdings, self.desks, self.rings)
+        self.rentals = Rentals()
+        self.rental_feed = RentalFeed(self.rentals, self.rings)
         self.sessions: dict[Session, None] = {}
         self.slow_readers = 0
         """How many were ended because too much waited to be read by them."""
@@ -48,6 +57,12 @@ class Hub:
         if touched:
             self.private.publish(record.shard, touched)
 
+    def take_rental(self, number: int, record: RentalRecord) -> None:
+        """The next record of `rentals`. Raises Contradiction."""
+        touched = self.rentals.take(number, record)
+        if touched is not None:
+            self.rental_feed.publish(touched)
+
     def pump(self) -> None:
         """After some records: snapshots that could not be made before."""
         for session in list(self.sessions):
@@ -55,7 +70,8 @@ class Hub:
 
     def connect(self, outlet: Outlet, now_ms: Millis) -> Session:
         """A new reader. The caller has seen to `SESSIONS_MAX`."""
-        session = Session(self.public, self.private, outlet, feed_key=self._feed_key, now_ms=now_ms)
+        private: dict[str, Private] = {ACCOUNT: self.private, RENTALS: self.rental_feed}
+        session = Session(self.public, private, self.desks, outlet, feed_key=self._feed_key, now_ms=now_ms)
         self.sessions[session] = None
         return session
 
@@ -72,9 +88,11 @@ class Hub:
                 sent_at=iso(now_ms),
                 market_time=iso(max(market.time_ms for market in self.markets)),
                 at={str(market.shard): market.seq for market in self.markets},
+                rentals_at=self.rentals.seq,
             )
         )
         for session in list(self.sessions):
             session.tick(now_ms, heartbeat)
         self.public.cool(now_ms)
         self.private.cool(now_ms)
+        self.rental_feed.cool(now_ms)

@@ -8,7 +8,7 @@ reason, and may resume. Snapshots are sent one by one, as he takes them.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple, Protocol, assert_never
 
 import msgspec
@@ -19,8 +19,9 @@ from schemas.edge import iso
 from schemas.feed_token import ExpiredToken, WrongToken, read_token
 from schemas.ids import SHARDS_MAX
 from schemas.units import Millis
-from services.market_data.channels import Channel
-from services.market_data.private import CHANNEL, PrivateFeed
+from services.market_data.channels import Channel, Reader
+from services.market_data.private import CHANNEL as ACCOUNT
+from services.market_data.private import Desks
 from services.market_data.public import PublicFeed, Refused, encode
 
 CHANNELS_MAX: Final = 1_024
@@ -63,22 +64,43 @@ class Outlet(Protocol):
         """Say why, and end it once that is sent or a while has passed."""
 
 
+class Private(Protocol):
+    """A feed that is for an account alone: one channel, or one for each of its parts."""
+
+    def is_whole(self) -> bool:
+        """Whether snapshots can be made now."""
+
+    def join(self, account: int, reader: Reader) -> list[Channel]:
+        """Listen to all parts. What was before is asked with `missed`, in the same breath."""
+
+    def missed(self, account: int, part: int, seq: int | None) -> list[bytes]:
+        """What came after `seq`, or a snapshot."""
+
+
 class _Wanted(NamedTuple):
     """A channel that its snapshot, or what was missed, is still to be sent of."""
 
     name: str
     seq: int | None = None
     """Go on after this message."""
-    shards: dict[int, int] = {}  # noqa: RUF012 # never changed
-    """Of `account`: the same by shard."""
+    parts: dict[int, int] = {}  # noqa: RUF012 # never changed
+    """Of a private one: the same by part, which is the shard of `account`."""
 
 
 class Session:
     """A connected reader."""
 
     def __init__(
-        self, public: PublicFeed, private: PrivateFeed, outlet: Outlet, *, feed_key: bytes, now_ms: Millis
+        self,
+        public: PublicFeed,
+        private: Mapping[str, Private],
+        desks: Desks,
+        outlet: Outlet,
+        *,
+        feed_key: bytes,
+        now_ms: Millis,
     ) -> None:
+        """`private`: by the channels' names. `desks` learns what tokens say."""
         self.channels: dict[str, Channel] = {}
         """Public ones, by name."""
         self.account = 0
@@ -87,10 +109,12 @@ class Session:
         """Why nothing more is sent."""
         self._public = public
         self._private = private
+        self._desks = desks
         self._outlet = outlet
         self._feed_key = feed_key
         self._private_until_ms: Millis = 0
-        self._private_channels: list[Channel] = []
+        self._joined: dict[str, list[Channel]] = {}
+        """Private ones, by name."""
         self._wanted: deque[_Wanted] = deque()
         self._ops = 0
         self._asked = 0
@@ -132,11 +156,8 @@ class Session:
 
     def _begin(self, wanted: _Wanted) -> bool:
         """False: not in the middle of an output."""
-        if wanted.name == CHANNEL:
-            if not self._private.is_whole():
-                return False
-            self._begin_private(wanted.shards)
-            return True
+        if wanted.name in self._private:
+            return self._begin_private(wanted.name, wanted.parts)
         try:
             if not self._public.is_whole(wanted.name):
                 return False
@@ -154,22 +175,26 @@ class Session:
             channel.readers[self] = None
         return True
 
-    def _begin_private(self, seqs: dict[int, int]) -> None:
-        self._leave_private()
+    def _begin_private(self, name: str, seqs: dict[int, int]) -> bool:
+        feed = self._private[name]
+        if not feed.is_whole():
+            return False
+        self._leave_private(name)
         if not self.account:
-            return  # it ran out meanwhile, and was said to have
-        self._private_channels = self._private.join(self.account, self)
-        for shard in range(len(self._private_channels)):
-            for data in self._private.missed(self.account, shard, seqs.get(shard)):
+            return True  # it ran out meanwhile, and was said to have
+        self._joined[name] = channels = feed.join(self.account, self)
+        for part in range(len(channels)):
+            for data in feed.missed(self.account, part, seqs.get(part)):
                 self.deliver(data)
+        return True
 
     def tick(self, now_ms: Millis, heartbeat: bytes) -> None:
         """Every `HEARTBEAT_MS`."""
         if self.account and now_ms >= self._private_until_ms:
-            self._send(
-                feeds.Refusal(code="token_expired", detail="send auth again before `until`", channel=CHANNEL),
-            )
-            self._leave_private()
+            wanted = [each.name for each in self._wanted if each.name in self._private]
+            for name in (*self._joined, *wanted) or (ACCOUNT,):
+                self._send(feeds.Refusal(code="token_expired", detail="send auth again before `until`", channel=name))
+                self._leave_private(name)
             self.account = 0
         self.deliver(heartbeat)
         self.pump()
@@ -189,12 +214,15 @@ class Session:
             channel.readers.pop(self, None)
         self.channels.clear()
         self._wanted.clear()
-        self._leave_private()
+        for name in list(self._joined):
+            self._leave_private(name)
 
-    def _leave_private(self) -> None:
-        for channel in self._private_channels:
+    def _leave_private(self, name: str) -> bool:
+        """False: it was not read."""
+        channels = self._joined.pop(name, [])
+        for channel in channels:
             channel.readers.pop(self, None)
-        self._private_channels = []
+        return bool(channels)
 
     # --- What he asks ------------------------------------------------------------------------------------------
 
@@ -267,22 +295,24 @@ class Session:
 
     def _judge(self, name: str, queued: set[str], taken: int) -> None:
         """Raises Refused."""
-        if name == CHANNEL:
-            if not self.account:
-                raise Refused("unauthenticated", "send auth with a token first: POST /v1/feed-token gives one")
-            if CHANNEL in queued or self._private_channels:
-                raise Refused("already_subscribed", "unsubscribe first to begin anew")
-            return
-        if name in self.channels or name in queued:
+        if name in self._private and not self.account:
+            raise Refused("unauthenticated", "send auth with a token first: POST /v1/feed-token gives one")
+        if name in self.channels or name in self._joined or name in queued:
             raise Refused("already_subscribed", "unsubscribe first to begin anew")
+        if name in self._private:
+            return
         self._public.is_whole(name)
         if len(self.channels) + len(queued) + taken >= CHANNELS_MAX:
             raise Refused("too_many_subscriptions", f"{CHANNELS_MAX} channels are allowed in one connection")
 
     def _resume(self, op: feeds.Resume) -> None:
-        wanted = [_Wanted(name, seq) for name, seq in op.channels.items() if name != CHANNEL]
+        wanted = [
+            _Wanted(name, None, {0: seq}) if name in self._private else _Wanted(name, seq)
+            for name, seq in op.channels.items()
+            if name != ACCOUNT
+        ]
         if op.account:
-            wanted.append(_Wanted(CHANNEL, None, {int(s): seq for s, seq in op.account.items() if _is_shard(s)}))
+            wanted.append(_Wanted(ACCOUNT, None, {int(s): seq for s, seq in op.account.items() if _is_shard(s)}))
         self._subscribe(wanted, op.id)
 
     def _unsubscribe(self, op: feeds.Unsubscribe) -> None:
@@ -294,10 +324,8 @@ class Session:
             channel = self.channels.pop(name, None)
             if channel is not None:
                 channel.readers.pop(self, None)
-            private = name == CHANNEL and bool(self._private_channels)
-            if private:
-                self._leave_private()
-            if wanted or channel is not None or private:
+            was_private = self._leave_private(name)
+            if wanted or channel is not None or was_private:
                 left.append(name)
             else:
                 self._send(
@@ -323,7 +351,7 @@ class Session:
             )
             return
         self.account = token.account
-        self._private.desks.learn(token.desks)
+        self._desks.learn(token.desks)
         self._private_until_ms = now_ms + PRIVATE_MS
         self._send(feeds.Authenticated(account=token.account, until=iso(self._private_until_ms), id=op.id))
 

@@ -1,7 +1,7 @@
-"""Reading the logs: `events` of every shard and `offers`, from their beginnings; writing `references`.
+"""Reading the logs: `events` of every shard, `rentals` and `offers`, from their beginnings; writing `references`.
 
 1. `catch_up`: every log is read to the end that it has now. Until then nobody is answered.
-2. `follow_events`, `follow_offers`: read on, for ever. What is new is told at once.
+2. `follow_events`, `follow_rentals`, `follow_offers`: read on, for ever. What is new is told at once.
 3. `beat`: heartbeats, and what only time does.
 4. `wish`: references that collars should have are written. A wish that is lost is made again a minute later.
 
@@ -17,6 +17,7 @@ import msgspec
 
 from schemas.codec import UNREADABLE, BrokenRecord, ChainReader, EventsRecord, Gap
 from schemas.market import Reference, reference_key
+from schemas.rentals_log import RentalRecord
 from schemas.supply import OfferRecord
 from schemas.units import Millis
 from services.market_data.books import Contradiction
@@ -36,6 +37,7 @@ EVENTS_AT_ONCE: Final = 2_000
 WISH_MS: Final = 5_000
 AWAY_MS: Final = 1_000
 
+_rentals: msgspec.msgpack.Decoder[RentalRecord] = msgspec.msgpack.Decoder(RentalRecord)
 _offers: msgspec.msgpack.Decoder[OfferRecord] = msgspec.msgpack.Decoder(OfferRecord)
 
 
@@ -69,6 +71,7 @@ class MarketData:
         self,
         hub: Hub,
         events: Sequence[Log],
+        rentals: Log,
         offers: Log,
         open_references: Callable[[], Log],
         clock: Clock,
@@ -86,6 +89,7 @@ class MarketData:
         """The end has been reached."""
         self._events = [Reader(log) for log in events]
         self._chains = [ChainReader() for _ in events]
+        self._rentals = Reader(rentals)
         self._offers = Reader(offers)
         self._open_references = open_references
         self._clock = clock
@@ -101,9 +105,10 @@ class MarketData:
             end = await end_of_whole(reader.log)
             while reader.next_offset < end:
                 await self._read_events(shard)
-        end = await end_of_whole(self._offers.log)
-        while self._offers.next_offset < end:
-            await self._read_offers()
+        for reader, read in ((self._rentals, self._read_rentals), (self._offers, self._read_offers)):
+            end = await end_of_whole(reader.log)
+            while reader.next_offset < end:
+                await read()
         self.ready = True
         self._status.set(role="open")
         self._tell(self._clock.now_ms())
@@ -114,6 +119,11 @@ class MarketData:
         """For ever. Raises Halt."""
         while True:
             await self._read_events(shard)
+
+    async def follow_rentals(self) -> None:
+        """For ever. Raises Halt."""
+        while True:
+            await self._read_rentals()
 
     async def follow_offers(self) -> None:
         """For ever. Raises Halt."""
@@ -149,6 +159,13 @@ class MarketData:
         except (Gap, BrokenRecord) as error:
             where = self._events[shard].where
             raise Halt(f"{where} offset {record.offset}: {type(error).__name__}: {error}") from error
+
+    async def _read_rentals(self) -> None:
+        for record in await self._rentals.read():
+            try:
+                self.hub.take_rental(record.offset + 1, _rentals.decode(record.value))
+            except (*UNREADABLE, Contradiction) as error:
+                raise Halt(f"{self._rentals.where} offset {record.offset}: {error}") from error
 
     async def _read_offers(self) -> None:
         for record in await self._offers.read():

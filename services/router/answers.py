@@ -8,7 +8,6 @@ from schemas import rental as bodies
 from schemas.edge import iso, iso_hour, iso_or_none
 from schemas.ids import contract_of, format_symbol, hour_of
 from schemas.units import MS_PER_HOUR, Hour, Millis, Price, format_usd
-from services.router.asking import request_of
 from services.router.deciding import Why, window, worst_day
 from services.router.holding import Holding, holdings
 from services.router.market import Market
@@ -36,7 +35,7 @@ def rental(
         state=_state(rental, lines, missing),
         made_at=iso(rental.made_ms),
         stopped_at=iso_or_none(rental.stopped_ms),
-        request=request_of(rental.terms),
+        request=bodies.request_of(rental.terms),
         hours=(
             *(line for line in lines if line.state != "over"),
             *(line for line in lines if line.state == "over"),

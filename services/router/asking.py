@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from schemas.edge import iso_hour
-from schemas.rental import OnStop, RentalChange, RentalRequest
+from schemas.rental import RentalChange, RentalRequest
 from schemas.rentals_log import Terms
 from schemas.units import AMOUNT_MAX, MS_PER_HOUR, PRICE_MAX, Hour, Micros, Millis, Price, format_usd, parse_usd
 from services.router.market import Listed, Market
@@ -56,23 +56,6 @@ def changed(terms: Terms, change: RentalChange, market: Market, *, sandbox: bool
         look_ahead=change.look_ahead or terms.look_ahead,
         on_stop=change.on_stop or terms.on_stop,
         webhook=terms.webhook if change.webhook is None else _webhook(change.webhook, sandbox=sandbox),
-    )
-
-
-def request_of(terms: Terms) -> RentalRequest:
-    """As its owner would write it."""
-    on_stop: OnStop = "sell" if terms.on_stop == "sell" else "keep"
-    return RentalRequest(
-        classes=terms.classes,
-        gpus=terms.gpus,
-        max_price=format_usd(terms.max_price),
-        max_spend=format_usd(terms.max_spend) if terms.max_spend else "",
-        from_hour=iso_hour(terms.from_hour),
-        hours=terms.hours,
-        look_ahead=terms.look_ahead,
-        on_stop=on_stop,
-        launch=terms.launch,
-        webhook=terms.webhook,
     )
 
 

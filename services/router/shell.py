@@ -8,7 +8,8 @@
 4. Members ask through `app`.
 
 Every decision is made and recorded under one lock. An order is recorded before it is sent, so whoever comes after a crash sends
-the very same order; and a purchase keeps its client order id until it succeeds, so the exchange itself buys no hour twice.
+the very same order; and a purchase keeps its client order id until it succeeds, so the exchange itself buys no hour twice. A
+notice is a record before it is sent, and how that has ended is another: without it whoever comes after sends it again.
 A record that may or may not have been written ends this life; the next one reads what is there.
 """
 
@@ -26,6 +27,7 @@ from schemas.commands import Side
 from schemas.ids import class_no_of, format_symbol, hour_of
 from schemas.market_clock import MarketClock
 from schemas.rentals_log import (
+    NoticeClosed,
     OrderRefused,
     OrderSent,
     RentalChanged,
@@ -37,7 +39,7 @@ from schemas.rentals_log import (
     RouterBegan,
     Terms,
 )
-from schemas.units import Hour, Millis
+from schemas.units import MS_PER_HOUR, Hour, Millis
 from services.router import answers, asking, previewing
 from services.router.books import Book
 from services.router.deciding import Decision, Why, Wish, decide, wanted
@@ -141,11 +143,14 @@ class Router:
         self._status.set(role="active")
 
     def _resume(self) -> None:
-        """What an earlier life has left under way: each of its orders may have been sent."""
+        """What an earlier life has left under way: each of its orders may have been sent, each of its notices may be unheard."""
         for rental in self.state.live.values():
             for order in rental.orders.values():
                 if not order.refused_code and not self.market.fates.get((rental.account, rental.rental, order.number)):
                     self._begin(rental, order, self.now_ms + self._lapse_ms)
+            for notice in rental.untold.values():
+                if notice.hour >= self.now_ms // MS_PER_HOUR:
+                    self._tell_owner(notice)
 
     def _begin(self, rental: Rental, order: Order, doubt_ms: Millis) -> None:
         attempt = Attempt(
@@ -240,7 +245,7 @@ class Router:
         while True:
             await self.turn()
             self._send(tasks)
-            self._tell()
+            self._show()
             self._woken.clear()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(TURN_MS / 1000):
@@ -250,7 +255,7 @@ class Router:
         """Look at so many rentals as one turn has room for, and record what is due."""
         await self._fold()
         async with self._deciding:
-            await self._rentals.record(self._without_effect())
+            await self._rentals.record([*self._without_effect(), *self._told()])
         await self._look_at(self._due())
 
     def _due(self) -> list[Rental]:
@@ -428,6 +433,13 @@ class Router:
 
     # --- Telling -----------------------------------------------------------------------------------------------
 
+    def _told(self) -> list[RentalRecord]:
+        """Of notices that webhooks are told no more: one of each, since it is not told again after that."""
+        return [
+            NoticeClosed(self._epoch, self.now_ms, notice.rental, notice.hour, notice.code, is_taken)
+            for notice, is_taken in self._hooks.ended()
+        ]
+
     def _tell_owner(self, record: RentalNoticed) -> None:
         rental = self.state.rentals[record.rental]
         if rental.terms.webhook:
@@ -443,7 +455,7 @@ class Router:
                 )
             )
 
-    def _tell(self) -> None:
+    def _show(self) -> None:
         """In numbers, for `/status` and `/metrics`."""
         self._status.set(
             rentals=len(self.state.live),

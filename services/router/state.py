@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from schemas.ids import hour_of
 from schemas.rentals_log import (
+    NoticeClosed,
     OrderRefused,
     OrderSent,
     RentalChanged,
@@ -99,6 +100,8 @@ class Rental(Struct, gc=False):
     """Used so far."""
     noticed: set[tuple[Hour, str]] = msgspec.field(default_factory=set)
     """Of hours that are not over."""
+    untold: dict[tuple[Hour, str], RentalNoticed] = msgspec.field(default_factory=dict)
+    """Of these, those that its webhook is to be told still."""
     notice: str = ""
     """The last one."""
     noticed_ms: Millis = 0
@@ -148,10 +151,11 @@ class State:
             case OrderRefused():
                 self._refuse(record)
             case RentalNoticed():
-                rental = self._live(record.rental)
-                now = record.time_ms // MS_PER_HOUR
-                rental.noticed = {each for each in rental.noticed if each[0] >= now} | {(record.hour, record.code)}
-                rental.notice, rental.noticed_ms = record.detail, record.time_ms
+                self._notice(record)
+            case NoticeClosed():
+                of = self.rentals.get(record.rental)
+                if of is not None:
+                    of.untold.pop((record.hour, record.code), None)
         return True
 
     def has_sent(self, account: int, rental: int, number: int, contract: int, side: int, qty: Gpus) -> bool:
@@ -171,7 +175,7 @@ class State:
         gone = [order.number for order in rental.orders.values() if order.contract == past.contract]
         for number in gone:
             del rental.orders[number]
-        rental.noticed = {each for each in rental.noticed if each[0] > hour}
+        _forget_notices(rental, hour + 1)
         if past.bought:
             rental.past = [*rental.past, past][-PAST_KEPT:]
             rental.past_cost += past.cost - past.returned
@@ -194,6 +198,14 @@ class State:
         if (before.max_price, before.max_spend) != (record.terms.max_price, record.terms.max_spend):
             for order in rental.orders.values():
                 order.is_outdated = True
+
+    def _notice(self, record: RentalNoticed) -> None:
+        rental = self._live(record.rental)
+        _forget_notices(rental, record.time_ms // MS_PER_HOUR)
+        rental.noticed.add((record.hour, record.code))
+        if rental.terms.webhook:
+            rental.untold[record.hour, record.code] = record
+        rental.notice, rental.noticed_ms = record.detail, record.time_ms
 
     def _live(self, number: int) -> Rental:
         if number not in self.live:
@@ -232,3 +244,9 @@ class State:
             gone = self.rentals.pop(number)
             of_account.remove(number)
             del self.by_key[gone.account, gone.key]
+
+
+def _forget_notices(rental: Rental, first: Hour) -> None:
+    """Of hours before `first`."""
+    rental.noticed = {each for each in rental.noticed if each[0] >= first}
+    rental.untold = {each: record for each, record in rental.untold.items() if each[0] >= first}

@@ -86,6 +86,9 @@ class Hooks(Protocol):
     def tell(self, notice: Notice) -> None:
         """Soon, and without waiting for it."""
 
+    def ended(self) -> list[tuple[Notice, bool]]:
+        """Notices that are told no more since this was last asked; whether each was taken, or given up."""
+
     def key(self, rental: int) -> str:
         """With which a rental's notices are signed."""
 

@@ -1,8 +1,8 @@
 """Owners of rentals are told by POST: JSON, signed, to addresses that they name, which may be anybody's.
 
 A request goes to global addresses alone (in a sandbox to this machine's own, too), to the very address that was judged, follows
-nothing, and waits for no body. Each notice is tried a few times; what the room could not get rid of before it ended is not told
-again: the rental itself says it for as long as it is so.
+nothing, and waits for no body. Each notice is tried a few times, then given up: the rental says it for as long as it is so.
+How each has ended the room records; what has not is told again by the next one. So somebody may be told twice.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import msgspec
 from msgspec import Struct
 
 from schemas.edge import iso, iso_hour
+from schemas.rentals_log import notice_id
 from schemas.router_key import webhook_key
 from services.router.trading import Notice
 from services.runtime.log import Clock
@@ -52,6 +53,8 @@ Resolve = Callable[[str, int], Awaitable[list[str]]]
 class Body(Struct, frozen=True, kw_only=True):
     """What is posted."""
 
+    id: str
+    """Of the notice, the same at every try: by this it is known where it came before."""
     rental: str
     hour: str
     code: str
@@ -127,6 +130,7 @@ class Webhooks:
         """Account → its notices that wait or are under way; none without any."""
         self._turns: dict[int, asyncio.Semaphore] = {}
         """Of these accounts."""
+        self._ended: list[tuple[Notice, bool]] = []
         self._told = self._lost = 0
         self._http = httpx.AsyncClient(
             timeout=ANSWER_S, follow_redirects=False, trust_env=False, transport=transport,
@@ -136,10 +140,15 @@ class Webhooks:
     def tell(self, notice: Notice) -> None:
         """Soon, and without waiting for it. An account that has too many under way is not told of this one."""
         if self._counts[notice.account] >= ACCOUNT_MAX or self._waiting.full():
-            self._count(lost=1)
+            self._end(notice, is_taken=False)
             return
         self._counts[notice.account] += 1
         self._waiting.put_nowait(notice)
+
+    def ended(self) -> list[tuple[Notice, bool]]:
+        """Those that are told no more since this was last asked; whether each was taken, or given up."""
+        ended, self._ended = self._ended, []
+        return ended
 
     def key(self, rental: int) -> str:
         """With which a rental's notices are signed."""
@@ -154,20 +163,20 @@ class Webhooks:
                 tasks.create_task(self._deliver(notice, gate))
 
     async def _deliver(self, notice: Notice, gate: asyncio.Semaphore) -> None:
-        is_told = False
+        is_taken = False
         for number in range(TRIES):
             if number:
                 await self._clock.sleep_ms(FIRST_PAUSE_MS * 4 ** (number - 1))
             turns = self._turns.setdefault(notice.account, asyncio.Semaphore(AT_ONCE_OF_ACCOUNT))
             async with turns, gate:
-                is_told = await self._try(notice)
-            if is_told:
+                is_taken = await self._try(notice)
+            if is_taken:
                 break
         self._counts[notice.account] -= 1
         if not self._counts[notice.account]:
             del self._counts[notice.account]
             self._turns.pop(notice.account, None)
-        self._count(told=is_told, lost=not is_told)
+        self._end(notice, is_taken=is_taken)
 
     async def _try(self, notice: Notice) -> bool:
         """Whether the other side took it."""
@@ -177,6 +186,7 @@ class Webhooks:
             return False
         body = msgspec.json.encode(
             Body(
+                id=notice_id(notice.rental, notice.hour, notice.code),
                 rental=str(notice.rental),
                 hour=iso_hour(notice.hour),
                 code=notice.code,
@@ -200,7 +210,8 @@ class Webhooks:
         except (httpx.HTTPError, httpx.InvalidURL, OSError, TimeoutError, UnicodeError, Unfit):
             return False
 
-    def _count(self, *, told: int = 0, lost: int = 0) -> None:
-        self._told += told
-        self._lost += lost
+    def _end(self, notice: Notice, *, is_taken: bool) -> None:
+        self._ended.append((notice, is_taken))
+        self._told += is_taken
+        self._lost += not is_taken
         self._status.set(notices_told=self._told, notices_lost=self._lost)

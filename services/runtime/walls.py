@@ -55,7 +55,7 @@ ACCESS: Final[Mapping[str, Access]] = {
         reads=("commands", "events", "references", "quarantine", "shards", "probe"),
         writes=("commands", "events", "probe"),
     ),
-    "market_data": Access(reads=("events", "offers"), writes=("references",)),
+    "market_data": Access(reads=("events", "rentals", "offers"), writes=("references",)),
     "delivery": Access(
         reads=("commands", "events", "leases", "delivery", "shards", "probe"),
         writes=("leases", "delivery", "probe"),

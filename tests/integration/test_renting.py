@@ -1,10 +1,18 @@
-"""A rental, on real servers: bought ahead, logged in to, through a crash of the router, and sold again when it is stopped."""
+"""A rental, on real servers: bought ahead, logged in to, through a crash of the router, and sold again when it is stopped.
+
+And one that can have nothing: its owner is told in the feed and at his webhook.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import json
 import os
 import signal
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import asyncssh
@@ -16,6 +24,8 @@ from services.cli import profile
 from services.cli.files import write_private
 from tests.integration.hall import MACHINES, Hall, open_hall
 from tests.integration.test_rental import log_in, mine
+from tests.market_data.client import Client
+from tests.market_data.wire import Wire
 
 pytestmark = [pytest.mark.kafka, pytest.mark.postgres]
 RATE = 60
@@ -101,3 +111,77 @@ def test_a_rental_is_a_shell_until_it_is_stopped(hall: Hall) -> None:
     found = hall.audited()
     assert found.broken() == set()
     assert all(found[name].looked_at for name in ("R1", "R2", "R3", "R4")), "of this very rental"
+
+
+class Webhook:
+    """An address of the owner's."""
+
+    def __init__(self, port: int) -> None:
+        self.address = f"http://127.0.0.1:{port}/hook"
+        self.takes = False
+        self.bodies: list[dict[str, Any]] = []
+        """Of what was posted, taken or not."""
+
+
+@contextmanager
+def listening() -> Iterator[Webhook]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            self.send_response(204 if webhook.takes else 503)
+            self.end_headers()
+            webhook.bodies.append(body)
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        webhook = Webhook(server.server_address[1])
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield webhook
+        server.shutdown()
+
+
+def told(hall: Hall, hour: str) -> Client:
+    """Listens to the buyer's rentals until the feed tells of that hour."""
+    token = hall.ask("POST", "/v1/feed-token", hall.bearers["buyer"]).json()["token"]
+
+    async def listen() -> Client:
+        client = Client()
+        async with asyncio.timeout(45), Wire.open(hall.stack.feed_port) as wire:
+            await wire.say({"op": "auth", "token": token})
+            await wire.say({"op": "subscribe", "channels": ["rentals"]})
+            while hour not in {notice["hour"] for notice in client.notices.values()}:
+                message = await wire.hear()
+                assert isinstance(message, dict), message
+                client.read(json.dumps(message))
+        return client
+
+    return asyncio.run(listen())
+
+
+def test_who_can_have_nothing_is_told_in_the_feed_and_by_the_webhook_through_a_crash(hall: Hall) -> None:
+    """Below every ask. The webhook takes nothing before the router is killed: the next one tells it the same again."""
+    first = hall.hours(MACHINES)[1]["hour"]
+    with listening() as webhook:
+        wanted = {**WANTED, "max_price": "0.01", "from": first, "look_ahead": 24, "webhook": webhook.address}
+        made = hall.ask("POST", "/v1/rentals", hall.bearers["buyer"], wanted)
+        assert made.status_code == 201, made.text
+        rental = made.json()["rental"]
+
+        feed = told(hall, first)
+        assert feed.rentals[rental]["state"] == "standing"
+        assert feed.rentals[rental]["request"]["max_price"] == "0.01"
+        notices = {each["id"]: each for each in feed.notices.values() if each["rental"] == rental}
+        assert "max_price is 0.01" in next(each for each in notices.values() if each["hour"] == first)["detail"]
+
+        hall.until(lambda: bool(webhook.bodies), "the webhook is told")
+        assert webhook.bodies[0] == notices[webhook.bodies[0]["id"]], "the same as in the feed"
+        os.kill(hall.supervisor.pid("router"), signal.SIGKILL)
+        webhook.takes, before = True, len(webhook.bodies)
+        last = max(notices)  # of an hour that is far away
+        hall.until(lambda: last in {body["id"] for body in webhook.bodies[before:]}, "it is told again", 90)
+
+    hall.until(
+        lambda: hall.ask("POST", f"/v1/rentals/{rental}/stop", hall.bearers["buyer"], {}).is_success, "it is stopped"
+    )

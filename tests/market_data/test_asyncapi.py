@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from schemas import feeds
+from schemas.rentals_log import RentalMade, RentalNoticed, Terms
 from services.market_data import sessions
 from services.market_data.asyncapi import document
 from services.market_data.channels import RING_MAX, WARM_MS
@@ -52,16 +53,20 @@ def test_every_message_of_a_day_is_declared_with_all_its_fields() -> None:
     pipe = Pipe(stuck=True)
     session = hub.connect(pipe, 0)
     session.account = 3
+    terms = Terms(("TINY",), 2, 100_000, 0, 500_000, 0, 6, "sell", "default", "")
     said: dict[str, set[str]] = {}
     for number, record in enumerate(flow.day(200)):
         hub.take(record)
         session.pump()
         if number == 20:
             books = [f"book:{symbol}" for symbol in flow.levels()]
-            rest = ["grid:TINY", "trades:TINY", "blocks:TINY", "corrections", "account", "none"]
+            rest = ["grid:TINY", "trades:TINY", "blocks:TINY", "corrections", "account", "rentals", "none"]
             session.receive(op("subscribe", channels=[*books, *rest]), 0)
             session.receive(op("unsubscribe", channels=["none"]), 0)
             session.receive(op("ping"), 0)
+        if number == 40:
+            hub.take_rental(1, RentalMade(1, 1_800_000_000_000, 1, 3, "key", terms))
+            hub.take_rental(2, RentalNoticed(1, 1_800_000_000_000, 1, 500_000, "too_dear", "why"))
         for message in map(json.loads, pipe.queued):
             said.setdefault(message["type"], set()).update(message)
         pipe.queued.clear()

@@ -20,6 +20,7 @@ import pytest
 from schemas.codec import CHAIN_START, epoch_header, next_chain, pack_accounts
 from schemas.feed_token import LIFE_MS, make_token
 from schemas.market import Reference
+from schemas.rentals_log import RentalMade, RentalNoticed, RentalRecord, RentalStopped, RouterBegan, Terms
 from schemas.supply import ClassReference, OfferSeen, PollDone
 from services.runtime.archive import Archive, copy
 from services.runtime.infra import ApacheKafka, OwnedProcess, free_port
@@ -274,6 +275,47 @@ async def test_an_account_is_told_in_both_shards(exchange: Exchange) -> None:
     assert client.kinds.count("account") > 10
 
 
+async def test_owners_are_told_of_their_rentals_and_told_on_after_a_crash(exchange: Exchange) -> None:
+    """A router that was late wrote in between; the reader goes on by the numbers of the log in another process."""
+    log = exchange.cluster.log("rentals")
+    terms = Terms((CLASSES[1].class_id,), 1, 100_000, 0, 500_000, 0, 6, "sell", "default", "")
+
+    async def write(*records: RentalRecord) -> None:
+        await log.append([Outgoing(msgspec.msgpack.encode(record)) for record in records])
+
+    async def listen(wire: Wire, client: Client, number: int, op: Any) -> None:
+        """Until record `number` is told."""
+        token = make_token(FEED_KEY, 3, time.time_ns() // 1_000_000 + LIFE_MS, os.urandom(16), [])
+        await wire.say({"op": "auth", "token": token})
+        await wire.say(op)
+        async with asyncio.timeout(45):
+            while client.seqs.get("rentals") != number:
+                message = await wire.hear()
+                assert isinstance(message, dict), message
+                client.read(json.dumps(message))
+
+    client = Client()
+    await write(RouterBegan(2, 1), RentalMade(2, 2, 1, 3, "a", terms), RentalMade(2, 3, 2, 4, "b", terms))
+    await write(RentalNoticed(2, 4, 1, 500_000, "too_dear", "first"))
+    await exchange.start()
+    async with Wire.open(exchange.feed_port) as wire:
+        await listen(wire, client, 4, {"op": "subscribe", "channels": ["rentals"]})
+        await write(
+            RentalNoticed(1, 5, 1, 500_001, "too_dear", "late"), RentalNoticed(2, 6, 2, 500_001, "too_dear", "other")
+        )
+        await write(RentalStopped(2, 7, 1, "sell"))
+        await listen(wire, client, 7, {"op": "ping"})
+        exchange.kill()
+    assert client.kinds.count("rentals_snapshot") == client.kinds.count("rentals") == 1
+
+    await write(RentalNoticed(2, 8, 1, 500_002, "too_dear", "second"))
+    await exchange.start()
+    async with Wire.open(exchange.feed_port) as wire:
+        await listen(wire, client, 8, client.resume())
+    assert [each["detail"] for each in client.notices.values()] == ["first", "second"]
+    assert [(each["rental"], each["state"]) for each in client.rentals.values()] == [("1", "stopping")]
+
+
 async def test_a_log_that_was_cut_is_read_through_its_archive_and_else_not_at_all(exchange: Exchange) -> None:
     """Without it the market would be told with a hole: it halts, and the sentence says what to do."""
     data = exchange.home / "data"
@@ -308,3 +350,13 @@ async def test_a_log_that_does_not_follow_halts_and_says_where(exchange: Exchang
     sentence = {"gap": "Gap: seq", "chain": "does not continue the chain"}[fault]
     assert f"events/1 offset {end}: " in exchange.said()
     assert sentence in exchange.said()
+
+
+async def test_records_of_rentals_that_are_none_halt_and_say_where(exchange: Exchange) -> None:
+    await exchange.cluster.log("rentals").append(
+        [Outgoing(msgspec.msgpack.encode(RouterBegan(1, 1))), Outgoing(b"none")]
+    )
+    await exchange.start()
+    assert exchange.process is not None
+    assert exchange.process.exit_code() == 65
+    assert "rentals/0 offset 1: " in exchange.said()

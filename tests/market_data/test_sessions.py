@@ -500,6 +500,7 @@ def test_heartbeats_say_how_far_everything_is(story: Story) -> None:
         "sent_at": "2026-09-21T14:13:20.000Z",
         "market_time": "2026-09-24T18:00:00.002Z",
         "at": {"0": 2},
+        "rentals_at": 0,
     }
 
 

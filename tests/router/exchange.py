@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -93,6 +93,26 @@ class Gateway:
         return Unknown("unheard") if draw - self.late < self.unheard else outcome
 
 
+class Webhooks:
+    """`trading.Hooks`, of one life."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+        self._ended: list[tuple[Notice, bool]] = []
+
+    def tell(self, notice: Notice) -> None:
+        self._exchange.told.append(notice)
+        if self._exchange.webhooks != "silent":
+            self._ended.append((notice, self._exchange.webhooks == "take"))
+
+    def ended(self) -> list[tuple[Notice, bool]]:
+        ended, self._ended = self._ended, []
+        return ended
+
+    def key(self, rental: int) -> str:
+        return f"key of {rental}"
+
+
 class Exchange:
     """What outlives a router: topics, the lease, the place."""
 
@@ -106,6 +126,8 @@ class Exchange:
         self.gateway = Gateway(self)
         self.market_away = False
         self.books_read = 0
+        self.webhooks: Literal["take", "refuse", "silent"] = "take"
+        """What addresses do that are told something; of those that are silent nothing is known before the life ends."""
         self.told: list[Notice] = []
         self.router: Router | None = None
         self.inbox: list[Any] = []
@@ -140,13 +162,6 @@ class Exchange:
         self.books_read += len(set(symbols))
         return dict.fromkeys(symbols, AWAY) if self.market_away else self.place.books(symbols)
 
-    def tell(self, notice: Notice) -> None:
-        """`trading.Hooks`."""
-        self.told.append(notice)
-
-    def key(self, rental: int) -> str:
-        return f"key of {rental}"
-
     # --- Routers -----------------------------------------------------------------------------------------------
 
     def live(self) -> None:
@@ -157,8 +172,8 @@ class Exchange:
         async def life() -> None:
             epoch = await get_lease(self.lease, holder, clock, status, "router")
             router = Router(
-                epoch, self.rentals.log(), [topic.log() for topic in self.events], self.gateway, self, self, self.clock,
-                clock, status,
+                epoch, self.rentals.log(), [topic.log() for topic in self.events], self.gateway, self, Webhooks(self),
+                self.clock, clock, status,
             )  # fmt: skip
             inbox: list[tuple[str, tuple[Any, ...], list[Any]]] = []
             async with asyncio.TaskGroup() as tasks:

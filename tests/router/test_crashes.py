@@ -1,4 +1,7 @@
-"""A router that is killed anywhere, superseded, answered late or never buys nothing twice, and in the end all that it should."""
+"""A router that is killed anywhere, superseded, answered late or never buys nothing twice, and in the end all that it should.
+
+What it could not buy its owners are told, whichever life notices it.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,8 @@ from schemas.commands import Side
 from schemas.events import ShardStarted
 from schemas.ids import hour_of
 from schemas.rental import RentalStop
-from schemas.rentals_log import OrderSent, RentalMade, RentalStopped, Terms
+from schemas.rentals_log import NoticeClosed, OrderSent, RentalMade, RentalNoticed, RentalStopped, Terms
+from schemas.units import MS_PER_HOUR
 from services.audit.rentals import Rentals
 from services.audit.report import Findings
 from services.router.state import State
@@ -82,7 +86,7 @@ class Day:
             case 4:
                 exchange.market_away = not exchange.market_away
             case _:
-                pass
+                exchange.webhooks = chance.choice(("take", "refuse", "silent"))
         for _ in range(3 if exchange.router is not None else 0):
             self._ask(chance.randrange(RENTALS))
 
@@ -94,7 +98,8 @@ class Day:
         else:  # made once, however often it is asked for
             exchange.rent(
                 20 + number % 3, key, classes=((ONE, TWO), (ONE,), (TWO,))[number % 3], gpus=2 + 2 * (number % 2),
-                max_spend=("", "60")[number % 2], look_ahead=1 + number % 4,
+                max_price=("3", "2")[number % 2], max_spend=("", "60")[number % 2], look_ahead=1 + number % 4,
+                webhook="https://ana.example/hook",
             )  # fmt: skip
 
     def _heal(self) -> None:
@@ -103,6 +108,9 @@ class Day:
         gateway.away = gateway.lost = gateway.unheard = gateway.late = gateway.refused = 0
         gateway.is_down = exchange.market_away = False
         exchange.rentals.faults.unknown = exchange.rentals.faults.refused = 0
+        exchange.webhooks = "take"
+        exchange.kill()  # else those who were silent are so for ever
+        exchange.live()
         until = exchange.world.now_ms + 45_000
         while exchange.world.now_ms < until:
             self._step()
@@ -135,6 +143,23 @@ class Day:
         return found
 
 
+def assert_owners_were_told(day: Day) -> None:
+    """Each notice before its hour was over, or while its rental ran; and so much was recorded of it and no more."""
+    state, noticed, closed = State(), list[RentalNoticed](), list[tuple[int, int, str]]()
+    for record in day.exchange.recorded():
+        if state.take(record):
+            noticed += [record] if isinstance(record, RentalNoticed) else []
+            closed += [(record.rental, record.hour, record.code)] if isinstance(record, NoticeClosed) else []
+    told = {(notice.rental, notice.hour, notice.code) for notice in day.exchange.told}
+    now = day.exchange.market_ms // MS_PER_HOUR
+    assert noticed
+    assert [
+        n for n in noticed if n.rental in state.live and n.hour >= now and (n.rental, n.hour, n.code) not in told
+    ] == []
+    assert [each for rental in state.live.values() for each in rental.untold if each[0] >= now] == []
+    assert len(closed) == len(set(closed)) <= len(noticed)
+
+
 def _stop() -> Any:
     return RentalStop()
 
@@ -159,6 +184,7 @@ def test_nothing_is_bought_twice_and_what_is_wanted_comes(seed: int) -> None:
     sent = {(r.rental, r.number, hour_of(r.contract)) for r in exchange.recorded() if isinstance(r, OrderSent)}
     assert len(sent) >= len({fill.client_id for fill in exchange.place.fills}) > 10
     assert exchange.lives > 1
+    assert_owners_were_told(day)
     assert_the_auditor_agrees(exchange)
     exchange.close()
 

@@ -11,7 +11,8 @@ from schemas.commands import Side
 from schemas.edge import iso_hour
 from schemas.ids import contract_of, format_symbol, parse_symbol
 from schemas.rental import RentalChange, RentalRequest, RentalStop
-from schemas.rentals_log import OrderRefused, OrderSent, RentalNoticed, RouterBegan
+from schemas.rentals_log import NoticeClosed, OrderRefused, OrderSent, RentalNoticed, RouterBegan
+from schemas.units import MS_PER_HOUR
 from services.router.refusals import Refused
 from services.router.sending import ACCOUNT_MAX, SHARD_MAX, Attempt, Sending
 from services.router.shell import RENTALS_MAX, RENTALS_PER_TURN, SENDING_MAX
@@ -515,3 +516,100 @@ def test_notices_are_records_once_per_hour_and_reason(exchange: Exchange) -> Non
     noticed = [record for record in exchange.recorded() if isinstance(record, RentalNoticed)]
     assert len(noticed) == len({(record.hour, record.code) for record in noticed}) == 3
     assert not [record for record in exchange.recorded() if isinstance(record, OrderSent)]
+
+
+# --- Notices and their webhooks -------------------------------------------------------------------------------
+
+HOOK = "https://ana.example/hook"
+
+
+def again(exchange: Exchange) -> list[tuple[int, str]]:
+    """The room dies and another begins; what that one tells: hour and reason."""
+    exchange.told.clear()
+    exchange.kill()
+    exchange.begin()
+    exchange.run_ms(2_000)
+    return [(notice.hour, notice.code) for notice in exchange.told]
+
+
+def noticed(exchange: Exchange, look_ahead: int = 3, webhook: str = HOOK) -> list[tuple[int, str]]:
+    """A rental that can have none of its hours, and what was told of it at first."""
+    stock(exchange, price=3_900_000)
+    exchange.begin()
+    exchange.rent(21, "k", look_ahead=look_ahead, webhook=webhook)
+    exchange.run_ms(2_000)
+    return [(notice.hour, notice.code) for notice in exchange.told]
+
+
+def test_what_no_webhook_took_before_a_crash_is_told_again_by_the_next_life_until_one_takes_it(
+    exchange: Exchange,
+) -> None:
+    exchange.webhooks = "silent"
+    first = noticed(exchange)
+    told = list(exchange.told)
+    assert len(first) == 3
+
+    assert again(exchange) == first
+    assert exchange.told == told, "the same, with the moment when it was noticed"
+    exchange.webhooks = "take"
+    assert again(exchange) == first
+    assert again(exchange) == []
+
+    closed = [record for record in exchange.recorded() if isinstance(record, NoticeClosed)]
+    assert [(record.hour, record.code, record.is_taken) for record in closed] == [(*each, True) for each in first]
+
+
+def test_what_was_given_up_is_not_told_again(exchange: Exchange) -> None:
+    exchange.webhooks = "refuse"
+    first = noticed(exchange)
+    assert len(first) == 3
+
+    assert again(exchange) == []
+
+    assert [r.is_taken for r in exchange.recorded() if isinstance(r, NoticeClosed)] == [False] * 3
+
+
+def test_of_an_hour_that_is_over_nothing_is_told_again() -> None:
+    exchange = Exchange(1)
+    exchange.webhooks = "silent"
+    first = noticed(exchange)
+    exchange.kill()
+    exchange.run_ms(2 * 60_000)
+
+    left = [each for each in first if each[0] >= exchange.market_ms // MS_PER_HOUR]
+    assert 0 < len(left) < len(first)
+    assert [each for each in again(exchange) if each in first] == left
+    exchange.close()
+
+
+@pytest.mark.parametrize("change", ["webhook", "stop"])
+def test_who_wants_no_more_notices_is_sent_none_again(exchange: Exchange, change: str) -> None:
+    """He took the address away, or stopped it; then it is over, as nothing was bought."""
+    exchange.webhooks = "silent"
+    assert len(noticed(exchange)) == 3
+    asked = RentalChange(webhook="") if change == "webhook" else RentalStop()
+    said = exchange.ask("stop" if change == "stop" else "change", 21, 1, asked)
+    exchange.world.run(lambda: bool(said))
+    exchange.run_ms(2_000)
+
+    assert again(exchange) == []
+
+
+def test_without_a_webhook_nothing_is_owed_and_nothing_recorded_of_it(exchange: Exchange) -> None:
+    assert noticed(exchange, webhook="") == []
+    exchange.ask("change", 21, 1, RentalChange(webhook=HOOK))
+    exchange.run_ms(2_000)
+
+    assert again(exchange) == []
+    assert [record for record in exchange.recorded() if isinstance(record, NoticeClosed)] == []
+
+
+def test_an_address_that_was_changed_is_told_at_the_new_one(exchange: Exchange) -> None:
+    exchange.webhooks = "silent"
+    noticed(exchange)
+    exchange.ask("change", 21, 1, RentalChange(webhook="https://new.example/"))
+    exchange.run_ms(2_000)
+
+    again(exchange)
+
+    assert {notice.webhook for notice in exchange.told} == {"https://new.example/"}

@@ -75,7 +75,8 @@ async def test_a_notice_is_posted_signed_to_the_address_that_was_judged() -> Non
     assert request.headers["Host"] == "ana.example:8443"
     assert request.extensions["sni_hostname"] == "ana.example", "the certificate is the name's"
     assert json.loads(request.content) == {
-        "rental": "7", "hour": "2026-10-24T00:00Z", "code": "too_dear", "detail": "why", "at": "2026-10-24T00:00:00.000Z",
+        "id": f"7-{HOUR}-too_dear", "rental": "7", "hour": "2026-10-24T00:00Z", "code": "too_dear", "detail": "why",
+        "at": "2026-10-24T00:00:00.000Z",
     }  # fmt: skip
     key = rental_key(KEY, 7)
     assert hooks.key(7) == key != rental_key(KEY, 8)
@@ -86,9 +87,10 @@ async def test_a_notice_is_posted_signed_to_the_address_that_was_judged() -> Non
 async def test_what_is_not_taken_is_tried_a_few_times_and_no_redirect_is_followed(status: int) -> None:
     world = World(lambda _: httpx.Response(status, headers={"Location": "http://169.254.169.254/"}))
 
-    await world.send(notice())
+    hooks = await world.send(notice())
 
     assert [request.url.host for request in world.requests] == [PUBLIC] * TRIES
+    assert hooks.ended() == [(notice(), False)]
     assert world.pauses == sorted(world.pauses)
     assert world.status.values["notices_lost"] == 1
 
@@ -97,9 +99,13 @@ async def test_what_fails_at_first_is_told_later() -> None:
     answers = iter([httpx.Response(500), httpx.Response(200)])
     world = World(lambda _: next(answers))
 
-    await world.send(notice())
+    hooks = await world.send(notice())
+
+    assert hooks.ended() == [(notice(), True)]
+    assert hooks.ended() == [], "each once"
 
     assert len(world.requests) == 2
+    assert len({request.content for request in world.requests}) == 1, "by its id it is known to be the same"
     assert world.status.values["notices_told"] == 1
 
 
@@ -147,8 +153,9 @@ async def test_http_is_for_a_sandbox_alone() -> None:
 async def test_an_account_that_has_many_under_way_is_not_told_of_more_and_others_are() -> None:
     world = World(lambda _: httpx.Response(204))
 
-    await world.send(*[notice() for _ in range(2 * ACCOUNT_MAX)], notice(account=22))
+    hooks = await world.send(*[notice() for _ in range(2 * ACCOUNT_MAX)], notice(account=22))
 
+    assert hooks.ended()[:ACCOUNT_MAX] == [(notice(), False)] * ACCOUNT_MAX, "given up at once"
     assert len(world.requests) == ACCOUNT_MAX + 1
     assert world.status.values["notices_lost"] == ACCOUNT_MAX
 

@@ -127,7 +127,11 @@ REFUSED = [
         r"This hour is not listed \(unknown_contract\).*`hourbook book CLASS`",
     ),
     (f"buy 1 {CLASS} --price 1 --id ÄÖ", 3, r"The client order id is not usable \(wrong_client_id\)"),
-    (f"buy 1 {CLASS} --price 1 --launch nope", 3, r"There is no such launch specification of yours \(unknown_launch\).*`hourbook launch nope`"),
+    (
+        f"buy 1 {CLASS} --price 1 --launch nope",
+        3,
+        r"There is no such launch specification of yours \(unknown_launch\).*`hourbook launch nope`",
+    ),
     ("cancel 0-1-1-1", 3, r"No open order has this id \(unknown_order\): `hourbook orders` shows the open ones"),
     ("cancel nonsense", 3, r"No open order has this id \(unknown_order\)"),
     ("withdraw 1000000 --to bank", 3, r"The account cannot cover this \(insufficient_funds\)"),

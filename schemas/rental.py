@@ -94,6 +94,8 @@ class LeaseAnswer(Struct, frozen=True, kw_only=True):
     source: Source
     """`simulated`: there is no machine. `declared`: nobody has looked at its hardware."""
     driver: Driver
+    launch: str = "default"
+    """The launch specification that it has begun with, whose keys are let in."""
     host: str = ""
     port: int = 0
     user: str = ""

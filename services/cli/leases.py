@@ -20,8 +20,9 @@ from services.cli.context import Context, pass_context
 from services.cli.errors import Refused, Unusable
 from services.cli.files import write_private
 
-DEFAULT: Final = "default"
 KEY_S: Final = 15.0
+BOUGHT_S: Final = 2.0
+"""What was bought this very moment is a lease after so long at most."""
 OPEN_S: Final = 60.0
 """A machine that is being prepared is waited for so long."""
 
@@ -54,7 +55,7 @@ def _said(each: rental.LeaseAnswer) -> str:
 
 
 @click.command()
-@click.argument("name", default=DEFAULT)
+@click.argument("name", default=rental.DEFAULT_LAUNCH)
 @click.option(
     "--ssh-key", "files", multiple=True, type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="A public key, or a file of them; several are possible.",
@@ -132,8 +133,9 @@ def ssh(context: Context, words: tuple[str, ...]) -> None:
         raise Unusable("there is no ssh on this machine; `hourbook --json leases` has host, port, user and host key")
     lease, command = (words[0], words[1:]) if words and words[0].isdigit() else (None, words)
     client = context.client()
-    identity, is_new = _identity(client)
-    found = _open_lease(client, lease)
+    found = _nearest(client, lease)
+    identity, is_new = _identity(client, found.launch)
+    found = _when_open(client, found.lease)
     known = identity.with_suffix(".hosts")
     write_private(known, f"[{found.host}]:{found.port} {found.host_key}\n".encode())
     login = login_of(program, identity, known, found)
@@ -167,23 +169,33 @@ def _until_known(login: list[str]) -> None:
         time.sleep(0.3)
 
 
-def _open_lease(client: Client, lease: str | None) -> rental.LeaseAnswer:
+def _nearest(client: Client, lease: str | None) -> rental.LeaseAnswer:
+    """That lease, or the nearest to a login. Raises Refused where there is none, or will be no login yet."""
+    deadline = time.monotonic() + (BOUGHT_S if lease is None else 0)
+    while not (live := _live(client, lease)) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    if not live:
+        raise Refused("you have no such lease; `hourbook leases` lists them" if lease else "you have no machine now")
+    found = min(live, key=_nearness)
+    if found.driver == "simulated":
+        raise Refused(f"lease {found.lease} is simulated: there is no machine to log in to")
+    if found.state == "waiting":
+        raise Refused(f"lease {found.lease} begins at {times.shown_moment(found.starts_at)}")
+    return found
+
+
+def _live(client: Client, lease: str | None) -> list[rental.LeaseAnswer]:
+    mine = client.get("/v1/leases", list[rental.LeaseAnswer])
+    return [each for each in mine if each.state != "over" and lease in (None, each.lease)]
+
+
+def _when_open(client: Client, lease: str) -> rental.LeaseAnswer:
     """Raises Refused."""
     deadline = time.monotonic() + OPEN_S
     while True:
-        mine = client.get("/v1/leases", list[rental.LeaseAnswer])
-        live = [each for each in mine if each.state != "over" and lease in (None, each.lease)]
-        if not live:
-            raise Refused(
-                "you have no such lease; `hourbook leases` lists them" if lease else "you have no machine now"
-            )
-        found = min(live, key=_nearness)
-        if found.driver == "simulated":
-            raise Refused(f"lease {found.lease} is simulated: there is no machine to log in to")
+        found = _nearest(client, lease)
         if found.state == "open" and found.port:
             return found
-        if found.state == "waiting":
-            raise Refused(f"lease {found.lease} begins at {times.shown_moment(found.starts_at)}")
         if time.monotonic() > deadline:
             raise Refused(f"lease {found.lease} is {found.state}: {found.detail or 'its agent has not told of it yet'}")
         time.sleep(0.2)
@@ -194,8 +206,8 @@ def _nearness(each: rental.LeaseAnswer) -> tuple[bool, int]:
     return each.driver == "simulated", ("open", "opening", "unreachable", "waiting").index(each.state)
 
 
-def _identity(client: Client) -> tuple[Path, bool]:
-    """A private key that the account's machines know, and whether they are only now told of it."""
+def _identity(client: Client, launch: str) -> tuple[Path, bool]:
+    """A private key that machines with this launch specification know, and whether they are only now told of it."""
     import asyncssh  # as above
 
     file = profile.file_of("member").with_suffix(".ssh")
@@ -203,17 +215,16 @@ def _identity(client: Client) -> tuple[Path, bool]:
         made = asyncssh.generate_private_key("ssh-ed25519", comment="hourbook")
         write_private(file, made.export_private_key())
     public = asyncssh.read_private_key(file).export_public_key().decode().strip()
-    # Any of them may be what the machine has begun with.
-    known = client.get("/v1/launches", list[rental.LaunchAnswer])
-    if DEFAULT not in {each.name for each in known}:
-        known.append(rental.LaunchAnswer(name=DEFAULT, ssh_keys=(), image="", start_script="", ports=()))
-    lacking = [each for each in known if public.split()[1] not in {key.split()[1] for key in each.ssh_keys}]
-    for each in lacking:
-        body = rental.LaunchRequest(
-            ssh_keys=(*each.ssh_keys, public), image=each.image, start_script=each.start_script, ports=each.ports
-        )
-        client.write("PUT", f"/v1/launches/{each.name}", body, list[rental.LaunchAnswer])
-    return file, bool(lacking)
+    known = {each.name: each for each in client.get("/v1/launches", list[rental.LaunchAnswer])}
+    none_yet = rental.LaunchAnswer(name=launch, ssh_keys=(), image="", start_script="", ports=())
+    put = known.get(launch, none_yet)
+    if public.split()[1] in {key.split()[1] for key in put.ssh_keys}:
+        return file, False
+    body = rental.LaunchRequest(
+        ssh_keys=(*put.ssh_keys, public), image=put.image, start_script=put.start_script, ports=put.ports
+    )
+    client.write("PUT", f"/v1/launches/{launch}", body, list[rental.LaunchAnswer])
+    return file, True
 
 
 COMMANDS: Final = (leases, launch, ssh)

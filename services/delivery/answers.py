@@ -5,6 +5,7 @@ from __future__ import annotations
 from schemas import rental
 from schemas.edge import iso, iso_hour
 from schemas.ids import class_no_of, format_symbol, hour_of
+from schemas.rental import DEFAULT_LAUNCH
 from schemas.units import MS_PER_HOUR, Millis
 from services.delivery.market import Market
 from services.delivery.sessions import ALIVE_MS, Session, Sessions
@@ -49,6 +50,7 @@ def _lease(state: State, market: Market, session: Session | None, lease: Lease, 
         provider_machine=machine.machine,
         source=machine.source,
         driver=machine.driver,
+        launch=lease.launch_name or DEFAULT_LAUNCH,
         script=report.script if report is not None else "",
         detail=lease.detail or (report.detail if report is not None else ""),
         **where,  # type: ignore[arg-type]  # each has its field's type

@@ -93,6 +93,26 @@ def test_a_rental_is_a_shell_by_two_commands_and_ends_by_a_third(sold_now: Sandb
     assert (again.code, "no rental of yours goes on" in again.err) == (3, True), again
 
 
+def test_a_key_is_added_to_what_the_machine_has_begun_with_and_to_nothing_else(sold_now: Sandbox) -> None:
+    if shutil.which("ssh") is None:
+        pytest.skip(Skip.NO_SSH)
+    for name in ("train", "serve"):
+        assert typed("launch", name, "--port", "8080").code == 0
+    before = {each["lease"] for each in told("leases")}
+    bought = told("buy", "1", CPU, "--now", "--price", "0.10", "--launch", "train")
+    assert bought["filled"] == 1, bought
+    deadline = time.monotonic() + 45
+    while not (new := [each for each in told("leases") if each["lease"] not in before]):
+        assert time.monotonic() < deadline, "no lease"
+        time.sleep(0.2)
+
+    inside = over_ssh(sold_now, new[0]["lease"], "echo a shell")
+
+    assert (new[0]["launch"], inside.stdout) == ("train", "a shell\n"), inside
+    keys = {each["name"]: len(each["ssh_keys"]) for each in told("launch")}
+    assert (keys["train"], keys["serve"]) == (1, 0)
+
+
 @pytest.mark.usefixtures("inside")
 def test_what_is_no_lease_and_what_is_no_key_is_said_in_a_sentence() -> None:
     no_lease = typed("ssh", "999")

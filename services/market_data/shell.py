@@ -15,7 +15,7 @@ from typing import Final
 
 import msgspec
 
-from schemas.codec import UNREADABLE, BrokenRecord, ChainReader, EventsRecord, Gap
+from schemas.codec import UNREADABLE
 from schemas.market import Reference, reference_key
 from schemas.rentals_log import RentalRecord
 from schemas.supply import OfferRecord
@@ -26,12 +26,10 @@ from services.market_data.hub import SESSIONS_MAX, Hub
 from services.market_data.references import References
 from services.market_data.sessions import HEARTBEAT_MS, WAITING_MAX
 from services.runtime.archive import end_of_whole
-from services.runtime.errors import Halt
-from services.runtime.log import Clock, Log, LogError, Outgoing, OutOfRange, Record
+from services.runtime.log import Clock, Log, LogError, Outgoing
+from services.runtime.reading import EventsReader, Reader
 from services.runtime.status import Status
 
-READ_MAX: Final = 500
-READ_WAIT_MS: Final = 1_000
 EVENTS_AT_ONCE: Final = 2_000
 """Applied before others may go on."""
 WISH_MS: Final = 5_000
@@ -39,29 +37,6 @@ AWAY_MS: Final = 1_000
 
 _rentals: msgspec.msgpack.Decoder[RentalRecord] = msgspec.msgpack.Decoder(RentalRecord)
 _offers: msgspec.msgpack.Decoder[OfferRecord] = msgspec.msgpack.Decoder(OfferRecord)
-
-
-class Reader:
-    """One log, record by record."""
-
-    def __init__(self, log: Log) -> None:
-        self.log = log
-        self.next_offset = 0
-
-    @property
-    def where(self) -> str:
-        """For sentences."""
-        return f"{self.log.topic}/{self.log.partition}"
-
-    async def read(self) -> list[Record]:
-        """The next records; empty: there are none. Raises Halt."""
-        try:
-            records = await self.log.read(self.next_offset, count=READ_MAX, wait_ms=READ_WAIT_MS)
-        except OutOfRange as error:
-            raise Halt(f"{self.where}: {error}") from error
-        if records:
-            self.next_offset = records[-1].offset + 1
-        return records
 
 
 class MarketData:
@@ -87,8 +62,7 @@ class MarketData:
         """By shard, our clock when its log was last looked at."""
         self.ready = False
         """The end has been reached."""
-        self._events = [Reader(log) for log in events]
-        self._chains = [ChainReader() for _ in events]
+        self._events = [EventsReader(log) for log in events]
         self._rentals = Reader(rentals)
         self._offers = Reader(offers)
         self._open_references = open_references
@@ -101,9 +75,9 @@ class MarketData:
     async def catch_up(self) -> None:
         """Raises Halt."""
         self._status.set(role="recovering")
-        for shard, reader in enumerate(self._events):
-            end = await end_of_whole(reader.log)
-            while reader.next_offset < end:
+        for shard, events in enumerate(self._events):
+            end = await end_of_whole(events.log)
+            while events.next_offset < end:
                 await self._read_events(shard)
         for reader, read in ((self._rentals, self._read_rentals), (self._offers, self._read_offers)):
             end = await end_of_whole(reader.log)
@@ -135,15 +109,15 @@ class MarketData:
         records = await reader.read()
         applied = 0
         for record in records:
-            said = self._accept(shard, record)
-            if said is None:
+            output = reader.output(record)
+            if output is None:
                 continue
             try:
-                self.hub.take(said)
+                self.hub.take(output)
             except Contradiction as error:
-                raise Halt(f"{reader.where} offset {record.offset}: {error}") from error
-            applied += len(said.events) + 1
-            if applied >= EVENTS_AT_ONCE and said.last:
+                raise reader.halt(record, error) from error
+            applied += len(output.events) + 1
+            if applied >= EVENTS_AT_ONCE and output.last:
                 applied = 0
                 self.hub.pump()
                 await self._clock.sleep_ms(0)
@@ -152,27 +126,19 @@ class MarketData:
         self.hub.pump()
         self._between(bool(records))
 
-    def _accept(self, shard: int, record: Record) -> EventsRecord | None:
-        """None: a repeat. Raises Halt."""
-        try:
-            return self._chains[shard].read(record.headers, record.value, shard)
-        except (Gap, BrokenRecord) as error:
-            where = self._events[shard].where
-            raise Halt(f"{where} offset {record.offset}: {type(error).__name__}: {error}") from error
-
     async def _read_rentals(self) -> None:
         for record in await self._rentals.read():
             try:
                 self.hub.take_rental(record.offset + 1, _rentals.decode(record.value))
             except (*UNREADABLE, Contradiction) as error:
-                raise Halt(f"{self._rentals.where} offset {record.offset}: {error}") from error
+                raise self._rentals.halt(record, error) from error
 
     async def _read_offers(self) -> None:
         for record in await self._offers.read():
             try:
                 self.clouds.take(_offers.decode(record.value))
             except UNREADABLE as error:
-                raise Halt(f"{self._offers.where} offset {record.offset} is not an offer record: {error}") from error
+                raise self._offers.halt(record, error) from error
 
     # --- Step 3 ------------------------------------------------------------------------------------------------
 

@@ -22,7 +22,6 @@ from collections.abc import Awaitable, Collection, Iterable, Sequence
 from typing import Final
 
 from schemas import rental as bodies
-from schemas.codec import BrokenRecord, ChainReader, Gap
 from schemas.commands import Side
 from schemas.ids import class_no_of, format_symbol, hour_of
 from schemas.market_clock import MarketClock
@@ -52,12 +51,10 @@ from services.router.trading import VALID_MS, Accepted, Away, Exchange, Hooks, N
 from services.router.trading import Refused as NotTaken
 from services.runtime.archive import end_of_whole
 from services.runtime.decided import Decided
-from services.runtime.errors import Halt
-from services.runtime.log import Clock, Log, OutOfRange
+from services.runtime.log import Clock, Log
+from services.runtime.reading import EventsReader
 from services.runtime.status import Status
 
-READ_MAX: Final = 500
-READ_WAIT_MS: Final = 1_000
 TURN_MS: Final = 250
 RENTALS_PER_TURN: Final = 200
 DECISIONS_AT_ONCE: Final = 16
@@ -91,9 +88,7 @@ class Router:
         self.ready = False
         self._epoch = epoch
         self._rentals = Decided[RentalRecord](rentals, RentalRecord, epoch, self._take, BadRecord)
-        self._events = events
-        self._offsets = [0] * len(events)
-        self._chains = [ChainReader() for _ in events]
+        self._events = [EventsReader(log) for log in events]
         self._exchange = exchange
         self._reading = reading
         self._hooks = hooks
@@ -133,9 +128,9 @@ class Router:
         """Raises Halt, Superseded."""
         self._status.set(role="recovering")
         await self._rentals.begin(RouterBegan(self._epoch, self.now_ms))
-        for shard, log in enumerate(self._events):
-            end = await end_of_whole(log)
-            while self._offsets[shard] < end:
+        for shard, reader in enumerate(self._events):
+            end = await end_of_whole(reader.log)
+            while reader.next_offset < end:
                 await self._read_events(shard)
                 await self._fold()
         self._resume()
@@ -189,20 +184,12 @@ class Router:
             await self._read_events(shard)
 
     async def _read_events(self, shard: int) -> None:
-        log = self._events[shard]
-        try:
-            records = await log.read(self._offsets[shard], count=READ_MAX, wait_ms=READ_WAIT_MS)
-        except OutOfRange as error:
-            raise Halt(f"events/{shard}: {error}") from error
-        for record in records:
-            try:
-                said = self._chains[shard].read(record.headers, record.value, shard)
-            except (Gap, BrokenRecord) as error:
-                raise Halt(f"events/{shard} offset {record.offset}: {type(error).__name__}: {error}") from error
-            if said is not None:
-                self.market.take(said, self.state)
-            self._offsets[shard] = record.offset + 1
-        self._status.set_of(shard, seq=self._chains[shard].seq)
+        reader = self._events[shard]
+        for record in await reader.read():
+            output = reader.output(record)
+            if output is not None:
+                self.market.take(output, self.state)
+        self._status.set_of(shard, seq=reader.seq)
         self._look_at_orders()
 
     def _look_at_orders(self) -> None:

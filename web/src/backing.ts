@@ -44,14 +44,19 @@ export function targets(span: Span, gpus: number, running: boolean, rows: GridRo
 /** What to declare so that no more than `keep` stays in each hour, on either ground; nothing where that is so already. */
 export function withdrawals(span: Span, keep: number, known: CapacityAnswer[]): Target[] {
   return (["declared", "ready"] as const).flatMap((ground) => {
-    const above = hoursOf(span).filter((ms) => (row(known, span.class, ms, ground)?.qty ?? 0) > keep);
+    const above = hoursOf(span).filter((ms) => isMore(row(known, span.class, ms, ground), keep));
     return targetsOf(span.class, ground, above, keep, known);
   });
 }
 
+/** What is sold as ready is not bought back: of an hour in which all of it is, which may be closed as well, nothing is taken. */
+function isMore(each: CapacityAnswer | undefined, keep: number): boolean {
+  return each !== undefined && each.qty > (each.ground === "ready" ? Math.max(keep, each.owed) : keep);
+}
+
 /** From the first to the last hour in which something of the class is declared; null: nothing is. */
 export function declared(classId: string, known: CapacityAnswer[]): Span | null {
-  const hours = known.filter((each) => each.qty && classOf(each.contract) === classId).map((each) => Date.parse(beginOf(each.contract)));
+  const hours = known.filter((each) => isMore(each, 0) && classOf(each.contract) === classId).map((each) => Date.parse(beginOf(each.contract)));
   if (!hours.length) return null;
   const firstMs = Math.min(...hours);
   return { class: classId, firstMs, hours: (Math.max(...hours) - firstMs) / HOUR_MS + 1 };

@@ -10,7 +10,7 @@ import { isFault, whole } from "./instruction";
 import { formatUsd, parseUsd } from "./money";
 import { beginOf, both, HOUR_MS, hourOf, inputOf, nowMs } from "./times";
 
-const HOURS_MOST = 168;
+const HOURS_MOST = 1_024;
 const GPUS_MOST = 1_000_000;
 /** What the exchange may find fault with. */
 const PLACES: Places = {

@@ -38,6 +38,12 @@ test("what is withdrawn is no more than is declared, on both grounds, and what i
   assert.deepEqual(withdrawals(SPAN, 0, []), []);
 });
 
+test("an hour in which all that is ready is sold is left alone: it may be closed", () => {
+  const known = [backed(16, "ready", 2, 2), backed(17, "ready", 2, 1)];
+  assert.deepEqual(short(withdrawals(SPAN, 0, known)), ["ready 17+1 0 v2"]);
+  assert.deepEqual(declared(CLASS, known), { ...SPAN, firstMs: Date.parse("2026-11-27T17:00Z"), hours: 1 });
+});
+
 test("from the first hour to the last in which something is declared", () => {
   assert.equal(declared(CLASS, [backed(16, "declared", 0, 2)]), null);
   assert.deepEqual(declared(CLASS, [backed(18, "ready", 2), backed(16, "declared", 2)]), SPAN);

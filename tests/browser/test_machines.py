@@ -51,7 +51,7 @@ def sold_now(sandbox: Sandbox) -> Sandbox:
 
 
 def test_a_stranger_rents_and_has_a_line_for_ssh(sold_now: Sandbox, reader: Reader) -> None:
-    """By the page alone, with the router, the market and a machine behind it; then he changes it, stops, and keeps what is bought.
+    """By the page alone, with the router, the market and a machine behind it; then he changes it, and stops.
 
     Until when it is bought is told in local time, UTC beside, and what is left of it goes down.
     """

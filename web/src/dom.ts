@@ -107,8 +107,13 @@ function focusIn(where: HTMLElement): () => void {
   };
 }
 
+/** A line to copy as it is; one that is too long scrolls, by keys as well. */
+export function copyLine(text: string, label: string): HTMLElement {
+  return el("p", { class: "line" }, el("code", { tabindex: "0" }, text), copier(text, label));
+}
+
 /** A button that copies a text, and says so. */
-export function copier(text: string, label: string): HTMLElement {
+function copier(text: string, label: string): HTMLElement {
   const button = el("button", { type: "button", class: "quiet", "aria-label": label }, "Copy");
   button.addEventListener("click", () => {
     // Browsers give pages the clipboard over https and on this machine only.

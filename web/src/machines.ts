@@ -2,7 +2,7 @@
 
 import { ask, reason } from "./api";
 import type { LeaseAnswer, RentalAnswer } from "./bodies";
-import { badge, byId, copier, el, keyed, say, terms, until } from "./dom";
+import { badge, byId, copyLine, el, keyed, say, terms, until } from "./dom";
 import { Poll } from "./poll";
 import { rentalCard } from "./rentals";
 import { both, left, nowMs } from "./times";
@@ -93,7 +93,7 @@ function login(lease: LeaseAnswer): HTMLElement | null {
   const line = `ssh -p ${lease.port} ${lease.user}@${lease.host}`;
   const known = `[${lease.host}]:${lease.port} ${lease.host_key}`;
   return el("div", {},
-    el("p", { class: "line" }, el("code", {}, line), copier(line, "Copy the SSH command")),
+    copyLine(line, "Copy the SSH command"),
     lease.host_key ? el("details", {}, el("summary", {}, "Host key"), el("p", {}, "A line for known_hosts, by which your ssh knows the machine:"),
-      el("p", { class: "line" }, el("code", {}, known), copier(known, "Copy the host key"))) : null);
+      copyLine(known, "Copy the host key")) : null);
 }

@@ -2,7 +2,7 @@
 
 import { ask, freshId, reason } from "./api";
 import type { RentalAnswer, RentalHourAnswer } from "./bodies";
-import { badge, byId, copier, el, say, table, terms, until } from "./dom";
+import { badge, byId, copyLine, el, say, table, terms, until } from "./dom";
 import { goToFault, labelled, once, type Places, showFault, tellRefusal } from "./forms";
 import { changeOf, isFault, type TypedLimits } from "./instruction";
 import { showUsd } from "./money";
@@ -77,11 +77,11 @@ function webhook(rental: RentalAnswer, old: HTMLElement | null): HTMLElement | n
   if (!address) return null;
   const before = old?.querySelector<HTMLElement>(".webhook");
   if (before?.dataset["address"] === address) return before;
-  const place = el("p", { class: "line", hidden: "" });
+  const place = el("div", { hidden: "" });
   const button = el("button", { type: "button", class: "quiet", "aria-expanded": "false" }, "Show its key");
   button.addEventListener("click", () => {
     place.hidden = !place.hidden;
-    place.replaceChildren(...(place.hidden ? [] : [el("code", {}, rental.webhook_key), copier(rental.webhook_key, "Copy the webhook's key")]));
+    place.replaceChildren(...(place.hidden ? [] : [copyLine(rental.webhook_key, "Copy the webhook's key")]));
     button.setAttribute("aria-expanded", String(!place.hidden));
     say(button, place.hidden ? "Show its key" : "Hide its key");
   });

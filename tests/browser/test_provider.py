@@ -120,6 +120,9 @@ def test_hours_go_on_selling_while_they_run_and_are_withdrawn(reader: Reader) ->
     expect(page.locator("#withdraw-told")).to_have_text(f"{RUNS} is withdrawn.")
     assert backed(reader, "declared") == backed(reader, "ready") == [(0, 0), (0, 0), (2, 2)]
 
+    page.get_by_text("Withdraw …").click()
+    form.get_by_label("Class").select_option(RUNS)
+    expect(form.get_by_label("Hours", exact=True)).to_have_value("1")
     form.get_by_label("First hour").fill(local(first))
     form.get_by_role("button", name="Withdraw").click()
     expect(form.get_by_label("First hour")).to_have_accessible_description(re.compile("No more than 0 is declared"))

@@ -56,7 +56,9 @@ function isMore(each: CapacityAnswer | undefined, keep: number): boolean {
 
 /** From the first to the last hour in which something of the class is declared; null: nothing is. */
 export function declared(classId: string, known: CapacityAnswer[]): Span | null {
-  const hours = known.filter((each) => isMore(each, 0) && classOf(each.contract) === classId).map((each) => Date.parse(beginOf(each.contract)));
+  const hours = known
+    .filter((each) => each.ground !== "promised" && isMore(each, 0) && classOf(each.contract) === classId)
+    .map((each) => Date.parse(beginOf(each.contract)));
   if (!hours.length) return null;
   const firstMs = Math.min(...hours);
   return { class: classId, firstMs, hours: (Math.max(...hours) - firstMs) / HOUR_MS + 1 };

@@ -153,6 +153,10 @@ async function withdraw(): Promise<void> {
       await declare(less);
       await readCapacity();
       say(byId("withdraw-told"), withdrawn(span, keep));
+      // The next press would be for what is left.
+      const details = byId<HTMLDetailsElement>("withdraw");
+      details.querySelector("summary")!.focus();
+      details.open = false;
     } catch (error) {
       tellRefusal(back, byId("withdraw-said"), error, { ...PLACES, wrong_qty: "keep" });
     }
@@ -175,9 +179,11 @@ async function read(): Promise<CapacityAnswer[]> {
 export async function readCapacity(): Promise<void> {
   await shown("provider-capacity", async () => {
     const rows = (await read()).filter((row) => row.qty || row.owed);
-    const classes = [...new Set(rows.filter((row) => row.qty).map((row) => classOf(row.contract)))];
+    const classes = [...new Set(rows.map((row) => classOf(row.contract)))].filter((each) => declared(each, rows));
+    const before = backClass.value;
     byId("withdraw").hidden = !classes.length;
     fillChoices(backClass, classes.map((each) => [each, each]));
+    if (backClass.value !== before) fillBack();
     if (!rows.length) return "Nothing is declared yet.";
     return table("Declared and sold", ["Hour", "Class", "Ground", "Declared", "Sold", "Asked"], rows.map((row) => [
       both(beginOf(row.contract)), classOf(row.contract), row.ground, String(row.qty), String(row.owed), String(row.asked),

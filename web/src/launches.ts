@@ -51,9 +51,8 @@ export function told(launch: LaunchAnswer): string {
   ].filter(Boolean).join(", ");
 }
 
-/** `default` gets these keys; all else of it stays. Throws Refused. */
+/** `default`, as it was read last, gets these keys; all else of it stays. Throws Refused. */
 export async function keepKeys(wanted: string[]): Promise<void> {
-  await readLaunches();
   const own = launches.find((each) => each.name === LAUNCH);
   if (own && JSON.stringify(own.ssh_keys) === JSON.stringify(wanted)) return;
   const { image, start_script, ports } = own ?? { image: "", start_script: "", ports: [] };

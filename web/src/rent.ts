@@ -67,7 +67,7 @@ export function startRent(done: (rental: RentalAnswer) => void): { show: () => v
     show: () => {
       look();
       poll.start();
-      readLaunches().then(describe, reason); // asked again before it is written, and what is wrong is said then
+      readLaunches().then(describe, reason); // asked again before anything is rented, and what is wrong is said then
     },
     hide: () => poll.stop(),
     // Above all the keys: they would be written into the next account, and let this one into its machines.
@@ -75,6 +75,7 @@ export function startRent(done: (rental: RentalAnswer) => void): { show: () => v
       forgetDraft(form);
       delete field("max_price").dataset["suggested"];
       forgetLaunches();
+      for (const id of ["rent-options-set", "rent-until"]) say(byId(id), "");
       begin();
       sending = null;
       asked++;
@@ -186,16 +187,17 @@ function tell(text: string, aloud: boolean): void {
 // --- The button --------------------------------------------------------------------------------------------------------
 
 async function rent(done: (rental: RentalAnswer) => void): Promise<void> {
-  const request = typed();
-  if (isFault(request)) return goToFault(form, request);
-  const keys = keysIn(field("ssh_keys").value);
-  const locked = withoutKey(keys);
-  if (locked) return goToFault(form, locked);
   const button = byId("rent-button");
   await once(button, async () => {
     say(said, "");
     say(button, "Renting …");
     try {
+      await readLaunches(); // whether it takes its keys from this form
+      const request = typed();
+      const keys = keysIn(field("ssh_keys").value);
+      if (isFault(request)) return goToFault(form, request);
+      const locked = withoutKey(keys);
+      if (locked) return goToFault(form, locked);
       done(await make(request, keys));
     } catch (error) {
       if (error instanceof Refused && error.unknown) say(said, `${error.message} It may have been made all the same: press again, it is made once only.`);

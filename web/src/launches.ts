@@ -11,15 +11,19 @@ let launches: LaunchAnswer[] = [];
 const choice = byId<HTMLSelectElement>("rent-launch");
 const keys = byId<HTMLTextAreaElement>("rent-keys");
 
-/** Those that the account has; keys of `default` into the empty field. Throws Refused. */
+/** Those that the account has. Throws Refused. */
 export async function readLaunches(): Promise<void> {
   launches = await ask<LaunchAnswer[]>("GET", "/v1/launches");
   const others = launches.map((each) => each.name).filter((name) => name !== LAUNCH);
   fillChoices(choice, [LAUNCH, ...others].map((name) => [name, name]));
   byId("rent-launches").hidden = !others.length;
+  showLaunch();
+}
+
+/** The keys that the account has already, into the empty field. */
+export function fillKeys(): void {
   const own = launches.find((each) => each.name === LAUNCH);
   if (own && !keys.value) keys.value = own.ssh_keys.join("\n");
-  showLaunch();
 }
 
 /** Whoever comes next has others. */

@@ -6,7 +6,7 @@ import { byId, say, terms } from "./dom";
 import { fillBoxes, fillChoices, forgetDraft, keepDraft } from "./drafts";
 import { type Fault, goToFault, once, type Places, showFault, tellRefusal } from "./forms";
 import { endOf, instruction, isFault, keysIn, optionsSet, type Typed } from "./instruction";
-import { forgetLaunches, keepKeys, named, readLaunches, showLaunch } from "./launches";
+import { fillKeys, forgetLaunches, keepKeys, named, readLaunches, showLaunch } from "./launches";
 import { grid, onGrid, watch } from "./live";
 import { marketPlot } from "./market";
 import { formatUsd, readUsd, upToTick } from "./money";
@@ -67,7 +67,10 @@ export function startRent(done: (rental: RentalAnswer) => void): { show: () => v
     show: () => {
       look();
       poll.start();
-      readLaunches().then(describe, reason); // asked again before anything is rented, and what is wrong is said then
+      readLaunches().then(() => {
+        fillKeys();
+        describe();
+      }, reason); // asked again before anything is rented, and what is wrong is said then
     },
     hide: () => poll.stop(),
     // Above all the keys: they would be written into the next account, and let this one into its machines.

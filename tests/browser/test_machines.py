@@ -144,16 +144,20 @@ def test_limits_are_changed_while_it_runs(reader: Reader) -> None:
     expect(spend).to_be_focused()
 
     spend.fill("")
-    changed = msgspec.structs.replace(
-        RENTAL, request=msgspec.structs.replace(RENTAL.request, max_price="4.00", look_ahead=3)
-    )
+    card.get_by_label("kept until they run out").check()
+    request = msgspec.structs.replace(RENTAL.request, max_price="4.00", look_ahead=3, on_stop="keep")
+    changed = msgspec.structs.replace(RENTAL, request=request)
     asked = reader.answer("/v1/rentals/3", changed)
     reader.answer("/v1/rentals", [changed])
     card.get_by_role("button", name="Change it").click()
     expect(page.locator("#machines-told")).to_have_text("Rental 3 is changed.")
     expect(card).to_contain_text("4.00 USD per GPU-hour")
     expect(card.get_by_text("Change …")).to_be_focused()
-    assert [route.request.post_data_json for route in asked] == [{"max_price": "4.00", "look_ahead": 3}]
+    assert [route.request.post_data_json for route in asked] == [
+        {"max_price": "4.00", "look_ahead": 3, "on_stop": "keep"}
+    ]
+    card.get_by_text("Stop …").click()
+    expect(card.get_by_label("Keep them until they run out")).to_be_checked()
 
 
 def test_a_webhook_and_its_key_are_there_and_the_key_is_shown_only_to_who_asks(reader: Reader) -> None:

@@ -31,18 +31,13 @@ export function rentalCard(rental: RentalAnswer, old: HTMLElement | null, change
   if (request.launch !== "default") rows.push(["Launch specification", request.launch]);
   const ended = rental.state === "stopping" || rental.state === "over";
   // What somebody is doing with a form is left alone, whatever changes around it.
-  const change = kept(old, ".change", (form) => form.open) ?? changeForm(rental, changed);
-  const stop = kept(old, ".stop", () => true) ?? stopForm(rental, changed);
+  const change = old?.querySelector<HTMLElement>(".change[open]") ?? changeForm(rental, changed);
+  const stop = old?.querySelector<HTMLElement>(".stop[open]") ?? stopForm(rental, changed);
   change.hidden = stop.hidden = ended;
   return el("article", { class: `card ${rental.state}` },
     el("h3", {}, `Rental ${rental.rental}: ${request.gpus} × ${request.classes.join(" or ")} `, badge(STATES[rental.state], rental.state)),
     rental.notice ? el("p", { class: "note" }, rental.notice) : null,
     terms(rows), hours(rental.hours, old), webhook(rental, old), change, stop);
-}
-
-function kept(old: HTMLElement | null, which: string, worth: (details: HTMLDetailsElement) => boolean): HTMLDetailsElement | null {
-  const found = old?.querySelector<HTMLDetailsElement>(which) ?? null;
-  return found && worth(found) ? found : null;
 }
 
 function endsAt(rental: RentalAnswer): string {

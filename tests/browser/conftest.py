@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -93,12 +93,16 @@ class Reader:
 
     def answer(self, path: str, body: object, status: int = 200) -> list[Route]:
         """From now on the exchange answers so at this path; what was asked."""
+        return self.answer_by_method(path, dict.fromkeys(("GET", "POST", "PUT", "PATCH"), body), status)
+
+    def answer_by_method(self, path: str, bodies: Mapping[str, object], status: int = 200) -> list[Route]:
+        """Likewise, each method with a body of its own."""
         asked: list[Route] = []
 
         def fulfil(route: Route) -> None:
             asked.append(route)
             kind = "application/json" if status < 400 else "application/problem+json"
-            route.fulfill(status=status, content_type=kind, body=msgspec.json.encode(body))
+            route.fulfill(status=status, content_type=kind, body=msgspec.json.encode(bodies[route.request.method]))
 
         self.page.route(re.compile(re.escape(self.url + path) + "$"), fulfil)
         return asked

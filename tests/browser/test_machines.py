@@ -7,6 +7,7 @@ import msgspec
 import pytest
 from playwright.sync_api import expect
 
+from schemas.http import Problem
 from schemas.rental import RentalAnswer, RentalHourAnswer, RentalRequest
 from tests.browser.conftest import Reader, rows
 from tests.browser.test_rent import KEY
@@ -50,7 +51,7 @@ def sold_now(sandbox: Sandbox) -> Sandbox:
 
 
 def test_a_stranger_rents_and_has_a_line_for_ssh(sold_now: Sandbox, reader: Reader) -> None:
-    """By the page alone, with the router, the market and a machine behind it; then he stops, and keeps what is bought.
+    """By the page alone, with the router, the market and a machine behind it; then he changes it, and stops.
 
     Until when it is bought is told in local time, UTC beside, and what is left of it goes down.
     """
@@ -76,6 +77,16 @@ def test_a_stranger_rents_and_has_a_line_for_ssh(sold_now: Sandbox, reader: Read
 
     rental = page.locator("#rentals article").first
     expect(rental.locator("h3")).to_contain_text(CPU)
+    rental.get_by_text("Change …").click()
+    rental.get_by_label("Hours bought ahead").fill("2")
+    rental.get_by_label("Webhook").fill("gopher://example.org")
+    rental.get_by_role("button", name="Change it").click()
+    expect(rental.get_by_label("Webhook")).to_have_accessible_description(re.compile("Use an address with https"))
+    rental.get_by_label("Webhook").fill("https://example.org/told")
+    rental.get_by_role("button", name="Change it").click()
+    expect(page.locator("#machines-told")).to_contain_text("is changed")
+    expect(rental.get_by_role("button", name="Show its key")).to_be_visible()
+    assert rows(rental)["Bought ahead"] == "2 hours"
     rental.get_by_text("Stop …").click()
     rental.get_by_label("Keep them until they run out").check()
     rental.get_by_role("button", name="Stop now").click()
@@ -93,10 +104,81 @@ def test_a_rental_says_what_is_bought_what_it_costs_and_what_its_owner_must_know
 
     said = rows(card)
     assert said["Cost so far"] == "6.59 USD"
-    assert said["At most"] == "3.60 USD per GPU-hour, 172.80 USD a day"
+    assert said["Limits"] == "3.60 USD per GPU-hour"
+    assert said["A day at worst"] == "172.80 USD"
+    assert said["Bought ahead"] == "6 hours"
+    assert said["How long"] == "until it is stopped"
     assert said["Bought until"].endswith("18:00 (17:00 UTC)")
-    card.get_by_text("2 hours").click()
+    card.get_by_text("2 hours: 1 bought, 1 missing").click()
     expect(card.get_by_role("row", name="missing: nobody asks 3.60 or less")).to_be_visible()
+
+
+def test_limits_are_changed_while_it_runs(reader: Reader) -> None:
+    """Only what is another is sent; what is typed stays while the rental changes around it."""
+    reader.answer("/v1/rentals", [RENTAL])
+    page = reader.open("machines")
+    card = page.locator("#rentals article")
+    card.get_by_text("Change …").click()
+    price, spend = card.get_by_label("Most per GPU-hour, USD"), card.get_by_label("Most per day, USD")
+    expect(price).to_have_value("3.60")
+    card.get_by_label("Hours bought ahead").fill("25")
+    card.get_by_label("Hours bought ahead").press("Enter")
+    expect(card.get_by_label("Hours bought ahead")).to_have_accessible_description(
+        re.compile("a whole number from 1 to 24")
+    )
+    card.get_by_label("Hours bought ahead").fill("3")
+    price.fill("4")
+    spend.fill("0.000001")
+    reader.answer("/v1/rentals", [msgspec.structs.replace(RENTAL, cost="7.00")])
+    expect(card).to_contain_text("7.00 USD")
+    expect(spend).to_be_focused()
+    expect(price).to_have_value("4")
+
+    refused = Problem(
+        type="/problems/wrong_amount", title="The amount is not usable", status=422, code="wrong_amount", request_id="1",
+        detail="max_spend: use a positive amount, or leave it out for no such limit", retryable=False, outcome="rejected",
+    )  # fmt: skip
+    reader.answer("/v1/rentals/3", refused, 422)
+    spend.press("Enter")
+    expect(spend).to_have_accessible_description(re.compile("Use a positive amount"))
+    expect(spend).to_be_focused()
+
+    spend.fill("")
+    card.get_by_label("kept until they run out").check()
+    request = msgspec.structs.replace(RENTAL.request, max_price="4.00", look_ahead=3, on_stop="keep")
+    changed = msgspec.structs.replace(RENTAL, request=request)
+    asked = reader.answer("/v1/rentals/3", changed)
+    reader.answer("/v1/rentals", [changed])
+    card.get_by_role("button", name="Change it").click()
+    expect(page.locator("#machines-told")).to_have_text("Rental 3 is changed.")
+    expect(card).to_contain_text("4.00 USD per GPU-hour")
+    expect(card.get_by_text("Change …")).to_be_focused()
+    assert [route.request.post_data_json for route in asked] == [
+        {"max_price": "4.00", "look_ahead": 3, "on_stop": "keep"}
+    ]
+    card.get_by_text("Stop …").click()
+    expect(card.get_by_label("Keep them until they run out")).to_be_checked()
+
+
+def test_a_webhook_and_its_key_are_there_and_the_key_is_shown_only_to_who_asks(reader: Reader) -> None:
+    request = msgspec.structs.replace(
+        RENTAL.request, webhook="https://example.org/told", max_spend="40.00", launch="batch"
+    )
+    reader.answer("/v1/rentals", [msgspec.structs.replace(RENTAL, request=request, webhook_key="5ec2e7")])
+    page = reader.open("machines")
+    card = page.locator("#rentals article")
+    expect(card).to_contain_text("https://example.org/told")
+    said = rows(card)
+    assert said["Limits"] == "3.60 USD per GPU-hour, 40.00 USD a day"
+    assert said["Launch specification"] == "batch"
+    assert "5ec2e7" not in page.content()
+
+    card.get_by_role("button", name="Show its key").click()
+    expect(card.get_by_text("5ec2e7")).to_be_visible()
+    card.get_by_role("button", name="Copy the webhook's key").click()
+    assert page.evaluate("navigator.clipboard.readText()") == "5ec2e7"
+    card.get_by_role("button", name="Hide its key").click()
+    expect(card.get_by_text("5ec2e7")).to_have_count(0)
 
 
 def test_stopping_says_what_becomes_of_later_hours(reader: Reader) -> None:

@@ -9,10 +9,10 @@ import msgspec
 from playwright.sync_api import Page, Route, expect
 
 from schemas.http import HandoversPreview, Problem
-from schemas.rental import RentalAnswer, RentalOption, RentalPreviewAnswer, RentalRequest
+from schemas.rental import LaunchAnswer, RentalAnswer, RentalOption, RentalPreviewAnswer, RentalRequest
 from tests.browser.conftest import Reader, rows
 
-CLASS = "H100.SXM.80.US"
+CLASS, OTHER = "H100.SXM.80.US", "H100.SXM.80.EU"
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGm0MfZ3TQxOB5N0Qx8Qw1ZQkq5nQ2v8q7yqGgH0bN6T ana"
 PREVIEW = RentalPreviewAnswer(
     options=(
@@ -95,6 +95,7 @@ def test_a_router_that_is_away_is_told_and_nothing_typed_is_lost(reader: Reader)
         reader.answer(path, AWAY, 503)
     page = reader.open()
     fill(page)
+    page.get_by_text("Options").click()
     page.get_by_label("kept until they run out").check()
     page.get_by_label("Public SSH key").fill(KEY)
     expect(page.locator("#preview-said")).to_have_text("No preview. The router does not answer.")
@@ -154,13 +155,17 @@ def test_with_the_keyboard_alone_a_rental_is_made_once_whatever_the_network_does
     page.route(re.compile("/v1/rentals$"), lose_the_first)
     fill(page)
     page.get_by_label("Most per GPU-hour").press("Tab")
-    expect(page.get_by_label("sold again")).to_be_focused()
-    page.keyboard.press("ArrowRight")
-    page.keyboard.press("Tab")
     expect(page.get_by_label("Public SSH key")).to_be_focused()
     page.keyboard.press("Control+A")
     page.keyboard.insert_text(KEY)
     page.keyboard.press("Tab")
+    expect(page.get_by_text("Options")).to_be_focused()
+    page.keyboard.press("Enter")
+    while not page.get_by_label("sold again").evaluate("each => each === document.activeElement"):
+        page.keyboard.press("Tab")
+    page.keyboard.press("ArrowRight")
+    while not page.get_by_role("button", name="Rent", exact=True).evaluate("each => each === document.activeElement"):
+        page.keyboard.press("Tab")
     page.keyboard.press("Enter")
     expect(page.locator("#rent-said")).to_contain_text("press again, it is made once only")
     page.keyboard.press("Enter")
@@ -173,3 +178,98 @@ def test_with_the_keyboard_alone_a_rental_is_made_once_whatever_the_network_does
     assert body["on_stop"] == "keep"
     (launch,) = json.loads(reader.sandbox.hourbook("--json", "launch").out)
     assert (launch["name"], launch["ssh_keys"]) == ("default", [KEY])
+
+
+def test_options_are_closed_at_first_and_say_everything_that_a_request_can(reader: Reader) -> None:
+    """What they hold stays to be seen when they are closed, also after a reload: a limit that nobody sees surprises."""
+    asked = reader.answer("/v1/rentals/preview", PREVIEW)
+    launches = [
+        LaunchAnswer(name="batch", ssh_keys=(KEY,), image="ubuntu:24.04", start_script="date", ports=(8888,)),
+        LaunchAnswer(name="default", ssh_keys=(KEY,), image="", start_script="", ports=()),
+    ]
+    reader.answer("/v1/launches", launches)
+    page = reader.open()
+    fill(page)
+    expect(page.get_by_label("Most per day")).to_be_hidden()
+    expect(page.locator("#rent-options-set")).to_be_empty()
+
+    page.get_by_text("Options").click()
+    page.get_by_label("Most per day").fill("40")
+    page.get_by_label("Hours bought ahead").fill("12")
+    page.get_by_role("group", name="Any of these will do as well").locator(f"input[value='{OTHER}']").check()
+    page.get_by_label("kept until they run out").check()
+    page.get_by_label("Launch specification").select_option("batch")
+    page.get_by_label("Webhook").fill("https://example.org/told")
+    expect(page.locator("#launch-hint")).to_contain_text("1 SSH key, image ubuntu:24.04, a start script, port 8888.")
+    expect(page.get_by_label("Public SSH key")).to_be_hidden()
+
+    wanted = RentalRequest(
+        classes=(CLASS, OTHER), gpus=2, max_price="3.60", max_spend="40.00", look_ahead=12, on_stop="keep", launch="batch",
+        webhook="https://example.org/told",
+    )  # fmt: skip
+    deadline = time.monotonic() + 30
+    while _asked(asked[-1]) != wanted and time.monotonic() < deadline:
+        page.wait_for_timeout(50)
+    assert _asked(asked[-1]) == wanted
+
+    page.reload()
+    expect(page.get_by_label("Most per day")).to_be_hidden()
+    expect(page.locator("#rent-options-set")).to_have_text(
+        "at most 40.00 USD a day, 12 hours ahead, 1 more class, kept when stopped, batch, a webhook"
+    )
+    made = reader.answer_by_method("/v1/rentals", {"POST": rental(wanted), "GET": []}, 201)
+    page.get_by_role("button", name="Rent", exact=True).click()
+    expect(page.locator("#machines-told")).to_contain_text("Rental 7 is made.")
+    assert [_asked(route) for route in made if route.request.method == "POST"] == [wanted]
+
+
+def test_of_several_classes_the_one_that_is_taken_first_is_named_and_the_others_stand_beside(reader: Reader) -> None:
+    (best,) = PREVIEW.options
+    other = msgspec.structs.replace(best, class_id=OTHER, window="40.00", hours_found=6)
+    reader.answer("/v1/rentals/preview", msgspec.structs.replace(PREVIEW, options=(best, other)))
+    page = reader.open()
+    fill(page)
+    page.get_by_text("Options").click()
+    page.locator(f"#rent-also input[value='{OTHER}']").check()
+
+    expect(page.locator("#preview")).to_contain_text("Taken first")
+    said = rows(page.locator("#preview"))
+    assert said["Taken first"] == CLASS
+    assert said[f"or {OTHER}"] == "40.00 USD"
+
+
+def test_when_it_begins_and_ends_is_told_in_local_time_with_utc_beside(reader: Reader) -> None:
+    reader.answer("/v1/rentals/preview", PREVIEW)
+    page = reader.open()
+    fill(page)
+    page.locator("#rent-form").get_by_label("First hour, local time").fill("2099-06-01T01:00")
+    page.locator("#rent-form").get_by_label("Hours", exact=True).fill("8")
+
+    expect(page.get_by_label("an hour to come")).to_be_checked()
+    expect(page.locator("#rent-from-utc")).to_have_text("31 May, 23:00 UTC")
+    expect(page.locator("#rent-until")).to_have_text(re.compile(r"^Until Mon,? 1 Jun, 09:00 \(07:00 UTC\)\.$"))
+
+
+def test_what_the_exchange_refuses_is_told_beside_the_field_that_it_speaks_of(reader: Reader) -> None:
+    """By the exchange's own words, in options that are closed as well."""
+    page = reader.open()
+    fill(page)
+    page.get_by_label("Public SSH key").fill(KEY)
+    page.get_by_text("Options").click()
+    webhook = page.get_by_label("Webhook")
+    webhook.fill("gopher://example.org")
+    page.get_by_text("Options").click()
+    expect(webhook).to_be_hidden()
+    page.get_by_role("button", name="Rent", exact=True).click()
+
+    expect(webhook).to_be_focused()
+    expect(webhook).to_have_attribute("aria-invalid", "true")
+    expect(page.locator("#fault-webhook")).to_have_text("Use an address with https or http, without a password in it.")
+    expect(page.locator("#rent-said")).to_be_empty()
+    webhook.fill("")
+    expect(page.locator("#fault-webhook")).to_be_empty()
+
+    page.get_by_label("Public SSH key").fill("not a key")
+    page.get_by_role("button", name="Rent", exact=True).click()
+    expect(page.get_by_label("Public SSH key")).to_be_focused()
+    expect(page.locator("#fault-ssh_keys")).to_contain_text("is not a public SSH key")

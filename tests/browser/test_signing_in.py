@@ -55,6 +55,26 @@ def test_who_signs_in_next_does_not_find_the_keys_of_who_was_there_before(reader
     expect(mine).not_to_have_value(theirs)
 
 
+def test_who_signs_in_next_does_not_find_the_options_of_who_was_there_before(reader: Reader) -> None:
+    """Closed, they would be rented by without a look."""
+    page = reader.open("rent")
+    page.get_by_label("GPU", exact=True).select_option("H100.SXM.80.US")
+    page.get_by_text("Options").click()
+    page.get_by_label("Webhook").fill("https://example.org/theirs")
+    page.locator("#rent-also input[value='H100.SXM.80.EU']").check()
+    page.locator("#rent-form").get_by_label("Hours", exact=True).fill("8")
+    expect(page.locator("#rent-options-set")).to_have_text("1 more class, a webhook")
+    expect(page.locator("#rent-until")).not_to_be_empty()
+    page.get_by_role("button", name="Sign out").click()
+    expect(page.get_by_label("Key", exact=True)).to_be_visible()
+
+    assert "theirs" not in page.content()
+    for told in ("#rent-options-set", "#rent-until", "#rent-webhook"):
+        expect(page.locator(told)).to_be_empty()
+    expect(page.get_by_label("Webhook")).to_have_value("")
+    expect(page.locator("#rent-also input:checked")).to_have_count(0)
+
+
 def test_what_is_no_key_of_this_exchange_is_told(reader: Reader) -> None:
     reader.page.goto(reader.url)
     key, said = reader.page.get_by_label("Key", exact=True), reader.page.locator("#sign-in-said")

@@ -53,6 +53,17 @@ export interface CapacityAnswer {
   ground: string;
   qty: number;
   owed: number;
+  asked: number;
+  version: number;
+}
+
+export interface IncomeAnswer {
+  starts_at: string;
+  class: string;
+  gpus: number;
+  expected: string;
+  paid: string;
+  state: string;
 }
 
 export interface RangeAnswer {
@@ -118,6 +129,7 @@ export interface LeaseAnswer {
   port: number;
   user: string;
   host_key: string;
+  script: string;
   detail: string;
 }
 
@@ -129,6 +141,12 @@ export interface MachineAnswer {
   heard_s_ago: number;
   retired: boolean;
   seats: SeatAnswer[];
+  maintenance: MaintenanceWindow[];
+}
+
+export interface MaintenanceWindow {
+  from: string;
+  until: string;
 }
 
 export interface SeatAnswer {
@@ -140,10 +158,22 @@ export interface RentalRequest {
   classes: string[];
   gpus: number;
   max_price: string;
+  max_spend: string;
   from: string;
   hours: number;
+  look_ahead: number;
   on_stop: "sell" | "keep";
   launch: string;
+  webhook: string;
+}
+
+/** What is left out stays. */
+export interface RentalChange {
+  max_price?: string;
+  max_spend?: string;
+  look_ahead?: number;
+  on_stop?: "sell" | "keep";
+  webhook?: string;
 }
 
 export interface RentalHourAnswer {
@@ -167,10 +197,12 @@ export interface RentalAnswer {
   cost: string;
   cost_per_day_most: string;
   notice: string;
+  webhook_key: string;
 }
 
 export interface RentalOption {
   class: string;
+  window: string;
   hours_found: number;
   hours_wanted: number;
   cloud_price: string;
@@ -186,6 +218,8 @@ export interface RentalPreviewAnswer {
   window: string;
   per_day_most: string;
   stopping_now: string;
+  starts_at: string;
+  ends_at: string;
   handovers?: HandoversPreview | null;
   refusal: string;
 }

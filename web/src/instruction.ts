@@ -1,25 +1,38 @@
-// From what is typed into the form to the body of POST /v1/rentals, or to what is wrong with it. Pure.
+// From what is typed into a form to the body of POST /v1/rentals or of a change, or to what is wrong with it. Pure.
 
-import type { RentalRequest } from "./bodies";
-import { formatUsd, parseUsd } from "./money";
-import { hourOf } from "./times";
+import type { RentalChange, RentalRequest } from "./bodies";
+import type { Fault } from "./forms";
+import { formatUsd, parseUsd, showUsd } from "./money";
+import { HOUR_MS, hourOf } from "./times";
 
-export interface Typed {
+export const AHEAD = 6;
+export const LAUNCH = "default";
+const AHEAD_MOST = 24;
+const CLASSES_MOST = 8;
+
+/** Limits, which may be changed while a rental runs. */
+export interface TypedLimits {
+  max_price: string;
+  max_spend: string;
+  look_ahead: string;
+  on_stop: string;
+  webhook: string;
+}
+
+export interface Typed extends TypedLimits {
   class: string;
+  /** Classes that will do as well. */
+  also: string[];
   gpus: string;
   start: string;
   /** Local, as `<input type="datetime-local">` has it. */
   from: string;
   length: string;
   hours: string;
-  max_price: string;
-  on_stop: string;
+  launch: string;
 }
 
-export interface Fault {
-  field: "class" | "gpus" | "from" | "hours" | "max_price";
-  text: string;
-}
+type Limits = Required<RentalChange>;
 
 /** The request, or the first thing that keeps it from being one. */
 export function instruction(typed: Typed, nowMs: number): RentalRequest | Fault {
@@ -35,14 +48,58 @@ export function instruction(typed: Typed, nowMs: number): RentalRequest | Fault 
   }
   const hours = typed.length === "hours" ? whole(typed.hours, 8_760) : 0;
   if (hours === null) return { field: "hours", text: "How many hours: a whole number from 1 to 8760." };
-  const price = parseUsd(typed.max_price);
-  if (!price) return { field: "max_price", text: "The most you pay per GPU-hour, in USD, such as 3.60." };
-  const onStop = typed.on_stop === "keep" ? "keep" : "sell";
-  return { classes: [typed.class], gpus, max_price: formatUsd(price), from, hours, on_stop: onStop, launch: "default" };
+  const limits = limitsOf(typed);
+  if (isFault(limits)) return limits;
+  const classes = [...new Set([typed.class, ...typed.also])];
+  if (classes.length > CLASSES_MOST) return { field: "also", text: `At most ${CLASSES_MOST} classes in all.` };
+  return { classes, gpus, from, hours, ...limits, launch: typed.launch || LAUNCH };
 }
 
-export function isFault(made: RentalRequest | Fault): made is Fault {
+function limitsOf(typed: TypedLimits): Limits | Fault {
+  const price = parseUsd(typed.max_price);
+  if (!price) return { field: "max_price", text: "The most you pay per GPU-hour, in USD, such as 3.60." };
+  const spend = typed.max_spend.trim() ? parseUsd(typed.max_spend) : 0n;
+  if (spend === null || (typed.max_spend.trim() && !spend)) {
+    return { field: "max_spend", text: "The most you pay for a day, in USD, such as 40; or nothing." };
+  }
+  const ahead = whole(typed.look_ahead, AHEAD_MOST);
+  if (ahead === null) return { field: "look_ahead", text: `Hours bought ahead: a whole number from 1 to ${AHEAD_MOST}.` };
+  return {
+    max_price: formatUsd(price), max_spend: spend ? formatUsd(spend) : "", look_ahead: ahead,
+    on_stop: typed.on_stop === "keep" ? "keep" : "sell", webhook: typed.webhook.trim(),
+  };
+}
+
+/** What of a rental is to be another; empty: nothing. Or the first thing that is wrong with it. */
+export function changeOf(typed: TypedLimits, request: RentalRequest): RentalChange | Fault {
+  const limits = limitsOf(typed);
+  if (isFault(limits)) return limits;
+  const other = Object.entries(limits).filter(([name, value]) => request[name as keyof Limits] !== value);
+  return Object.fromEntries(other);
+}
+
+export function isFault<T extends object>(made: T | Fault): made is Fault {
   return "field" in made;
+}
+
+/** When it ends by itself, in milliseconds since the epoch; null: when it is stopped. The hour that runs counts as one. */
+export function endOf(request: RentalRequest, nowMs: number): number | null {
+  if (!request.hours) return null;
+  const first = request.from ? Date.parse(request.from) : Math.floor(nowMs / HOUR_MS) * HOUR_MS;
+  return first + request.hours * HOUR_MS;
+}
+
+/** Options that are not as they are at first, in a few words: "at most 40.00 USD a day, 12 hours ahead". */
+export function optionsSet(request: RentalRequest): string {
+  const also = request.classes.length - 1;
+  return [
+    request.max_spend && `at most ${showUsd(request.max_spend)} USD a day`,
+    request.look_ahead !== AHEAD && `${request.look_ahead} ${request.look_ahead === 1 ? "hour" : "hours"} ahead`,
+    also && `${also} more ${also === 1 ? "class" : "classes"}`,
+    request.on_stop === "keep" && "kept when stopped",
+    request.launch !== LAUNCH && request.launch,
+    request.webhook && "a webhook",
+  ].filter(Boolean).join(", ");
 }
 
 /** A whole number from 1 to `most`; null: it is none. */

@@ -1,20 +1,27 @@
 // The form for renting: what it would cost now, while it is typed, and the button.
 
 import { ask, freshId, reason, Refused } from "./api";
-import type { ClassAnswer, LaunchAnswer, RentalAnswer, RentalPreviewAnswer, RentalRequest } from "./bodies";
+import type { ClassAnswer, RentalAnswer, RentalPreviewAnswer, RentalRequest } from "./bodies";
 import { byId, say, terms } from "./dom";
-import { fillChoices, forgetDraft, keepDraft } from "./drafts";
-import { type Fault, instruction, isFault, keysIn, type Typed } from "./instruction";
+import { fillBoxes, fillChoices, forgetDraft, keepDraft } from "./drafts";
+import { type Fault, goToFault, once, type Places, showFault, tellRefusal } from "./forms";
+import { endOf, instruction, isFault, keysIn, optionsSet, type Typed } from "./instruction";
+import { fillKeys, forgetLaunches, keepKeys, named, readLaunches, showLaunch } from "./launches";
 import { grid, onGrid, watch } from "./live";
 import { marketPlot } from "./market";
-import { formatUsd, readUsd, showUsd, upToTick } from "./money";
+import { formatUsd, readUsd, upToTick } from "./money";
 import { Poll } from "./poll";
-import { HOUR_MS, inputOf, nowMs } from "./times";
+import { previewRows, summaryOf } from "./preview";
+import { both, HOUR_MS, inputOf, nowMs, utcOf } from "./times";
 
 const TYPING_MS = 300;
 const EVERY_MS = 5_000;
-const DEFAULT = "default";
-const FIELDS: Fault["field"][] = ["class", "gpus", "from", "hours", "max_price"];
+/** What the exchange may find fault with. */
+const PLACES: Places = {
+  classes: "class", unknown_class: "class", gpus: "gpus", from: "from", hours: "hours", wrong_hours: "hours", max_price: "max_price",
+  max_spend: "max_spend", look_ahead: "look_ahead", launch: "launch", unknown_launch: "launch", webhook: "webhook",
+  ssh_keys: "ssh_keys", wrong_ssh_key: "ssh_keys",
+};
 
 const form = byId<HTMLFormElement>("rent-form");
 const said = byId("rent-said");
@@ -22,7 +29,6 @@ const preview = byId("preview");
 const summary = byId("preview-said");
 
 let classes: ClassAnswer[] = [];
-let launch: LaunchAnswer | null = null;
 /** Of the request that is on its way, or whose outcome is unknown: the same again makes no second rental. */
 let sending: { content: string; id: string } | null = null;
 let asked = 0;
@@ -40,7 +46,9 @@ export function startRent(done: (rental: RentalAnswer) => void): { show: () => v
     if (touched.name === "hours") choose("length", "hours");
     if (touched.name === "max_price") delete touched.dataset["suggested"];
     if (touched.name === "class") look();
-    showFault(null);
+    if (touched.name === "launch") showLaunch();
+    showFault(form, null);
+    describe();
     clearTimeout(typing);
     typing = setTimeout(() => void foretell(true), TYPING_MS);
   });
@@ -48,7 +56,7 @@ export function startRent(done: (rental: RentalAnswer) => void): { show: () => v
     // Who goes on to another field is told. Not who presses the button: it would move away below the pointer.
     const next = event.relatedTarget;
     const made = typed();
-    if (isFault(made) && next instanceof HTMLElement && next.matches("#rent-form [name]")) showFault(made);
+    if (isFault(made) && next instanceof HTMLElement && next.matches("#rent-form [name]")) showFault(form, made);
   });
   form.addEventListener("submit", (event) => {
     event.preventDefault();
@@ -59,25 +67,30 @@ export function startRent(done: (rental: RentalAnswer) => void): { show: () => v
     show: () => {
       look();
       poll.start();
-      readLaunch().catch(reason); // asked again before it is written, and what is wrong is said then
+      readLaunches().then(() => {
+        fillKeys();
+        describe();
+      }, reason); // asked again before anything is rented, and what is wrong is said then
     },
     hide: () => poll.stop(),
     // Above all the keys: they would be written into the next account, and let this one into its machines.
     forget: () => {
       forgetDraft(form);
       delete field("max_price").dataset["suggested"];
+      forgetLaunches();
+      for (const id of ["rent-options-set", "rent-until"]) say(byId(id), "");
       begin();
-      launch = null;
       sending = null;
       asked++;
       preview.replaceChildren();
       tell("", false);
       say(said, "");
-      showFault(null);
+      showFault(form, null);
     },
     classes: (found) => {
       classes = found;
       fillChoices(byId<HTMLSelectElement>("rent-class"), found.map((each) => [each.class, each.title]));
+      offerOthers();
       if (!byId("rent").hidden) look();
     },
   };
@@ -86,6 +99,7 @@ export function startRent(done: (rental: RentalAnswer) => void): { show: () => v
 function begin(): void {
   const from = field("from");
   if (!from.value) from.value = inputOf((Math.floor(nowMs() / HOUR_MS) + 2) * HOUR_MS);
+  describe();
 }
 
 function field(name: string): HTMLInputElement {
@@ -97,12 +111,30 @@ function choose(name: string, value: string): void {
 }
 
 function typed(): RentalRequest | Fault {
-  return instruction(Object.fromEntries(new FormData(form)) as unknown as Typed, nowMs());
+  const filled = new FormData(form);
+  return instruction({ ...Object.fromEntries(filled), also: filled.getAll("also") } as unknown as Typed, nowMs());
 }
 
 function look(): void {
+  offerOthers();
   watch(field("class").value);
   suggest();
+}
+
+/** Every other class, to be ticked. */
+function offerOthers(): void {
+  const others = classes.filter((each) => each.class !== field("class").value);
+  fillBoxes(form, byId("rent-also"), "also", others.map((each) => [each.class, each.title]));
+}
+
+/** What was typed, in other words: UTC beside local time, when it ends, and what the closed options hold. */
+function describe(): void {
+  const request = typed();
+  say(byId("rent-from-utc"), (new FormData(form).get("start") === "later" && utcOf(field("from").value)) || "");
+  if (isFault(request)) return;
+  const end = endOf(request, nowMs());
+  say(byId("rent-until"), end === null ? "" : `Until ${both(new Date(end).toISOString())}.`);
+  say(byId("rent-options-set"), optionsSet(request));
 }
 
 /** A price in the field that nobody has typed into: a tenth above what is asked in the next hours, else the list price. */
@@ -119,21 +151,13 @@ function suggest(): void {
   void foretell(false);
 }
 
-function showFault(fault: Fault | null): void {
-  for (const name of FIELDS) {
-    const here = fault?.field === name;
-    say(byId(`fault-${name}`), here ? fault.text : "");
-    if (here) field(name).setAttribute("aria-invalid", "true");
-    else field(name).removeAttribute("aria-invalid");
-  }
-}
-
 // --- Preview ---------------------------------------------------------------------------------------------------------
 
 /** What the instruction would do now; told aloud only where something was typed. */
 async function foretell(aloud: boolean): Promise<void> {
   const request = typed();
   const mine = ++asked;
+  describe();
   if (isFault(request)) {
     preview.replaceChildren();
     preview.removeAttribute("aria-busy");
@@ -163,85 +187,46 @@ function tell(text: string, aloud: boolean): void {
   if (aloud) say(byId("preview-told"), text);
 }
 
-function summaryOf(answer: RentalPreviewAnswer, request: RentalRequest): string {
-  if (answer.refusal) return answer.refusal;
-  const gpus = request.gpus === 1 ? "1 GPU" : `${request.gpus} GPUs`;
-  return answer.first_hour ? `${showUsd(answer.first_hour)} USD for the first hour of ${gpus}, all in` : `Nobody sells ${gpus} for the first hour at this price.`;
-}
-
-function previewRows(answer: RentalPreviewAnswer, request: RentalRequest): [string, string][] {
-  const [option] = answer.options;
-  const rows: [string, string][] = [];
-  if (option) {
-    const { hours_found: found, hours_wanted: wanted } = option;
-    const hours = wanted === 1 ? "The hour" : `The next ${wanted} hours`;
-    rows.push([hours, `${money(answer.window)}${found < wanted ? `, ${found} of them to be had` : ""}`]);
-    rows.push(["Cheapest cloud beside", option.cloud_price ? cloud(option.cloud_price, option.cloud_provider, request.gpus) : "none is known"]);
-    rows.push(["Where", [option.region, option.tier && `tier ${option.tier}`].filter(Boolean).join(", ") || "not said"]);
-    if (option.minutes_to_ssh) rows.push(["To SSH", `at most ${option.minutes_to_ssh} minutes`]);
-  }
-  rows.push(["A day at worst", money(answer.per_day_most)]);
-  const moves = answer.handovers;
-  if (moves) rows.push(["Changes of machine", moves.most === 0 ? "none" : `likely ${moves.likely}, at most ${moves.most}`]);
-  if (answer.stopping_now) rows.push(["Stopping at once would cost", money(answer.stopping_now)]);
-  return rows;
-}
-
-function cloud(price: string, provider: string, gpus: number): string {
-  const each = `${showUsd(price)} USD per GPU-hour, ${provider}`;
-  return gpus === 1 ? each : `${money(formatUsd(readUsd(price) * BigInt(gpus)))} an hour (${each})`;
-}
-
-function money(text: string): string {
-  return text ? `${showUsd(text)} USD` : "cannot be had";
-}
-
 // --- The button --------------------------------------------------------------------------------------------------------
 
 async function rent(done: (rental: RentalAnswer) => void): Promise<void> {
-  const request = typed();
-  if (isFault(request)) {
-    showFault(request);
-    field(request.field).focus();
-    return;
-  }
-  const keys = keysIn(field("ssh_keys").value);
-  say(byId("fault-ssh_keys"), keys.length ? "" : "Paste a public SSH key: without one nobody can log in.");
-  if (!keys.length) return field("ssh_keys").focus();
-  const button = byId<HTMLButtonElement>("rent-button");
-  if (button.getAttribute("aria-disabled") === "true") return;
-  button.setAttribute("aria-disabled", "true");
-  say(said, "");
-  say(button, "Renting …");
-  try {
-    await keepKeys(keys);
-    const content = JSON.stringify(request);
-    if (sending?.content !== content) sending = { content, id: freshId() };
-    const rental = await ask<RentalAnswer>("POST", "/v1/rentals", { body: request, id: sending.id });
-    sending = null;
-    done(rental);
-  } catch (error) {
-    const again = error instanceof Refused && error.unknown;
-    if (!again) sending = null;
-    say(said, `${reason(error)}${again ? " It may have been made all the same: press again, it is made once only." : ""}`);
-  } finally {
-    button.removeAttribute("aria-disabled");
-    say(button, "Rent");
-  }
+  const button = byId("rent-button");
+  await once(button, async () => {
+    say(said, "");
+    say(button, "Renting …");
+    try {
+      await readLaunches(); // whether it takes its keys from this form
+      const request = typed();
+      const keys = keysIn(field("ssh_keys").value);
+      if (isFault(request)) return goToFault(form, request);
+      const locked = withoutKey(keys);
+      if (locked) return goToFault(form, locked);
+      done(await make(request, keys));
+    } catch (error) {
+      if (error instanceof Refused && error.unknown) say(said, `${error.message} It may have been made all the same: press again, it is made once only.`);
+      else {
+        sending = null;
+        tellRefusal(form, said, error, PLACES);
+      }
+    } finally {
+      say(button, "Rent");
+    }
+  });
 }
 
-/** The keys that the account has already, into the empty field. Throws Refused. */
-async function readLaunch(): Promise<void> {
-  const launches = await ask<LaunchAnswer[]>("GET", "/v1/launches");
-  launch = launches.find((each) => each.name === DEFAULT) ?? null;
-  const keys = field("ssh_keys");
-  if (launch && !keys.value) keys.value = launch.ssh_keys.join("\n");
+/** Throws Refused. */
+async function make(request: RentalRequest, keys: string[]): Promise<RentalAnswer> {
+  if (!named()) await keepKeys(keys);
+  const content = JSON.stringify(request);
+  if (sending?.content !== content) sending = { content, id: freshId() };
+  const rental = await ask<RentalAnswer>("POST", "/v1/rentals", { body: request, id: sending.id });
+  sending = null;
+  return rental;
 }
 
-/** The account's launch specification `default` gets these keys; all else of it stays. Throws Refused. */
-async function keepKeys(keys: string[]): Promise<void> {
-  await readLaunch();
-  if (launch && JSON.stringify(launch.ssh_keys) === JSON.stringify(keys)) return;
-  const { image, start_script, ports } = launch ?? { image: "", start_script: "", ports: [] };
-  await ask("PUT", `/v1/launches/${DEFAULT}`, { body: { ssh_keys: keys, image, start_script, ports } });
+/** Nobody could log in. */
+function withoutKey(keys: string[]): Fault | null {
+  const launch = named();
+  if (launch) return launch.ssh_keys.length ? null : { field: "launch", text: `${launch.name} has no SSH key: without one nobody can log in.` };
+  return keys.length ? null : { field: "ssh_keys", text: "Paste a public SSH key: without one nobody can log in." };
 }

@@ -7,6 +7,7 @@ const LOCAL = new Intl.DateTimeFormat("en-GB", {
 const CLOCK = { hour: "2-digit", minute: "2-digit", hourCycle: "h23" } as const;
 const LOCAL_CLOCK = new Intl.DateTimeFormat("en-GB", CLOCK);
 const UTC_CLOCK = new Intl.DateTimeFormat("en-GB", { ...CLOCK, timeZone: "UTC" });
+const UTC_DAY = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", timeZone: "UTC" });
 const LOCAL_DAY = new Intl.DateTimeFormat("en-GB", { weekday: "short", day: "numeric" });
 
 /** "Fri, 27 Nov, 17:00 (16:00 UTC)"; empty for an empty text. */
@@ -14,6 +15,14 @@ export function both(iso: string): string {
   if (!iso) return "";
   const at = new Date(iso);
   return `${LOCAL.format(at)} (${UTC_CLOCK.format(at)} UTC)`;
+}
+
+/** What is in an `<input type="datetime-local">`, beside it: "16:00 UTC", with the day where that is another; empty for none. */
+export function utcOf(local: string): string {
+  const at = Date.parse(local);
+  if (Number.isNaN(at)) return "";
+  const iso = new Date(at).toISOString();
+  return `${iso.startsWith(local.slice(0, 10)) ? "" : `${UTC_DAY.format(at)}, `}${UTC_CLOCK.format(at)} UTC`;
 }
 
 /** When the hour of a contract begins: "H100.SXM.80.US.20261127T16-USD" is "2026-11-27T16:00Z"; empty for what is no contract. */

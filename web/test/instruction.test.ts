@@ -1,22 +1,59 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { instruction, isFault, keysIn, type Typed } from "../src/instruction";
+import type { RentalRequest } from "../src/bodies";
+import { changeOf, endOf, instruction, isFault, keysIn, optionsSet, type Typed } from "../src/instruction";
 
 const NOW = Date.parse("2026-11-27T15:20:00Z");
 const TYPED: Typed = {
-  class: "H100.SXM.80.US", gpus: "2", start: "now", from: "2026-11-28T09:00", length: "open", hours: "8", max_price: "3.6", on_stop: "sell",
+  class: "H100.SXM.80.US", also: [], gpus: "2", start: "now", from: "2026-11-28T09:00", length: "open", hours: "8", max_price: "3.6", max_spend: "",
+  look_ahead: "6", on_stop: "sell", launch: "", webhook: "",
 };
+
+function made(other: Partial<Typed> = {}): RentalRequest {
+  const found = instruction({ ...TYPED, ...other }, NOW);
+  assert.ok(!isFault(found), JSON.stringify(found));
+  return found;
+}
 
 test("a rental from now on until it is stopped", () => {
   assert.deepEqual(instruction(TYPED, NOW), {
-    classes: ["H100.SXM.80.US"], gpus: 2, max_price: "3.60", from: "", hours: 0, on_stop: "sell", launch: "default",
+    classes: ["H100.SXM.80.US"], gpus: 2, max_price: "3.60", max_spend: "", from: "", hours: 0, look_ahead: 6, on_stop: "sell",
+    launch: "default", webhook: "",
   });
 });
 
 test("an hour to come is local in the form and UTC in the request", () => {
-  const made = instruction({ ...TYPED, start: "later", length: "hours", on_stop: "keep" }, NOW);
-  assert.ok(!isFault(made));
-  assert.deepEqual([made.from, made.hours, made.on_stop], ["2026-11-28T08:00Z", 8, "keep"]);
+  const { from, hours, on_stop } = made({ start: "later", length: "hours", on_stop: "keep" });
+  assert.deepEqual([from, hours, on_stop], ["2026-11-28T08:00Z", 8, "keep"]);
+});
+
+test("options are in the request, each class once", () => {
+  const { classes, max_spend, look_ahead, launch, webhook } = made({
+    also: ["H100.SXM.80.EU", "H100.SXM.80.US"], max_spend: " 40 ", look_ahead: "12", launch: "batch", webhook: " https://example.org/x ",
+  });
+  assert.deepEqual(
+    [classes, max_spend, look_ahead, launch, webhook],
+    [["H100.SXM.80.US", "H100.SXM.80.EU"], "40.00", 12, "batch", "https://example.org/x"],
+  );
+});
+
+test("options that are closed are told in a few words, and nothing while they are as they were", () => {
+  assert.equal(optionsSet(made()), "");
+  const all = made({ also: ["H100.SXM.80.EU"], max_spend: "40", look_ahead: "1", on_stop: "keep", launch: "batch", webhook: "https://x" });
+  assert.equal(optionsSet(all), "at most 40.00 USD a day, 1 hour ahead, 1 more class, kept when stopped, batch, a webhook");
+});
+
+test("the hour that runs is the first of so many", () => {
+  assert.equal(endOf(made(), NOW), null);
+  assert.equal(new Date(endOf(made({ length: "hours", hours: "2" }), NOW)!).toISOString(), "2026-11-27T17:00:00.000Z");
+  assert.equal(new Date(endOf(made({ length: "hours", hours: "2", start: "later" }), NOW)!).toISOString(), "2026-11-28T10:00:00.000Z");
+});
+
+test("a change names what is another, and no more", () => {
+  const request = made({ max_spend: "40" });
+  assert.deepEqual(changeOf({ ...TYPED, max_spend: "40" }, request), {});
+  assert.deepEqual(changeOf({ ...TYPED, max_price: "4", max_spend: "", look_ahead: "3" }, request), { max_price: "4.00", max_spend: "", look_ahead: 3 });
+  assert.deepEqual(changeOf({ ...TYPED, look_ahead: "25" }, request), { field: "look_ahead", text: "Hours bought ahead: a whole number from 1 to 24." });
 });
 
 test("what is wrong is said of the field it is in", () => {
@@ -24,11 +61,13 @@ test("what is wrong is said of the field it is in", () => {
     [{ class: "" }, "class"], [{ gpus: "0" }, "gpus"], [{ gpus: "1.5" }, "gpus"], [{ gpus: "1000001" }, "gpus"],
     [{ start: "later", from: "" }, "from"], [{ start: "later", from: "2026-11-27T10:00" }, "from"],
     [{ length: "hours", hours: "8761" }, "hours"], [{ max_price: "" }, "max_price"], [{ max_price: "0" }, "max_price"], [{ max_price: "3,60" }, "max_price"],
+    [{ max_spend: "0" }, "max_spend"], [{ max_spend: "much" }, "max_spend"], [{ look_ahead: "0" }, "look_ahead"], [{ look_ahead: "25" }, "look_ahead"],
+    [{ also: ["a", "b", "c", "d", "e", "f", "g", "h"] }, "also"],
   ];
   for (const [slip, field] of wrong) {
-    const made = instruction({ ...TYPED, ...slip }, NOW);
-    assert.ok(isFault(made), JSON.stringify(slip));
-    assert.equal(made.field, field);
+    const found = instruction({ ...TYPED, ...slip }, NOW);
+    assert.ok(isFault(found), JSON.stringify(slip));
+    assert.equal(found.field, field);
   }
 });
 

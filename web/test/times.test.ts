@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { beginOf, both, hourOf, inputOf, left } from "../src/times";
+import { beginOf, both, hourOf, inputOf, left, utcOf } from "../src/times";
 
 test("local time comes first, UTC beside", () => {
   assert.match(both("2026-11-27T16:00:00.000Z"), /^Fri,? 27 Nov,? 17:00 \(16:00 UTC\)$/);
@@ -22,4 +22,10 @@ test("a moment is in an hour of UTC, whatever the local clock", () => {
 test("a contract names its hour", () => {
   assert.equal(beginOf("H100.SXM.80.X8.US.20261122T14-USD"), "2026-11-22T14:00Z");
   assert.equal(beginOf("H100"), "");
+});
+
+test("UTC stands beside an hour that is typed, with its day where that is another", () => {
+  assert.equal(utcOf("2026-11-28T09:00"), "08:00 UTC");
+  assert.equal(utcOf("2026-11-28T00:00"), "27 Nov, 23:00 UTC");
+  assert.equal(utcOf(""), "");
 });

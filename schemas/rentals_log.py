@@ -9,6 +9,9 @@ Instants are market time, in ms since the epoch. Prices are µUSD per GPU-hour.
 
 from __future__ import annotations
 
+import re
+from typing import Final
+
 from msgspec import Struct
 
 from schemas.units import Gpus, Hour, Micros, Millis, Price
@@ -119,6 +122,20 @@ class NoticeClosed(_Record, frozen=True, tag=9):
     code: str
     is_taken: bool
     """False: it was given up."""
+
+
+_CLIENT_ID: Final = re.compile(r"r([1-9][0-9]{0,17})-(0|[1-9][0-9]{0,8})", re.ASCII)
+
+
+def client_id(rental: int, number: int) -> str:
+    """Under which the exchange knows an order of a rental."""
+    return f"r{rental}-{number}"
+
+
+def read_client_id(text: str) -> tuple[int, int] | None:
+    """Rental and number; None: it is no rental's. Members may call their own orders the same."""
+    match = _CLIENT_ID.fullmatch(text)
+    return (int(match[1]), int(match[2])) if match is not None else None
 
 
 def notice_id(rental: int, hour: Hour, code: str) -> str:

@@ -7,6 +7,7 @@ assignment  which seats of which machines the titles of a class get, all of an h
 placing     a title bought in mid-hour, on what is free
 asks        whose asks stand in the books
 purchases   what a purchase would bring, by these; `foresight` counts the hand-overs, before anything is bought
+renting     which of a holder's leases is for which of his rentals
 board       what is recorded, in the words of the assignment
 launching   which specification the machines of a purchase begin with
 deciding    what is to be recorded next: leases at the gate, at a running fill, at an end

@@ -24,7 +24,7 @@ from msgspec import Struct
 from schemas.units import Hour, Micros
 from services.delivery.fleet import Fleet, Lots, Machine, Seats, Slot, Title, Unplaced, is_out, lots_of, lowest
 from services.delivery.hosting import Demand, Group, Hosting, Hosts, Served, host
-from services.delivery.seating import Guests, Places, seat
+from services.delivery.seating import Guests, Lease, Places, seat
 
 
 class Assignment(Struct, frozen=True):
@@ -179,6 +179,8 @@ class Hourly:
         self.fixed_hosts: dict[int, Hosts] = {}
         self.fixed_places: dict[int, dict[int, Places]] = {}
         """Host → holder → seats."""
+        self.fixed_leases: dict[int, dict[int, list[Lease]]] = {}
+        """The same, one for each fixed slot, in the order of titles."""
         self.unplaced: dict[int, Lots] = {}
         self.waiting: dict[int, dict[int, list[tuple[int, int, Lots]]]] = {}
         """Host → holder → (title, counts for, lots) that want seats."""
@@ -216,6 +218,8 @@ class Hourly:
             hosts[machine.obligor] = hosts.get(machine.obligor, 0) + lots
             places = self.fixed_places.setdefault(machine.obligor, {}).setdefault(slot.holder, {})
             places[slot.machine] = places.get(slot.machine, 0) | slot.seats
+            leases = self.fixed_leases.setdefault(machine.obligor, {}).setdefault(slot.holder, [])
+            leases.append((slot.machine, slot.seats))
         return busy
 
     def _drop_latest(self, busy: Hosts) -> None:
@@ -305,7 +309,7 @@ class Hourly:
         """What `seating` is asked of one host."""
         waiting = self.waiting.get(name, {})
         lots = {holder: sum(one[2] for one in waiting[holder]) for holder in sorted(waiting)}
-        return Guests(self.hour, lots, self.fixed_places.get(name, {}))
+        return Guests(self.hour, lots, self.fixed_places.get(name, {}), self.fixed_leases.get(name, {}))
 
     def slots(self) -> tuple[Slot, ...]:
         """Of the whole hour, once everybody has seats."""

@@ -8,9 +8,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
-
-import msgspec
 
 from schemas.ids import class_no_of, contract_of, hour_of
 from schemas.leases import Served
@@ -18,22 +15,17 @@ from schemas.units import MINUTES_PER_HOUR, Gpus, Hour
 from services.delivery import fleet
 from services.delivery.assignment import Assignment, handovers
 from services.delivery.fleet import Fleet, Machine, Seats, Slot
+from services.delivery.renting import Seat, Use, keep_first, rental_of, share_out
 from services.delivery.state import Lease, MachineId, Part, State, counts_for
-from services.delivery.titles import Title
-
-
-class Use(NamedTuple):
-    """What a seat is for."""
-
-    title: int
-    counts_for: int
+from services.delivery.titles import Title, Titles
 
 
 class Board:
     """Machines of a class, and what leases say of two hours: the one that is placed, and the one before."""
 
-    def __init__(self, state: State, contract: int, lot: Gpus) -> None:
+    def __init__(self, state: State, titles: Titles, contract: int, lot: Gpus) -> None:
         self.state = state
+        self.wanted = titles.of.get(contract, {})
         self.contract = contract
         self.hour: Hour = hour_of(contract)
         self.lot = lot
@@ -45,6 +37,14 @@ class Board:
         self._usable = [state.usable(state.machines[machine]) for machine in self.machines]
         self._blocked: set[int] = set()
         """Machines with tenants on seats that are gone: nobody else moves in there."""
+        self.leases = [
+            (lease, rental_of(lease, contract - 1, titles.of.get(contract - 1, {})))
+            for lease in state.leases.values()
+            if lease.machine in self._number and not lease.ended_ms
+            if any(part.contract == contract - 1 for part in lease.parts)
+        ]
+        """Those of the hour before, each with the rental that it is for; 0: none."""
+        self._rental = {lease.lease: rental for lease, rental in self.leases}
         self.slots = {
             hour: self._slots(contract_of(class_no, hour)) for hour in (self.hour - 1, self.hour, self.hour + 1)
         }
@@ -81,13 +81,18 @@ class Board:
                 )  # fmt: skip
 
     def before(self) -> tuple[list[fleet.Title], list[Slot]]:
-        """The hour before, as it is for certain. Only who sits where is of interest: each slot has a title of its own."""
+        """The hour before, as it is for certain: each lease is a slot of a title of its own, in the order of keeping."""
         titles, slots = [], []
-        for number, slot in enumerate(self.slots[self.hour - 1], start=1):
-            qty = fleet.lots_of(slot.seats) * self.lot
-            obligor = self.machines[slot.machine][0]
-            titles.append(fleet.Title(slot.hour, number, obligor, slot.holder, qty, -number))
-            slots.append(msgspec.structs.replace(slot, title=number, counts_for=number))
+        for number, lease in enumerate(keep_first(self.leases, self.wanted), start=1):
+            machine = self._number[lease.machine]
+            places = self._places(machine, lease.seats)
+            if places is not None:
+                title = fleet.Title(
+                    self.hour - 1, number, lease.machine[0], lease.holder, len(places) * self.lot, -number
+                )  # fmt: skip
+                titles.append(title)
+                seats: Seats = sum(1 << place for place in places)
+                slots.append(Slot(self.hour - 1, number, lease.holder, machine, seats, number))
         return titles, slots
 
     # --- Slots -----------------------------------------------------------------------------------------------
@@ -131,13 +136,27 @@ class Board:
 
     def hosts(self, slots: Iterable[Slot]) -> dict[tuple[int, MachineId], dict[int, Use]]:
         """(holder, machine) → seat → what it is for, of slots that are not recorded yet."""
-        found: dict[tuple[int, MachineId], dict[int, Use]] = {}
         recorded = set(self.slots[self.hour])
+        uses: dict[tuple[int, int], dict[Seat, Use]] = {}
         for slot in slots:
             if slot not in recorded:
-                of = found.setdefault((slot.holder, self.machines[slot.machine]), {})
-                of.update(dict.fromkeys(self.seats(slot), Use(slot.title, slot.counts_for)))
+                machine, use = self.machines[slot.machine], Use(slot.title, slot.counts_for)
+                of_provider = uses.setdefault((slot.holder, machine[0]), {})
+                of_provider.update({(machine, seat): use for seat in self.seats(slot)})
+        leases: dict[int, list[tuple[Lease, int]]] = {}
+        for lease, rental in self.leases:
+            leases.setdefault(lease.holder, []).append((lease, rental))
+        found: dict[tuple[int, MachineId], dict[int, Use]] = {}
+        for (holder, _), of_provider in uses.items():
+            share_out(of_provider, leases.get(holder, ()), self.wanted)
+            for (machine, seat), use in of_provider.items():
+                found.setdefault((holder, machine), {})[seat] = use
         return found
+
+    def may_go_on(self, lease: int, uses: Iterable[Use]) -> bool:
+        """A machine was prepared for the rental that it is for: another one gets its own, with what it is to begin with."""
+        rental = self._rental.get(lease, 0)
+        return not rental or {self.wanted[use.title].rental for use in uses} <= {rental, 0}
 
     def moved(self, slots: Iterable[Slot]) -> dict[int, Gpus]:
         """Holder → GPUs that take the place of others, which he must leave as the hour begins: none of who has fewer or more."""

@@ -49,7 +49,7 @@ def placements(
     todo = {number: left for number in sorted(named) if (left := _left(state, wanted[number]))}
     if not todo:
         return []
-    board = Board(state, contract, lot)
+    board = Board(state, titles, contract, lot)
     sold = [(wanted[number], left) for number, left in todo.items()]
     slots = _all(board, titles) if numbers is None else _at_once(board, sold)
     records: list[LeaseRecord] = []
@@ -132,10 +132,10 @@ def _leases(
     until_ms: Millis,
     now_ms: Millis,
 ) -> Iterator[LeaseServes]:
-    """Leases go on where their holder has all of their seats again; what else he has on a machine is new.
+    """Leases go on where their holder has all of their seats again, and not for another rental; what else he has is new.
 
-    What goes on keeps what it began with. Of what is new, each specification that titles name (`launches`) has a lease, and his
-    first GPUs that were not his before have `moved` there.
+    What goes on keeps what it began with. Of what is new, each rental has leases of its own, and so has each specification that
+    titles name (`launches`); his first GPUs that were not his before have `moved` there.
     """
     number = board.state.lease_last
     left = board.not_yet_said(moved)
@@ -144,13 +144,15 @@ def _leases(
         seats_of: list[tuple[int, tuple[int, ...], str]] = []
         for lease in sorted(board.state.on.get(machine, ())):
             going_on = board.state.leases[lease]
-            if going_on.holder == holder and going_on.until_ms == from_ms and set(going_on.seats) <= set(of):
+            is_his = going_on.holder == holder and going_on.until_ms == from_ms and set(going_on.seats) <= set(of)
+            if is_his and board.may_go_on(lease, [of[seat] for seat in going_on.seats]):
                 seats_of.append((lease, going_on.seats, going_on.launch_name))
         kept = {seat for _, seats, _ in seats_of for seat in seats}
-        others: dict[str, list[int]] = {}
+        others: dict[tuple[str, int], list[int]] = {}
         for seat in sorted(of.keys() - kept):
-            others.setdefault(launches[of[seat].title], []).append(seat)
-        for launch, new in sorted(others.items()):
+            title = of[seat].title
+            others.setdefault((launches[title], board.wanted[title].rental), []).append(seat)
+        for (launch, _), new in sorted(others.items()):
             number += 1
             seats_of.append((number, tuple(new), launch))
         for lease, seats, launch in seats_of:

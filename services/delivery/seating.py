@@ -1,13 +1,14 @@
 """Which seats of one host's machines its guests have, hour after hour, so that nobody moves without need. Pure.
 
-A guest keeps his seats while their machine is there. Who comes, or must move, gets seats that last: of machines that are there
-as long as he stays the one that goes first, else the one that goes last; then one on which he sits already, then one that he
-fills best, so that the lots of a guest are together and whole machines stay free for whoever wants them whole.
+A guest keeps his seats while their machine is there. Who has fewer gives up whole leases where he can, so that the others go on.
+Who comes, or must move, gets seats that last: of machines that are there as long as he stays the one that goes first, else the
+one that goes last; then one on which he sits already, then one that he fills best, so that the lots of a guest are together and
+whole machines stay free for whoever wants them whole.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec import Struct
 
@@ -18,6 +19,10 @@ Places = dict[int, Seats]
 """Machine → seats."""
 
 
+Lease = tuple[int, Seats]
+"""Seats of one machine that go on together, or not at all."""
+
+
 class Guests(Struct):
     """One hour of one host."""
 
@@ -26,6 +31,8 @@ class Guests(Struct):
     """Holder → his lots, without those of fixed slots."""
     fixed: Mapping[int, Places] = {}
     """Holder → seats that are his for certain."""
+    leases: Mapping[int, Sequence[Lease]] = {}
+    """The same as leases, in the order in which he keeps them."""
 
 
 def seat(machines: Mapping[int, Machine], size: Mapping[int, Lots], hours: Sequence[Guests]) -> list[dict[int, Places]]:
@@ -66,7 +73,7 @@ class _Host:
         for holder, lots in guests.lots.items():
             has = sum(map(lots_of, self.sits.get(holder, {}).values()))
             if has > lots:
-                self._give_up(holder, has - lots)
+                self._give_up(holder, has, lots, self.hours[at - 1].leases.get(holder, ()) if at else ())
             elif has < lots:
                 new.append((holder, lots - has))
         for holder, lots in self._longest_first(at, new):
@@ -133,11 +140,17 @@ class _Host:
             if number not in self.out:
                 self.free[number] = self.free.get(number, 0) | seats
 
-    def _give_up(self, holder: int, lots: Lots) -> None:
-        """Seats of the machine that goes first, then of that on which he has fewest."""
+    def _give_up(self, holder: int, has: Lots, keeps: Lots, leases: Iterable[Lease]) -> None:
+        """Leases are kept where they fit; the rest goes from the machine that goes first, then from that with fewest of it."""
         places = self.sits[holder]
+        spare, room = dict(places), keeps
+        for number, seats in sorted(leases, key=lambda lease: self.goes.get(lease[0], NEVER), reverse=True):
+            if lots_of(seats) <= room and seats & places.get(number, 0) == seats:
+                spare[number] ^= seats
+                room -= lots_of(seats)
+        lots = has - keeps
         for number in sorted(places, key=lambda one: (self.goes.get(one, NEVER), lots_of(places[one]), -one)):
-            given_up = lowest(places[number], min(lots, lots_of(places[number])))
+            given_up = lowest(spare[number], min(lots, lots_of(spare[number])))
             places[number] ^= given_up
             if not places[number]:
                 del places[number]

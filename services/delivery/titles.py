@@ -28,6 +28,8 @@ class Title(Struct, gc=False):
     """What the holder paid for it."""
     launch: str = ""
     """The specification that the order named by which he bought it; empty: none."""
+    rental: int = 0
+    """The holder's rental that bought it, by the name of that order; 0: none."""
 
 
 class Titles:
@@ -37,19 +39,19 @@ class Titles:
         self.of: dict[int, dict[int, Title]] = {}
         """By contract, by number."""
 
-    def fill(self, event: Filled, launch: str = "") -> None:
-        """Apply every move. `launch`: what the buyer's order named. Raises Contradiction."""
+    def fill(self, event: Filled, launch: str = "", rental: int = 0) -> None:
+        """Apply every move. `launch`: what the buyer's order named; `rental`: whose it is. Raises Contradiction."""
         titles = self.of.setdefault(event.contract, {})
         for move in event.moves:
             if move.source == 0:
                 bought = Title(
                     event.contract, move.title, event.seller, event.buyer, move.ground, move.qty, event.minutes, move.cost,
-                    launch,
+                    launch, rental,
                 )  # fmt: skip
                 titles[move.title] = bought
             else:
                 bought = _cut(titles, move.source, move.title, move.qty)
-                bought.holder, bought.cost, bought.launch = event.buyer, move.cost, launch
+                bought.holder, bought.cost, bought.launch, bought.rental = event.buyer, move.cost, launch, rental
             if move.closes == move.title:  # the buyer's own promise came back to him: nobody owes and nobody holds it
                 del titles[move.title]
             elif move.closes:

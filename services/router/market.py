@@ -10,6 +10,7 @@ from schemas.codec import EventsRecord
 from schemas.commands import ALL_HOURS, Side
 from schemas.events import ClassSet, Filled, HourEnded, OrderAccepted, OrderCancelled, ReferenceMoved
 from schemas.ids import class_no_of, hour_of
+from schemas.rentals_log import read_client_id
 from schemas.units import (
     MINUTES_PER_HOUR,
     MS_PER_HOUR,
@@ -24,7 +25,7 @@ from schemas.units import (
     fee,
     notional,
 )
-from services.router.state import State, read_client_id
+from services.router.state import State
 
 Phase = Literal["forward", "running", "closed"]
 OrderKey = tuple[int, int, int]

@@ -37,6 +37,7 @@ from schemas.rentals_log import (
     RentalStopped,
     RouterBegan,
     Terms,
+    client_id,
 )
 from schemas.units import MS_PER_HOUR, Hour, Millis
 from services.router import answers, asking, previewing
@@ -46,7 +47,7 @@ from services.router.holding import holdings, past_hour
 from services.router.market import Market
 from services.router.refusals import Refused
 from services.router.sending import LIFE_MS, Attempt, OrderName, Sending, again_ms, is_hopeless
-from services.router.state import CLASH, BadRecord, Order, PastHour, Rental, State, client_id
+from services.router.state import CLASH, BadRecord, Order, PastHour, Rental, State
 from services.router.trading import VALID_MS, Accepted, Away, Exchange, Hooks, Notice, Outcome, Reading, Sent, Unknown
 from services.router.trading import Refused as NotTaken
 from services.runtime.archive import end_of_whole

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
 import msgspec
@@ -30,22 +29,10 @@ PAST_KEPT: Final = 24
 """Hours of a rental that are over and still shown."""
 CLASH: Final = "duplicate_client_id"
 """What an order is refused with whose id stands for something else: it was never ours, and the purchase needs another id."""
-_OWN: Final = re.compile(r"r([1-9][0-9]{0,17})-(0|[1-9][0-9]{0,8})", re.ASCII)
 
 
 class BadRecord(Exception):
     """A record contradicts those before it: this log is not ours, or was changed."""
-
-
-def client_id(rental: int, number: int) -> str:
-    """Under which the exchange knows an order of a rental."""
-    return f"r{rental}-{number}"
-
-
-def read_client_id(text: str) -> tuple[int, int] | None:
-    """Rental and number; None: it is not one of ours."""
-    match = _OWN.fullmatch(text)
-    return (int(match[1]), int(match[2])) if match is not None else None
 
 
 class Order(Struct, gc=False):

@@ -4,7 +4,7 @@ Begin with `log`, then `supervise`.
 log        interfaces `Log` and `Clock`: what shells are written against, so that a simulation can stand in
 kafka      `Cluster`, `KafkaLog`: the same interfaces over a broker     kafka_login, kafka_acls   logins and access lists there
 topics     creates all topics; checks at every start that they are as they must be     walls   who may do what with which
-positions  positions in a log carry the hash of the last record consumed
+positions  positions in a log carry the hash of the last record consumed     reading   a log is followed for ever
 archive    the old part of a log, in files
 postgres   pool and numbered migrations
 lease      who may start writing: a name, a holder, an epoch

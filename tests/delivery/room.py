@@ -44,9 +44,18 @@ class Room:
         self.take(MachineEnrolled(1, at, provider, name, CLASS, "declared", "open", "127.0.0.1", uuids))
 
     def sell(
-        self, obligor: int, holder: int, hour: int, qty: int, *, minutes: int = 60, launch: str = "", price: int = 100
+        self,
+        obligor: int,
+        holder: int,
+        hour: int,
+        qty: int,
+        *,
+        minutes: int = 60,
+        launch: str = "",
+        price: int = 100,
+        rental: int = 0,
     ) -> int:
-        """A new title; its number. `launch`: what the buyer's order named."""
+        """A new title; its number. `launch`, `rental`: what the buyer's order named, and whose it was."""
         number = next(self._numbers)
         ground = Ground.DECLARED if minutes == 60 else Ground.READY
         move = TitleMove(0, number, ground, qty, price * qty, price * qty, 0)
@@ -54,6 +63,7 @@ class Room:
         self.titles.fill(
             Filled(number, contract, price, qty, minutes, 1, 1, 2, 0, 0, holder, obligor, price * qty, 0, 0, (move,)),
             launch,
+            rental,
         )
         return number
 

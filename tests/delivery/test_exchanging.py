@@ -165,7 +165,7 @@ def test_everybody_gets_back_what_he_went_without_and_nobody_moves_for_others(
         for at, obligor, holder, price in sold:
             if at == hour:
                 room.sell(obligor, holder, hour, 1, price=price)
-        board = Board(room.state, contract, 1)
+        board = Board(room.state, room.titles, contract, 1)
         titles_before, slots_before = board.before()
         wanted = [*titles_before, *board.titles_of(room.titles.of.get(contract, {}).values())]
         alone = deciding.assign(board.as_fleet(), wanted, slots_before).slots.get(board.hour, ())
@@ -173,7 +173,9 @@ def test_everybody_gets_back_what_he_went_without_and_nobody_moves_for_others(
 
         room.gate(hour)
 
-        moved = Board(room.state, contract, 1).moved(Board(room.state, contract, 1).slots[HOUR + hour])
+        moved = Board(room.state, room.titles, contract, 1).moved(
+            Board(room.state, room.titles, contract, 1).slots[HOUR + hour]
+        )
         assert all(gpus <= least.get(holder, 0) for holder, gpus in moved.items()), f"hour {hour}: {moved}, {least}"
         said = Counter[int]()
         for lease in room.state.leases.values():

@@ -7,8 +7,7 @@ from collections.abc import Iterable, Mapping
 
 from schemas.commands import Side
 from schemas.ids import hour_of
-from schemas.rentals_log import Terms
-from services.router.state import read_client_id
+from schemas.rentals_log import Terms, read_client_id
 from tests.router.place import Fill
 
 

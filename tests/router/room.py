@@ -5,13 +5,22 @@ from __future__ import annotations
 from schemas.codec import WRITER_OPERATOR, EventsRecord
 from schemas.events import Event
 from schemas.ids import class_no_of, contract_of, format_symbol, hour_of
-from schemas.rentals_log import OrderRefused, OrderSent, RentalChanged, RentalMade, RentalOver, RentalStopped, Terms
+from schemas.rentals_log import (
+    OrderRefused,
+    OrderSent,
+    RentalChanged,
+    RentalMade,
+    RentalOver,
+    RentalStopped,
+    Terms,
+    client_id,
+)
 from schemas.units import MS_PER_HOUR, MS_PER_MINUTE
 from services.router.books import AWAY, Book
 from services.router.deciding import Decision, decide, wanted
 from services.router.holding import Holding, holdings, past_hour
 from services.router.market import Market
-from services.router.state import PastHour, Rental, State, client_id
+from services.router.state import PastHour, Rental, State
 from services.router.trading import Refused, Sent
 from tests.router.place import CLASSES, LOTS, ONE, Place
 

@@ -111,6 +111,7 @@ class LeaseAnswer(Struct, frozen=True, kw_only=True):
 
 OnStop = Literal["sell", "keep"]
 LookAhead = Annotated[int, Meta(ge=1, le=24)]
+RentalHours = Annotated[int, Meta(ge=0, le=8_760)]
 Webhook = Annotated[str, Meta(max_length=500)]
 RENTAL: Final = r"^[1-9][0-9]{0,17}$"
 
@@ -128,7 +129,7 @@ class RentalRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """USD for the hours of one day (UTC) of delivery; empty: no other limit than `max_price`."""
     from_hour: HourOrNone = msgspec.field(name="from", default="")
     """Its first hour; empty: the one that runs, as far as it can be had still."""
-    hours: Annotated[int, Meta(ge=0, le=8_760)] = 0
+    hours: RentalHours = 0
     """So many hours of the clock, the first one included however little is left of it; 0: until it is stopped."""
     look_ahead: LookAhead = 6
     """So many hours are always kept bought, the one that runs included."""
@@ -164,6 +165,8 @@ class RentalChange(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     max_spend: UsdOrNone | None = None
     """Empty: no limit any more."""
     look_ahead: LookAhead | None = None
+    hours: RentalHours | None = None
+    """Of the clock, from its first hour on; not fewer than have begun or are bought. 0: until it is stopped."""
     on_stop: OnStop | None = None
     webhook: Webhook | None = None
 

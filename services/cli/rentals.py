@@ -84,6 +84,9 @@ def stop(context: Context, number: str | None, choice: rental.OnStop | None) -> 
 @click.option("--max-price", default="", help="USD per GPU-hour, the most for any hour.")
 @click.option("--max-spend", help="USD for the hours of one day (UTC); '' for no limit.")
 @click.option("--look-ahead", type=click.IntRange(1, 24), help="So many hours are always bought ahead.")
+@click.option(
+    "--hours", type=click.IntRange(0, 8_760), help="So many in all, from its first on; 0: until it is stopped."
+)
 @click.option("--on-stop", type=click.Choice(["sell", "keep"]), help="What becomes of them when it is stopped.")
 @click.option("--webhook", metavar="URL", help="'' for none.")
 @pass_context
@@ -93,15 +96,16 @@ def change(
     max_price: str,
     max_spend: str | None,
     look_ahead: int | None,
+    hours: int | None,
     on_stop: rental.OnStop | None,
     webhook: str | None,
 ) -> None:
-    """Change a rental's limits; what is bought stays bought. Without RENTAL: the only one."""
+    """Change a rental's limits or its length; what is bought stays bought. Without RENTAL: the only one."""
     body = rental.RentalChange(
-        max_price=max_price, max_spend=max_spend, look_ahead=look_ahead, on_stop=on_stop, webhook=webhook
+        max_price=max_price, max_spend=max_spend, look_ahead=look_ahead, hours=hours, on_stop=on_stop, webhook=webhook
     )
     if body == rental.RentalChange():
-        raise Unusable("say what is to change: --max-price, --max-spend, --look-ahead, --on-stop, --webhook")
+        raise Unusable("say what is to change: --max-price, --max-spend, --look-ahead, --hours, --on-stop, --webhook")
     number = number or _only(context.client())
     done = context.client().write("PATCH", f"/v1/rentals/{number}", body, rental.RentalAnswer)
     context.show(done, lambda: say_rental(done))

@@ -46,17 +46,27 @@ def terms_of(request: RentalRequest, market: Market, now_ms: Millis, *, sandbox:
     return terms
 
 
-def changed(terms: Terms, change: RentalChange, market: Market, *, sandbox: bool) -> Terms:
-    """The same with what the change names. Raises Refused."""
+def changed(terms: Terms, change: RentalChange, market: Market, until: Hour, *, sandbox: bool) -> Terms:
+    """The same with what the change names. `until`: the first hour that it may give up. Raises Refused."""
     classes = [market.classes[class_id] for class_id in terms.classes]
     return msgspec.structs.replace(
         terms,
         max_price=_price(change.max_price, classes) if change.max_price else terms.max_price,
         max_spend=terms.max_spend if change.max_spend is None else _spend(change.max_spend),
         look_ahead=change.look_ahead or terms.look_ahead,
+        hours=terms.hours if change.hours is None else _hours(change.hours, terms.from_hour, until),
         on_stop=change.on_stop or terms.on_stop,
         webhook=terms.webhook if change.webhook is None else _webhook(change.webhook, sandbox=sandbox),
     )
+
+
+def _hours(hours: int, first: Hour, until: Hour) -> int:
+    if hours and first + hours < until:
+        raise Refused(
+            "wrong_hours",
+            f"hours: {until - first} have begun or are bought, and no fewer can be; stop the rental to give up the later ones",
+        )
+    return hours
 
 
 def is_same(request: RentalRequest, made: Terms, market: Market, *, sandbox: bool) -> bool:

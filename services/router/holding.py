@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from schemas.commands import Side
 from schemas.ids import hour_of
-from schemas.units import Gpus, Hour, Micros, Millis, Price
+from schemas.units import MS_PER_HOUR, Gpus, Hour, Micros, Millis, Price
 from services.router.market import Fate, Market
 from services.router.state import CLASH, Order, PastHour, Rental
 
@@ -72,6 +72,12 @@ def holdings(rental: Rental, market: Market) -> dict[Hour, Holding]:
         else:
             _offer(holding, order, fates)
     return found
+
+
+def has_until(rental: Rental, market: Market, now_ms: Millis) -> Hour:
+    """The first hour after those that have begun, are bought or may be."""
+    had = [hour for hour, holding in holdings(rental, market).items() if holding.held or holding.buying]
+    return max(rental.terms.from_hour, now_ms // MS_PER_HOUR, *had) + 1
 
 
 def past_hour(holding: Holding) -> PastHour:

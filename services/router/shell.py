@@ -43,7 +43,7 @@ from schemas.units import MS_PER_HOUR, Hour, Millis
 from services.router import answers, asking, previewing
 from services.router.books import Book
 from services.router.deciding import Decision, Why, Wish, decide, wanted
-from services.router.holding import holdings, past_hour
+from services.router.holding import has_until, holdings, past_hour
 from services.router.market import Market
 from services.router.refusals import Refused
 from services.router.sending import LIFE_MS, Attempt, OrderName, Sending, again_ms, is_hopeless
@@ -481,7 +481,8 @@ class Router:
             rental = self._of(account, number)
             if rental.over_ms or rental.stopped_ms:
                 raise Refused("rental_over", f"rental {number} was stopped or is over: make a new one")
-            terms = asking.changed(rental.terms, change, self.market, sandbox=self._market_clock.sandbox)
+            until = has_until(rental, self.market, self.now_ms)
+            terms = asking.changed(rental.terms, change, self.market, until, sandbox=self._market_clock.sandbox)
             if terms != rental.terms:
                 await self._rentals.record([RentalChanged(self._epoch, self.now_ms, number, terms)])
         return await self._looked_at(rental)

@@ -192,6 +192,27 @@ def test_changes_and_stops_of_others_rentals_are_refused_and_a_second_stop_is_ha
     assert len(exchange.recorded()) == records
 
 
+def test_a_rental_is_made_longer_or_shorter_down_to_what_is_bought(exchange: Exchange) -> None:
+    stock(exchange)
+    exchange.begin()
+    exchange.rent(21, "k", look_ahead=3, hours=2)
+    exchange.run_ms(2_000)
+    assert len(exchange.place.fills) == 2
+
+    longer = exchange.ask("change", 21, 1, RentalChange(hours=5))
+    exchange.run_ms(2_000)
+    assert longer[0].request.hours == 5
+    assert len(exchange.place.fills) == 3
+    shorter = exchange.ask("change", 21, 1, RentalChange(hours=2))
+    exchange.run_ms(500)
+    assert (shorter[0].code, "3 have begun or are bought" in str(shorter[0])) == ("wrong_hours", True)
+    as_it_is = exchange.ask("change", 21, 1, RentalChange(hours=3))
+    exchange.run_ms(500)
+    endless = exchange.ask("change", 21, 1, RentalChange(hours=0))
+    exchange.run_ms(500)
+    assert [said[0].request.hours for said in (as_it_is, endless)] == [3, 0]
+
+
 def test_a_preview_says_what_would_be_taken_first_and_changes_nothing(exchange: Exchange) -> None:
     stock(exchange, hours=3, price=2_500_000)
     for hour in range(NOW, NOW + 3):

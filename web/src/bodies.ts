@@ -172,6 +172,7 @@ export interface RentalChange {
   max_price?: string;
   max_spend?: string;
   look_ahead?: number;
+  hours?: number;
   on_stop?: "sell" | "keep";
   webhook?: string;
 }

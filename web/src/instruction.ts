@@ -9,6 +9,8 @@ export const AHEAD = 6;
 export const LAUNCH = "default";
 const AHEAD_MOST = 24;
 const CLASSES_MOST = 8;
+const HOURS_MOST = 8_760;
+const NO_HOURS: Fault = { field: "hours", text: `How many hours: a whole number from 1 to ${HOURS_MOST}.` };
 
 /** Limits, which may be changed while a rental runs. */
 export interface TypedLimits {
@@ -17,6 +19,11 @@ export interface TypedLimits {
   look_ahead: string;
   on_stop: string;
   webhook: string;
+}
+
+export interface TypedChange extends TypedLimits {
+  /** In all; empty: until it is stopped. */
+  hours: string;
 }
 
 export interface Typed extends TypedLimits {
@@ -32,7 +39,7 @@ export interface Typed extends TypedLimits {
   launch: string;
 }
 
-type Limits = Required<RentalChange>;
+type Limits = Required<Omit<RentalChange, "hours">>;
 
 /** The request, or the first thing that keeps it from being one. */
 export function instruction(typed: Typed, nowMs: number): RentalRequest | Fault {
@@ -46,8 +53,8 @@ export function instruction(typed: Typed, nowMs: number): RentalRequest | Fault 
     if (ms < nowMs) return { field: "from", text: "That hour is over: choose a later one, or now." };
     from = hourOf(ms);
   }
-  const hours = typed.length === "hours" ? whole(typed.hours, 8_760) : 0;
-  if (hours === null) return { field: "hours", text: "How many hours: a whole number from 1 to 8760." };
+  const hours = typed.length === "hours" ? whole(typed.hours, HOURS_MOST) : 0;
+  if (hours === null) return NO_HOURS;
   const limits = limitsOf(typed);
   if (isFault(limits)) return limits;
   const classes = [...new Set([typed.class, ...typed.also])];
@@ -71,10 +78,12 @@ function limitsOf(typed: TypedLimits): Limits | Fault {
 }
 
 /** What of a rental is to be another; empty: nothing. Or the first thing that is wrong with it. */
-export function changeOf(typed: TypedLimits, request: RentalRequest): RentalChange | Fault {
+export function changeOf(typed: TypedChange, request: RentalRequest): RentalChange | Fault {
   const limits = limitsOf(typed);
   if (isFault(limits)) return limits;
-  const other = Object.entries(limits).filter(([name, value]) => request[name as keyof Limits] !== value);
+  const hours = typed.hours.trim() ? whole(typed.hours, HOURS_MOST) : 0;
+  if (hours === null) return NO_HOURS;
+  const other = Object.entries({ ...limits, hours }).filter(([name, value]) => request[name as keyof RentalChange] !== value);
   return Object.fromEntries(other);
 }
 

@@ -4,7 +4,7 @@ import { ask, freshId, reason } from "./api";
 import type { RentalAnswer, RentalHourAnswer } from "./bodies";
 import { badge, byId, copyLine, el, say, table, terms, until } from "./dom";
 import { goToFault, labelled, once, type Places, showFault, tellRefusal } from "./forms";
-import { changeOf, isFault, type TypedLimits } from "./instruction";
+import { changeOf, isFault, type TypedChange } from "./instruction";
 import { showUsd } from "./money";
 import { both, HOUR_MS } from "./times";
 
@@ -13,7 +13,7 @@ const STATES = {
 } as const;
 /** What the exchange may find fault with in a change. */
 const PLACES: Places = {
-  max_price: "max_price", wrong_price: "max_price", max_spend: "max_spend", look_ahead: "look_ahead", webhook: "webhook",
+  max_price: "max_price", wrong_price: "max_price", max_spend: "max_spend", look_ahead: "look_ahead", wrong_hours: "hours", webhook: "webhook",
 };
 
 /** `changed`: called when the exchange has another word on it. */
@@ -98,6 +98,7 @@ function changeForm(rental: RentalAnswer, changed: () => void): HTMLDetailsEleme
     labelled(prefix, "Most per GPU-hour, USD", text("max_price", request.max_price, { inputmode: "decimal" })),
     labelled(prefix, "Most per day, USD", text("max_spend", request.max_spend, { inputmode: "decimal" }), "Empty: the price per hour is the only limit."),
     labelled(prefix, "Hours bought ahead", text("look_ahead", String(request.look_ahead), { inputmode: "numeric" }), "1 to 24, the one that runs included."),
+    labelled(prefix, "Hours in all", text("hours", request.hours ? String(request.hours) : "", { inputmode: "numeric" }), "Empty: until I stop."),
     labelled(prefix, "Webhook", text("webhook", request.webhook, { type: "url", class: "", spellcheck: "false" }), "Empty: nobody is told."),
     onStop(request.on_stop, "When I stop, later hours that are bought are", "sold again", "kept until they run out"),
     el("p", { class: "hint" }, "What is bought stays bought."), said, button);
@@ -106,7 +107,7 @@ function changeForm(rental: RentalAnswer, changed: () => void): HTMLDetailsEleme
   form.addEventListener("submit", (event) => {
     event.preventDefault();
     say(said, "");
-    const change = changeOf(Object.fromEntries(new FormData(form)) as unknown as TypedLimits, request);
+    const change = changeOf(Object.fromEntries(new FormData(form)) as unknown as TypedChange, request);
     if (isFault(change)) return goToFault(form, change);
     const act = async (): Promise<string> => {
       if (!Object.keys(change).length) return "stays as it is";

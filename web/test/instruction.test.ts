@@ -51,9 +51,13 @@ test("the hour that runs is the first of so many", () => {
 
 test("a change names what is another, and no more", () => {
   const request = made({ max_spend: "40" });
-  assert.deepEqual(changeOf({ ...TYPED, max_spend: "40" }, request), {});
-  assert.deepEqual(changeOf({ ...TYPED, max_price: "4", max_spend: "", look_ahead: "3" }, request), { max_price: "4.00", max_spend: "", look_ahead: 3 });
-  assert.deepEqual(changeOf({ ...TYPED, look_ahead: "25" }, request), { field: "look_ahead", text: "Hours bought ahead: a whole number from 1 to 24." });
+  const open = { ...TYPED, hours: "" };
+  assert.deepEqual(changeOf({ ...open, max_spend: "40" }, request), {});
+  assert.deepEqual(changeOf({ ...open, max_price: "4", max_spend: "", look_ahead: "3" }, request), { max_price: "4.00", max_spend: "", look_ahead: 3 });
+  assert.deepEqual(changeOf({ ...open, max_spend: "40", hours: "12" }, request), { hours: 12 });
+  assert.deepEqual(changeOf(open, made({ length: "hours" })), { hours: 0 });
+  assert.deepEqual(changeOf({ ...open, hours: "9000" }, request), { field: "hours", text: "How many hours: a whole number from 1 to 8760." });
+  assert.deepEqual(changeOf({ ...open, look_ahead: "25" }, request), { field: "look_ahead", text: "Hours bought ahead: a whole number from 1 to 24." });
 });
 
 test("what is wrong is said of the field it is in", () => {

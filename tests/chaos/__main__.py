@@ -29,7 +29,12 @@ LEFT_OUT = {"kill during a take-over", "kill between two parts of an output"}
 """Of a short day: they take long, and tests/matching_shell/test_takeover.py kills between any two awaits."""
 MISSED_MAX = 1
 """A moment that is waited for does not always come: a snapshot was whole, a message was sent, before the signal came."""
-SEEN = {"order", "range", "block", "cancel", "amend", "quotes", "backing", "deposit", "transfer"}
+SEEN = {
+    *("order", "range", "block", "cancel", "amend", "quotes", "backing", "deposit", "transfer"),
+    *("rental", "stop", "launch"),
+}
+AUDITED = {"H1", "H2", "R1", "R2", "R3", "R4"}
+"""A short day is to give the auditor something to look at for these."""
 TO_DAMAGE = () if os.environ.get("DAMAGE") == "0" else DAMAGES
 
 
@@ -52,7 +57,7 @@ def main() -> int:
         (each_once if ONCE else waves)(storm)
 
     # The desk quotes hours, and the faster they pass the more of a short day it takes.
-    outcome = spend(seed, begin, show, pace=0.4, rate=5) if ONCE else spend(seed, begin, show)
+    outcome = spend(seed, begin, show, pace=0.4, rate=30, hour_ends_in_s=57) if ONCE else spend(seed, begin, show)
     if ONCE:
         outcome.verdict.wrong += not_seen(outcome)
     report(console, outcome)
@@ -101,6 +106,8 @@ def not_seen(outcome: Outcome) -> list[str]:
     acknowledged = {what for (what, fate), count in outcome.receipts.items() if fate is Fate.ACKNOWLEDGED and count}
     if missing := SEEN - acknowledged:
         sentences.append(f"never acknowledged: {', '.join(sorted(missing))}")
+    if unseen := AUDITED & set(outcome.verdict.unseen):
+        sentences.append(f"the auditor had nothing to look at for {', '.join(sorted(unseen))}")
     if not outcome.doubts:
         sentences.append("every answer came at once: nothing was tried")
     return sentences

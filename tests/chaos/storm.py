@@ -16,7 +16,18 @@ from services.runtime.infra import ServerFailed
 from services.runtime.kafka import Cluster
 from services.runtime.log import LogError
 from services.runtime.walls import ADMINISTRATOR
-from tests.chaos.exchange import GATEWAYS, MATCHING, SERVERS, SERVICES, SETTLEMENTS, SHARDS, Exchange
+from tests.chaos.exchange import (
+    AGENTS,
+    GATEWAYS,
+    MATCHING,
+    ROOMS,
+    SERVERS,
+    SERVICES,
+    SETTLEMENTS,
+    SHARDS,
+    Exchange,
+    machines_alive,
+)
 from tests.chaos.faults import LASTING, Kind, Misbehaved, NotHit
 from tests.chaos.load import Load
 from tests.chaos.moments import MOMENTS
@@ -188,7 +199,7 @@ class Storm:
 
     def _out_of_order(self, told: dict[str, dict[str, Any]]) -> list[str]:
         """Who does not do what it should; empty: each process is at its work."""
-        down = [name for name in (*SERVERS, *SERVICES) if not self.exchange.pid(name)]
+        down = [name for name in (*SERVERS, *SERVICES, *AGENTS) if not self.exchange.pid(name)]
         if down:
             return [f"down: {', '.join(down)}"]
         if silent := [name for name in SERVICES if name not in told]:
@@ -200,6 +211,7 @@ class Storm:
                 reasons.append(f"shard {shard}: {roles}")
         if sum(told[name].get("role") == "active" for name in SETTLEMENTS) != 1:
             reasons.append("not exactly one settlement settles")
+        reasons += [f"{room} is {told[room].get('role')}" for room in ROOMS if told[room].get("role") != "active"]
         return reasons
 
     def _behind(self, mark: Mark, told: dict[str, dict[str, Any]]) -> list[str]:
@@ -208,6 +220,7 @@ class Storm:
             cursors = self.exchange.rows("SELECT topic, partition, next_offset, seq FROM settlement.cursors")
             ((unconfirmed,),) = self.exchange.rows("SELECT count(*) FROM settlement.outbox WHERE NOT confirmed")
             doors = [self._door(name) for name in GATEWAYS]
+            silent = [machine for machine, alive in machines_alive(self.exchange).items() if not alive]
         except _NOBODY as error:
             return [repr(error)]
         read = {(row["topic"], row["partition"]): row["next_offset"] for row in cursors}
@@ -220,12 +233,15 @@ class Storm:
                 if name.startswith(f"matching-{shard}")
                 and (told[name].get("offset", 0) < mark.commands[shard] or told[name].get("seq", 0) < seq)
             ]
-            if told["market_data"].get(f"seq_{shard}", 0) < seq:
-                behind.append("market_data")
+            readers = ("market_data", *ROOMS)
+            behind += [name for name in readers if told[name].get(f"seq_{shard}", 0) < seq]
             for name, door in zip(GATEWAYS, doors, strict=True):
                 of_shard = door["shards"][shard]
                 if not door["accepting_orders"] or min(of_shard["seq"], of_shard["settled_seq"]) < seq:
                     behind.append(name)
+        behind += [f"{machine}, whose agent is not heard" for machine in silent]
+        if uncounted := told["delivery"].get("hours_uncounted"):
+            behind.append(f"delivery with {uncounted} hours")
         if unconfirmed > 100:
             behind.append(f"{unconfirmed} messages to shards are not confirmed")
         return [f"behind: {', '.join(behind)}"] if behind else []

@@ -26,6 +26,7 @@ import asyncpg
 import httpx
 
 from schemas.http import NewKeyAnswer
+from schemas.market_clock import MarketClock
 from schemas.units import MS_PER_HOUR
 from services.agent import doorway
 from services.cli.furnishing import HOSTS, OPERATOR_FILE, begin, host_programs, is_open, open_account, operator_of
@@ -74,6 +75,7 @@ class HostileStack(Stack):
     second_port: int
     hour_ends_in_s: float | None = None
     """After so long of our time an hour of the market ends; None: whenever it does."""
+    market_clock: MarketClock
 
     async def create(self, *, sandbox: bool, rate: int = 1) -> None:
         """With a market's time that suits the day."""
@@ -84,6 +86,7 @@ class HostileStack(Stack):
             t0_ms -= -then_ms % MS_PER_HOUR // (rate - 1)
         async with Cluster(self.bootstrap, login=self.login(ADMINISTRATOR)) as cluster:
             await create_topics(cluster, self.shards, sandbox=sandbox, rate=rate, t0_ms=t0_ms)
+        self.market_clock = MarketClock(t0_ms, rate, sandbox)
 
     def programs(self) -> list[Program]:
         """With a second settlement and a second gateway."""

@@ -23,7 +23,7 @@ from tests.chaos.receipts import Receipt, Receipts
 PROVIDERS: Final = 4
 MAKERS: Final = 2
 TRADERS: Final = 16
-RENTERS: Final = 3
+RENTERS: Final = 2
 RENTALS: Final = 2
 """Of a renter at one time: as many GPUs together as the two machines have, at most."""
 USD: Final = "200000"

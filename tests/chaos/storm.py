@@ -88,7 +88,9 @@ class Storm:
         while time.monotonic() < deadline:
             if not self._bag:
                 self._bag.extend(self._chance.sample(self.possible, len(self.possible)))
-            self.hurt(self._bag.popleft())
+            due = next(kind for kind in self._bag if kind.is_due(self.exchange))
+            self._bag.remove(due)
+            self.hurt(due)
             self.live(self._chance.uniform(0.3, 2.5))
 
     def hurt(self, kind: Kind) -> None:
@@ -204,7 +206,11 @@ class Storm:
             return [f"down: {', '.join(down)}"]
         if silent := [name for name in SERVICES if name not in told]:
             return [f"no answer: {', '.join(silent)}"]
-        reasons = [f"{name} waits for {said['waiting_for']}" for name, said in told.items() if _waits(said)]
+        reasons = [
+            f"{name} waits for {said['waiting_for']} ({said.get('last_error')})"
+            for name, said in told.items()
+            if _waits(said)
+        ]
         for shard in range(SHARDS):
             roles = sorted(str(told[name].get("role")) for name in MATCHING if name.startswith(f"matching-{shard}"))
             if roles != ["active", "follower"]:

@@ -463,7 +463,7 @@ class Trader(Actor):
 class Renter(Actor):
     """Keeps a few machines rented, and changes his mind. Nobody else buys hours of this class."""
 
-    slower = 4.0
+    slower = 6.0
 
     def __init__(self, load: Load, member: Member, chance: random.Random) -> None:
         super().__init__(load, member, chance)
@@ -476,7 +476,7 @@ class Renter(Actor):
         if len(self._rentals) < RENTALS:
             return {self._rent: 1}
         # The first one soon: a short day is to see it, too.
-        return {self._stop: 1 if self._has_stopped else 100, self._launch: 2, self._change: 4, self._look: 8}
+        return {self._stop: 1 if self._has_stopped else 100, self._launch: 3, self._change: 4, self._look: 12}
 
     async def _rent(self) -> None:
         body = {
@@ -510,8 +510,7 @@ class Renter(Actor):
 
     async def _look(self) -> None:
         """At his machines, as somebody does who wants to log in."""
-        for path in ("/v1/rentals", "/v1/leases"):
-            await self.load.look(path, self.member, self.chance)
+        await self.load.look("/v1/leases", self.member, self.chance)
 
 
 class Cashier(Actor):

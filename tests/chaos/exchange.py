@@ -27,7 +27,7 @@ import httpx
 
 from schemas.http import NewKeyAnswer
 from schemas.market_clock import MarketClock
-from schemas.units import MS_PER_HOUR, Millis
+from schemas.units import MS_PER_HOUR
 from services.agent import doorway
 from services.cli.furnishing import HOSTS, OPERATOR_FILE, begin, host_programs, is_open, open_account, operator_of
 from services.cli.keeper import Keeper
@@ -76,8 +76,6 @@ class HostileStack(Stack):
     hour_ends_in_s: float | None = None
     """After so long of our time an hour of the market ends; None: whenever it does."""
     market_clock: MarketClock
-    began_ms: Millis
-    """Of our clock."""
 
     async def create(self, *, sandbox: bool, rate: int = 1) -> None:
         """With a market's time that suits the day."""
@@ -88,13 +86,7 @@ class HostileStack(Stack):
             t0_ms -= -then_ms % MS_PER_HOUR // (rate - 1)
         async with Cluster(self.bootstrap, login=self.login(ADMINISTRATOR)) as cluster:
             await create_topics(cluster, self.shards, sandbox=sandbox, rate=rate, t0_ms=t0_ms)
-        self.began_ms, self.market_clock = now_ms, MarketClock(t0_ms, rate, sandbox)
-
-    @property
-    def hour_has_ended(self) -> bool:
-        """The one in which this exchange has begun."""
-        clock = self.market_clock
-        return clock.hour(time.time_ns() // 1_000_000) > clock.hour(self.began_ms)
+        self.market_clock = MarketClock(t0_ms, rate, sandbox)
 
     def programs(self) -> list[Program]:
         """With a second settlement and a second gateway."""

@@ -198,11 +198,6 @@ LASTING: Final = (
     Kind("SIGTERM of a service", SERVICES, _signalled(signal.SIGTERM), (0.5, 3)),
     Kind("SIGSTOP of a service", SERVICES, stopped, (3.5, 9)),
     Kind("SIGSTOP of a server", SERVERS, stopped, (3.5, 9)),
-    Kind("kill -9 of delivery or router", ROOMS, _signalled(signal.SIGKILL), (0.5, 3)),
-    Kind("SIGSTOP of delivery or router", ROOMS, stopped, (3.5, 9)),
-    Kind("kill -9 of an agent", AGENTS, _signalled(signal.SIGKILL), (0.5, 3)),
-    Kind("SIGSTOP of an agent", AGENTS, stopped, (3.5, 9)),
-    Kind("power of a machine cut", AGENTS, power_cut, (0.5, 3)),
     Kind("connection cut", LANES, cut, (1, 6)),
     Kind("connection silent", LANES, silent, (3, 12)),
     Kind("connection slow", LANES, slow, (3, 8)),
@@ -211,3 +206,12 @@ LASTING: Final = (
     Kind("disk of Postgres full", ("postgres",), full_disk, (3, 8), needs_disk="postgres"),
 )
 assert {kind.needs_disk for kind in LASTING} - {""} == set(DISKS_MIB)
+
+MACHINES: Final = (
+    Kind("kill -9 of delivery or router", ROOMS, _signalled(signal.SIGKILL), (0.5, 3)),
+    Kind("SIGSTOP of delivery or router", ROOMS, stopped, (3.5, 9)),
+    Kind("kill -9 of an agent", AGENTS, _signalled(signal.SIGKILL), (0.5, 3)),
+    Kind("SIGSTOP of an agent", AGENTS, stopped, (3.5, 9)),
+    Kind("power of a machine cut", AGENTS, power_cut, (0.5, 3)),
+)
+"""Who makes machines of hours: in a short day they are hit once something is rented."""

@@ -29,12 +29,12 @@ from tests.chaos.exchange import (
     Exchange,
     machines_alive,
 )
-from tests.chaos.faults import LASTING, Kind, Misbehaved, NotHit
+from tests.chaos.faults import LASTING, MACHINES, Kind, Misbehaved, NotHit
 from tests.chaos.load import Load
 from tests.chaos.moments import MOMENTS
 from tests.chaos.records import RECORDS
 
-KINDS: Final = (*LASTING, *MOMENTS, *RECORDS)
+KINDS: Final = (*LASTING, *MOMENTS, *MACHINES, *RECORDS)
 AT_ONCE_MAX: Final = 3
 CALM_S_MAX: Final = 90.0
 """Within so long after the last fault all lag is gone. Slowest: a start of Kafka after a crash, pauses that have doubled."""
@@ -93,6 +93,16 @@ class Storm:
             self._bag.remove(due)
             self.hurt(due)
             self.live(self._chance.uniform(0.3, 2.5))
+
+    def live_until_delivered(self, seconds: float) -> None:
+        """An hour of a machine is over, counted and paid; or so long."""
+        query = "SELECT count(*) FROM settlement.deliveries WHERE source = 'login checks' AND state = 'settled'"
+        deadline = time.monotonic() + seconds
+        delivered = 0
+        while not delivered and time.monotonic() < deadline:
+            with contextlib.suppress(*_NOBODY):
+                ((delivered,),) = self.exchange.rows(query)
+            self.live(0.5)
 
     def hurt(self, kind: Kind) -> None:
         """One fault of a kind, at a target that nothing else hurts."""

@@ -33,9 +33,9 @@ LEFT_OUT = {
 MISSED_MAX = 1
 """A moment that is waited for does not always come: a snapshot was whole, a message was sent, before the signal came."""
 HOUR_ENDS_S = 70.0
-"""After the market of a short day has begun: its members trade a quarter of a minute later, and what they rent is over by its end."""
+"""After the market of a short day has begun: members trade a quarter of a minute later, and what they rent is over by its end."""
 DELIVERED_S_MAX = 150.0
-"""Longer than an hour of the market: on a machine so busy that nothing was rented when the first one ended, the next one counts."""
+"""Longer than an hour of the market: where nothing was rented yet when the first one ended, the next one counts."""
 SEEN = {
     *("order", "range", "block", "cancel", "amend", "quotes", "backing", "deposit", "transfer"),
     *("rental", "stop", "launch"),

@@ -11,7 +11,7 @@ import re
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -22,7 +22,7 @@ from schemas.delivery import Delivered
 from schemas.events import TitleEnded
 from schemas.ids import class_no_of, hour_of
 from schemas.leases import LaunchPut, LeaseEnded, LeaseRecord, LeaseServes, TitleCounted
-from schemas.rentals_log import RentalChanged, RentalMade, RentalOver, RentalRecord, RentalStopped, Terms
+from schemas.rentals_log import RentalChanged, RentalMade, RentalRecord, RentalStopped, Terms
 from schemas.units import Millis
 from services.cli.furnishing import HOST_CLASS
 from tests.chaos.exchange import Exchange
@@ -191,8 +191,6 @@ class _Rental:
     made: RentalMade
     terms: Terms
     stops: int = 0
-    is_over: bool = False
-    changes: list[Terms] = field(default_factory=list)
 
 
 def judge_rentals(verdict: Verdict, records: Iterable[RentalRecord], receipts: Receipts, heard: Heard) -> None:
@@ -208,8 +206,6 @@ def judge_rentals(verdict: Verdict, records: Iterable[RentalRecord], receipts: R
                 rentals[record.rental].terms = record.terms
             case RentalStopped():
                 rentals[record.rental].stops += 1
-            case RentalOver():
-                rentals[record.rental].is_over = True
             case _:
                 pass
     for receipt in receipts.of("rental"):
@@ -249,18 +245,19 @@ def _judge_stops(verdict: Verdict, rentals: dict[int, _Rental], receipts: Receip
 
 
 def _judge_changes(verdict: Verdict, rentals: dict[int, _Rental], receipts: Receipts) -> None:
-    """A member changes one thing at a time: the last change that he was told is in force, or one after it that he doubts."""
-    may_be: defaultdict[int, set[int]] = defaultdict(set)
+    """The last change that was told is in force, or one that was in doubt: a copy of it may have come late."""
+    last: dict[int, int] = {}
+    doubted: defaultdict[int, set[int]] = defaultdict(set)
     for receipt in receipts.of("change"):
-        wanted = receipt.body["look_ahead"]
+        number, wanted = int(receipt.name), receipt.body["look_ahead"]
         if receipt.answers:
-            may_be[int(receipt.name)] = {wanted}
-        elif receipt.doubts and int(receipt.name) in may_be:
-            may_be[int(receipt.name)].add(wanted)
-    for number, wanteds in may_be.items():
+            last[number] = wanted
+        if receipt.doubts:
+            doubted[number].add(wanted)
+    for number, wanted in last.items():
         rental = rentals.get(number)
-        if rental is None or rental.terms.look_ahead not in wanteds:
-            verdict.lost.append(f"rental {number} was told to look {wanteds} hours ahead, and is {rental}")
+        if rental is None or rental.terms.look_ahead not in {wanted, *doubted[number]}:
+            verdict.lost.append(f"rental {number} was told to look {wanted} hours ahead, and is {rental}")
 
 
 def _judge_purchases(verdict: Verdict, rentals: dict[int, _Rental], heard: Heard) -> None:

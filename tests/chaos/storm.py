@@ -87,9 +87,11 @@ class Storm:
         """Faults for so long, several at once. Every kind comes before one comes again."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
-            if not self._bag:
-                self._bag.extend(self._chance.sample(self.possible, len(self.possible)))
-            due = next(kind for kind in self._bag if kind.is_due(self.exchange))
+            due = next((kind for kind in self._bag if kind.is_due(self.exchange)), None)
+            if due is None:
+                others = [kind for kind in self.possible if kind not in self._bag]
+                self._bag.extend(self._chance.sample(others, len(others)))
+                continue
             self._bag.remove(due)
             self.hurt(due)
             self.live(self._chance.uniform(0.3, 2.5))

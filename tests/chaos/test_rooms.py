@@ -161,12 +161,14 @@ def rentals(records: tuple[Any, ...], *receipts: Receipt, heard: Heard | None = 
 
 
 def test_a_rental_as_it_was_told_passes() -> None:
-    """In doubt and refused it may be there or not; a change of one that was stopped meanwhile is in doubt, too."""
+    """In doubt and refused it may be there or not; of a change that was in doubt a copy may come after the next one."""
     changed = RentalChanged(1, 0, 1, msgspec.structs.replace(TERMS, look_ahead=3))
     assert rentals((MADE, changed, STOPPED), receipt(**told()), receipt("change", "1", **told()), heard=bought(0)) == []
     assert rentals((MADE, STOPPED), receipt(**told()), receipt("stop", "1", **told())) == []
     assert rentals((MADE,), receipt(doubts=1, refusal="too_many_rentals")) == []
     assert rentals((), receipt(doubts=1, refusal="too_many_rentals")) == []
+    late = Receipt(ANA, "change", "1", {"look_ahead": 2}, sent=2, doubts=1, **told())
+    assert rentals((MADE,), late, receipt("change", "1", **told())) == []
 
 
 @pytest.mark.parametrize(

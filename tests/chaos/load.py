@@ -481,7 +481,7 @@ class Renter(Actor):
     async def _rent(self) -> None:
         body = {
             "classes": [HOST_CLASS],
-            "gpus": 1,
+            "gpus": self.chance.randint(1, 2),
             "max_price": self.load.machines["collar_high"],
             "look_ahead": self.chance.randint(1, 3),
             "on_stop": self.chance.choice(["sell", "keep"]),

@@ -200,15 +200,6 @@ class Exchange:
                 os.kill(each, number)
         return pid > 0
 
-    def ssh_doors(self, agent: str) -> list[int]:
-        """Of the leases on a machine: processes that outlive its agent."""
-        found = []
-        for folder in (self.home / "agents" / agent.removeprefix("agent-") / "leases").glob("*"):
-            with contextlib.suppress(OSError, ValueError):  # it opens, or has just ended
-                if doorway.lives(folder):
-                    found.append(int((folder / doorway.LOCK).read_text()))
-        return found
-
     def statuses(self) -> dict[str, dict[str, Any]]:
         """Name → what each service says of itself; whoever does not answer is not there."""
         found = {}
@@ -277,19 +268,35 @@ def opened(
     home: Path, background: Background, rate: int = RATE, hour_ends_in_s: float | None = None
 ) -> Iterator[Exchange]:
     """A new one: servers, every process, the furniture of `make up`. At the end all is stopped, and the folder stays."""
-    with _small_disks(home) as disks, servers(home, background) as exchange:
+    with _small_disks(home) as disks, _no_doors_left(home), servers(home, background) as exchange:
         exchange.disks = disks
         exchange.stack.hour_ends_in_s = hour_ends_in_s
         start(exchange, rate)
         while not is_open(exchange.stack.url):
             exchange.poll()
         _start_machines(exchange)
-        try:
-            yield exchange
-        finally:
-            # Of leases that run still: an agent that stops leaves them open, as it should.
-            for pid in [pid for agent in AGENTS for pid in exchange.ssh_doors(agent)]:
+        yield exchange
+
+
+@contextlib.contextmanager
+def _no_doors_left(home: Path) -> Iterator[None]:
+    """Of leases that run still: an agent that stops leaves them open, as it should."""
+    try:
+        yield
+    finally:
+        for pid in [pid for agent in AGENTS for pid in ssh_doors(home, agent)]:
+            with contextlib.suppress(ProcessLookupError):  # its lease has just ended
                 os.kill(pid, signal.SIGKILL)
+
+
+def ssh_doors(home: Path, agent: str) -> list[int]:
+    """Of the leases on a machine: processes that outlive its agent."""
+    found = []
+    for folder in (home / "agents" / agent.removeprefix("agent-") / "leases").glob("*"):
+        with contextlib.suppress(OSError, ValueError):  # it opens, or has just ended
+            if doorway.lives(folder):
+                found.append(int((folder / doorway.LOCK).read_text()))
+    return found
 
 
 def _start_machines(exchange: Exchange) -> None:

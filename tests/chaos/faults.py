@@ -28,6 +28,7 @@ from tests.chaos.exchange import (
     SERVERS,
     SERVICES,
     Exchange,
+    ssh_doors,
 )
 from tests.chaos.lanes import Lane
 
@@ -84,7 +85,7 @@ def power_cut(exchange: Exchange, target: str, chance: random.Random) -> Iterato
     """The agent and the doors of all leases on its machine are gone at once."""
     del chance
     exchange.signal(target, signal.SIGKILL)
-    doors = exchange.ssh_doors(target)
+    doors = ssh_doors(exchange.home, target)
     for pid in doors:
         with contextlib.suppress(ProcessLookupError):  # its lease has just ended
             os.kill(pid, signal.SIGKILL)

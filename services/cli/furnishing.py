@@ -39,6 +39,7 @@ DEMO: Final = (
 HOSTS: Final = ("host-a", "host-b")
 HOST_CLASS: Final = "CPU.X86.LOCAL.UNV"
 HOST_SEATS: Final = 4
+HOST_USD: Final = "100"
 CLOUD_OWNER: Final = (1 << 40) + 1
 """Not the first operator's: two operators of different owners are two."""
 CLOUD: Final = "simulated-cloud"
@@ -174,7 +175,7 @@ def demo_keys(stack: Stack, operator: Client, say: Say) -> Path:
 def host_programs(stack: Stack, operator: Client, say: Say) -> list[Program]:
     """Two providers, each with this machine under another name, an agent on it, and somebody who sells its shares."""
     keys = {
-        name: open_account(operator, name, "provider", "100", ("read", "trade", "supply", "agent")) for name in HOSTS
+        name: open_account(operator, name, "provider", HOST_USD, ("read", "trade", "supply", "agent")) for name in HOSTS
     }
     file = stack.home / "hosts.keys"
     write_private(file, msgspec.json.encode(keys))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import random
 import shutil
+import signal
 import struct
 import subprocess
 import time
@@ -19,7 +20,7 @@ import msgspec
 
 from schemas.codec import read_headers, seal
 from services.runtime.log import Outgoing, Record
-from tests.chaos.exchange import GATEWAYS, SETTLEMENTS, Exchange, servers, start
+from tests.chaos.exchange import GATEWAYS, ROOMS, SETTLEMENTS, Exchange, servers, start
 from tests.chaos.faults import Misbehaved
 from tests.chaos.lanes import Background
 from tests.chaos.records import append, last_records
@@ -59,6 +60,16 @@ def _appended(topic: str, partition: int, make: Callable[[list[Record]], Outgoin
     def do(exchange: Exchange) -> None:
         last = exchange.background.do(last_records(exchange, topic, partition))
         exchange.background.do(append(exchange, topic, partition, make(last)))
+
+    return do
+
+
+def _begun_again(topic: str, room: str) -> Callable[[Exchange], None]:
+    """Rubbish in a room's own log, which it reads as far as it decides something, and whole when it begins."""
+
+    def do(exchange: Exchange) -> None:
+        _appended(topic, 0, _rubbish)(exchange)
+        exchange.signal(room, signal.SIGKILL)
 
     return do
 
@@ -167,16 +178,18 @@ def _crc32c_table() -> list[int]:
 
 _CRC32C: Final = _crc32c_table()
 
-READERS: Final = (*OF_SHARD, *SETTLEMENTS, *GATEWAYS, "market_data")
+READERS: Final = (*OF_SHARD, *SETTLEMENTS, *GATEWAYS, "market_data", *ROOMS)
 DAMAGES: Final = (
     Damage("rubbish in events", "events/0", READERS, live=_appended("events", SHARD, _rubbish)),
     Damage("a hole in events", "events/0", READERS, live=_appended("events", SHARD, _next_but_one)),
     Damage("a wrong chain in events", "events/0", READERS, live=_appended("events", SHARD, _wrong_chain)),
     Damage("rubbish in keys", "keys", GATEWAYS, live=_appended("keys", 0, _rubbish)),
     Damage("rubbish in offers", "offers", ("market_data",), live=_appended("offers", 0, _rubbish)),
+    Damage("rubbish in leases", "leases", ("delivery",), live=_begun_again("leases", "delivery")),
+    Damage("rubbish in rentals", "rentals", ("router",), live=_begun_again("rentals", "router")),
     Damage("commands lost its end", "commands/0", OF_SHARD, stopped=_shortened("commands-0", 40)),
     Damage("commands replaced", "commands/0", OF_SHARD, stopped=_replaced("commands-0")),
-    Damage("events replaced", "events/0", (*OF_SHARD, *SETTLEMENTS), stopped=_replaced("events-0")),
+    Damage("events replaced", "events/0", (*OF_SHARD, *SETTLEMENTS, *ROOMS), stopped=_replaced("events-0")),
     Damage("requests lost its end", "requests/0", SETTLEMENTS[:1], stopped=_shortened("requests-0", 1)),
     Damage("requests replaced", "requests/0", SETTLEMENTS[:1], stopped=_replaced("requests-0")),
 )

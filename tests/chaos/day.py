@@ -10,11 +10,12 @@ from pathlib import Path
 
 from tests.chaos.exchange import RATE, opened
 from tests.chaos.faults import Misbehaved
-from tests.chaos.judge import Verdict, judge
+from tests.chaos.judge import judge
 from tests.chaos.lanes import Background
 from tests.chaos.load import Load
 from tests.chaos.receipts import Fate
 from tests.chaos.storm import KINDS, Say, Storm
+from tests.chaos.verdict import Verdict
 
 Plan = Callable[[Storm], None]
 """What is done: waves and single faults. The day heals and judges by itself."""
@@ -50,15 +51,18 @@ class Outcome:
             shutil.rmtree(self.home)
 
 
-def spend(seed: str, plan: Plan, say: Say, *, pace: float = 1.0, rate: int = RATE) -> Outcome:
+def spend(
+    seed: str, plan: Plan, say: Say, *, pace: float = 1.0, rate: int = RATE, hour_ends_in_s: float | None = None
+) -> Outcome:
     """Open, load, hurt, heal, judge. The folder stays: `tidy` it, or look for reasons in it.
 
-    `pace`: lasting faults last so much of their usual time; `rate`: market seconds in one of ours.
+    `pace`: lasting faults last so much of their usual time; `rate`: market seconds in one of ours; `hour_ends_in_s`: after so
+    long of our time an hour of the market ends.
     """
     home = Path(tempfile.mkdtemp(prefix="hourbook-chaos-"))
     home.chmod(0o711)
     outcome = Outcome(seed, home)
-    with Background() as background, opened(home, background, rate) as exchange:
+    with Background() as background, opened(home, background, rate, hour_ends_in_s) as exchange:
         load = Load(exchange, seed)
         storm = Storm(exchange, load, seed, say, pace=pace)
         load.begin()

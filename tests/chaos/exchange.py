@@ -1,4 +1,4 @@
-"""What `make up` starts, with a second gateway and settlement, and every connection of a service by way of a lane of its own.
+"""What `make up` starts, with a second gateway and settlement, two agents, and every connection by way of a lane of its own.
 
     with opened(home, background) as exchange: ...
 
@@ -16,15 +16,20 @@ import os
 import signal
 import struct
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import asyncpg
+import httpx
 
 from schemas.http import NewKeyAnswer
-from services.cli.furnishing import begin, is_open, open_account, operator_of
+from schemas.market_clock import MarketClock
+from schemas.units import MS_PER_HOUR
+from services.agent import doorway
+from services.cli.furnishing import HOSTS, OPERATOR_FILE, begin, host_programs, is_open, open_account, operator_of
 from services.cli.keeper import Keeper
 from services.cli.local import DATABASE
 from services.cli.stack import Stack, logins_of
@@ -32,6 +37,8 @@ from services.runtime.errors import Halt
 from services.runtime.infra import ApacheKafka, LocalPostgres, Program, any_postgres, free_port
 from services.runtime.kafka import Cluster
 from services.runtime.log import Log
+from services.runtime.topics import create_topics
+from services.runtime.walls import ADMINISTRATOR
 from tests.chaos.lanes import Background, Lane
 from tests.integration.hall import status_of
 
@@ -41,10 +48,15 @@ SHARDS = 2
 MATCHING = ("matching-0a", "matching-0b", "matching-1a", "matching-1b")
 SETTLEMENTS = ("settlement", "settlement-b")
 GATEWAYS = ("gateway", "gateway-b")
-AT_KAFKA = (*MATCHING, *SETTLEMENTS, *GATEWAYS, "market_data")
-AT_POSTGRES = (*MATCHING, *SETTLEMENTS, *GATEWAYS)
-OTHERS = ("supply", "market_maker", "simulated-cloud")
+ROOMS = ("delivery", "router")
+AT_KAFKA = (*MATCHING, *SETTLEMENTS, *GATEWAYS, "market_data", *ROOMS)
+AT_POSTGRES = (*MATCHING, *SETTLEMENTS, *GATEWAYS, *ROOMS)
+OTHERS = ("supply", "market_maker", "simulated-cloud", "simulated-hosts")
 SERVICES = (*AT_KAFKA, *OTHERS)
+AGENTS = tuple(f"agent-{name}" for name in HOSTS)
+"""On machines of their own: they say nothing of themselves but to the exchange."""
+INSIDE = ("gateways → delivery", "gateways → router", "router → gateway", *(f"{name} → gateway" for name in AGENTS))
+"""Who asks whom over HTTP, members apart."""
 SERVERS = ("Apache Kafka", "Postgres")
 SNAPSHOT_MS = 4_000
 DISKS_MIB = {"data": 64, "postgres": 768}
@@ -58,7 +70,23 @@ class HostileStack(Stack):
 
     kafka_lanes: dict[str, Lane]
     postgres_lanes: dict[str, Lane]
+    inside_lanes: dict[str, Lane]
+    """By INSIDE."""
     second_port: int
+    hour_ends_in_s: float | None = None
+    """After so long of our time an hour of the market ends; None: whenever it does."""
+    market_clock: MarketClock
+
+    async def create(self, *, sandbox: bool, rate: int = 1) -> None:
+        """With a market's time that suits the day."""
+        now_ms = time.time_ns() // 1_000_000
+        t0_ms = now_ms
+        if self.hour_ends_in_s is not None and rate > 1:
+            then_ms = now_ms + int(self.hour_ends_in_s * 1_000) * rate
+            t0_ms -= -then_ms % MS_PER_HOUR // (rate - 1)
+        async with Cluster(self.bootstrap, login=self.login(ADMINISTRATOR)) as cluster:
+            await create_topics(cluster, self.shards, sandbox=sandbox, rate=rate, t0_ms=t0_ms)
+        self.market_clock = MarketClock(t0_ms, rate, sandbox)
 
     def programs(self) -> list[Program]:
         """With a second settlement and a second gateway."""
@@ -80,6 +108,17 @@ class HostileStack(Stack):
     def cloud(self, keys_file: Path) -> Program:
         return self._exposed(super().cloud(keys_file))
 
+    def hosts(self, keys_file: Path, class_id: str, seats: int) -> Program:
+        return self._exposed(super().hosts(keys_file, class_id, seats))
+
+    def agent(self, name: str, key_file: Path, class_id: str, seats: int) -> Program:
+        program = super().agent(name, key_file, class_id, seats)
+        argv = [*program.argv, "--url", self._inside(f"{program.name} → gateway")]
+        return self._exposed(Program(program.name, argv, program.env, silent=True))
+
+    def _inside(self, lane: str) -> str:
+        return f"http://127.0.0.1:{self.inside_lanes[lane].port}"
+
     def clock(self, name: str) -> Path:
         """Eight bytes: by how many nanoseconds a process's wall clock is wrong."""
         return self.home / "clocks" / name
@@ -97,8 +136,12 @@ class HostileStack(Stack):
             env["HOURBOOK_POSTGRES"] = self.dsn.replace(
                 f":{urlsplit(self.dsn).port}/", f":{self.postgres_lanes[name].port}/"
             )
+        if name in GATEWAYS:
+            env |= {f"HOURBOOK_{room.upper()}": self._inside(f"gateways → {room}") for room in ROOMS}
+        if name == "router":
+            env["HOURBOOK_GATEWAY"] = self._inside("router → gateway")
         argv = [*program.argv, *(["--snapshot-ms", str(SNAPSHOT_MS)] if name in MATCHING else [])]
-        return Program(name, argv, env)
+        return Program(name, argv, env, program.silent)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -147,7 +190,7 @@ class Exchange:
             if server.name == name:
                 return server.pid if server.is_running else 0
         supervisor = self.keeper.supervisor
-        return supervisor.pid(name) if supervisor.is_running(name) else 0
+        return supervisor.pid(name) if name in supervisor.restarts() and supervisor.is_running(name) else 0
 
     def signal(self, name: str, number: signal.Signals) -> bool:
         """To it and to all that it has started; False: it did not run."""
@@ -221,14 +264,46 @@ def _children(pid: int) -> list[int]:
 
 
 @contextlib.contextmanager
-def opened(home: Path, background: Background, rate: int = RATE) -> Iterator[Exchange]:
+def opened(
+    home: Path, background: Background, rate: int = RATE, hour_ends_in_s: float | None = None
+) -> Iterator[Exchange]:
     """A new one: servers, every process, the furniture of `make up`. At the end all is stopped, and the folder stays."""
-    with _small_disks(home) as disks, servers(home, background) as exchange:
+    with _small_disks(home) as disks, _no_doors_left(home), servers(home, background) as exchange:
         exchange.disks = disks
+        exchange.stack.hour_ends_in_s = hour_ends_in_s
         start(exchange, rate)
         while not is_open(exchange.stack.url):
             exchange.poll()
+        _start_machines(exchange)
         yield exchange
+
+
+@contextlib.contextmanager
+def _no_doors_left(home: Path) -> Iterator[None]:
+    """Of leases that run still: an agent that stops leaves them open, as it should."""
+    try:
+        yield
+    finally:
+        for pid in [pid for agent in AGENTS for pid in ssh_doors(home, agent)]:
+            with contextlib.suppress(ProcessLookupError):  # its lease has just ended
+                os.kill(pid, signal.SIGKILL)
+
+
+def ssh_doors(home: Path, agent: str) -> list[int]:
+    """Of the leases on a machine: processes that outlive its agent."""
+    found = []
+    for folder in (home / "agents" / agent.removeprefix("agent-") / "leases").glob("*"):
+        with contextlib.suppress(OSError, ValueError):  # it opens, or has just ended
+            if doorway.lives(folder):
+                found.append(int((folder / doorway.LOCK).read_text()))
+    return found
+
+
+def _start_machines(exchange: Exchange) -> None:
+    """Two, with an agent each, and who sells their hours."""
+    with contextlib.closing(operator_of(exchange.home / OPERATOR_FILE)) as operator:
+        for program in host_programs(exchange.stack, operator, lambda _: None):
+            exchange.keeper.supervisor.start(program)
 
 
 @contextlib.contextmanager
@@ -240,13 +315,14 @@ def servers(home: Path, background: Background) -> Iterator[Exchange]:
     is_new = not (home / "postgres").exists() or not any((home / "postgres").iterdir())
     with kafka, any_postgres()(home / "postgres") as postgres:
         dsn = postgres.create_database(DATABASE) if is_new else postgres.dsn_of(DATABASE)
-        ports = [free_port() for _ in range(3)]
         stack = HostileStack(
-            kafka.bootstrap, dsn, home, shards=SHARDS, http_port=ports[0], feed_port=ports[1], market_port=ports[2],
-            logins=logins,
+            kafka.bootstrap, dsn, home, shards=SHARDS, http_port=free_port(), feed_port=free_port(),
+            market_port=free_port(), delivery_port=free_port(), router_port=free_port(), logins=logins,
         )  # fmt: skip
         stack.second_port = free_port()
         stack.kafka_lanes = lanes
+        ports = {"delivery": stack.delivery_port, "router": stack.router_port, "gateway": stack.http_port}
+        stack.inside_lanes = {name: Lane(background, ports[name.rpartition(" ")[2]]) for name in INSIDE}
         stack.postgres_lanes = {name: Lane(background, postgres.port) for name in AT_POSTGRES}
         keeper = Keeper(home, kafka, postgres)
         exchange = Exchange(stack, keeper, kafka, postgres, background)
@@ -260,7 +336,8 @@ def start(exchange: Exchange, rate: int = RATE) -> None:
     """Topics where there are none, and every service."""
     with contextlib.suppress(Halt):  # the shards are started already
         asyncio.run(exchange.stack.create(sandbox=True, rate=rate))
-    begin(exchange.stack, exchange.keeper, lambda _: None, sandbox=True)
+    # Not as a sandbox: the desk has no machines, and an operator's word, the simulated cloud's, says what it has delivered.
+    begin(exchange.stack, exchange.keeper, lambda _: None, sandbox=False)
 
 
 def _lanes_to_kafka(kafka: ApacheKafka, background: Background) -> dict[str, Lane]:
@@ -325,9 +402,22 @@ def _small_disks(home: Path) -> Iterator[set[str]]:
 def members(exchange: Exchange, wanted: dict[str, tuple[str, str]]) -> dict[str, Member]:
     """Accounts with simulated money: name → (role, USD)."""
     found = {}
-    with contextlib.closing(operator_of(exchange.home / "operator.json")) as operator:
+    with contextlib.closing(operator_of(exchange.home / OPERATOR_FILE)) as operator:
         for name, (role, usd) in wanted.items():
             exchange.start_usd.append(usd)
             issued: NewKeyAnswer = open_account(operator, name, role, usd, ("read", "trade", "supply"))
             found[name] = Member(name, role, issued.key.account, issued.bearer)
+    return found
+
+
+def machines_alive(exchange: Exchange) -> dict[str, bool]:
+    """Name → whether its agent was heard a moment ago, as its provider is told. Raises httpx.HTTPError."""
+    found = {}
+    for name in HOSTS:
+        key = json.loads((exchange.home / f"{name}.json").read_bytes())["key"]["bearer"]
+        answer = httpx.get(
+            f"{exchange.stack.url}/v1/machines", headers={"Authorization": f"Bearer {key}"}, timeout=3, trust_env=False
+        )
+        told = {machine["machine"]: machine["alive"] for machine in answer.raise_for_status().json()}
+        found[name] = told.get(name, False)
     return found

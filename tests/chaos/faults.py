@@ -17,7 +17,19 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from tests.chaos.exchange import AT_KAFKA, AT_POSTGRES, DISKS_MIB, GATEWAYS, SERVERS, SERVICES, Exchange
+from tests.chaos.exchange import (
+    AGENTS,
+    AT_KAFKA,
+    AT_POSTGRES,
+    DISKS_MIB,
+    GATEWAYS,
+    INSIDE,
+    ROOMS,
+    SERVERS,
+    SERVICES,
+    Exchange,
+    ssh_doors,
+)
 from tests.chaos.lanes import Lane
 
 
@@ -43,6 +55,8 @@ class Kind(NamedTuple):
     """It needs a moment that others would spoil: they are left first."""
     needs_disk: str = ""
     """Of DISKS_MIB: where it cannot be mounted, this kind is not tried."""
+    is_due: Callable[[Exchange], bool] = lambda _: True
+    """Now: else it is kept for later."""
 
 
 def _signalled(number: signal.Signals) -> Begin:
@@ -66,6 +80,18 @@ def stopped(exchange: Exchange, target: str, chance: random.Random) -> Iterator[
         exchange.signal(target, signal.SIGCONT)
 
 
+@contextlib.contextmanager
+def power_cut(exchange: Exchange, target: str, chance: random.Random) -> Iterator[str]:
+    """The agent and the doors of all leases on its machine are gone at once."""
+    del chance
+    exchange.signal(target, signal.SIGKILL)
+    doors = ssh_doors(exchange.home, target)
+    for pid in doors:
+        with contextlib.suppress(ProcessLookupError):  # its lease has just ended
+            os.kill(pid, signal.SIGKILL)
+    yield f"kill -9 of {target} and {len(doors)} doors"
+
+
 # --- Connections ------------------------------------------------------------------------------------------------
 
 
@@ -73,10 +99,15 @@ LANES: Final = (
     *(f"{name} → Kafka" for name in AT_KAFKA),
     *(f"{name} → Postgres" for name in AT_POSTGRES),
     *(f"members → {name}" for name in GATEWAYS),
+    *INSIDE,
 )
+CLOCKS: Final = (*(name for name in SERVICES if name != "delivery"), *AGENTS)
+"""Delivery goes by its machine's clock, and docs/operations.md says so: minutes too early, its tenants are put out then."""
 
 
 def lane_of(exchange: Exchange, target: str) -> Lane:
+    if target in INSIDE:
+        return exchange.stack.inside_lanes[target]
     left, _, right = target.partition(" → ")
     match right:
         case "Kafka":
@@ -171,8 +202,17 @@ LASTING: Final = (
     Kind("connection cut", LANES, cut, (1, 6)),
     Kind("connection silent", LANES, silent, (3, 12)),
     Kind("connection slow", LANES, slow, (3, 8)),
-    Kind("clock wrong by minutes", SERVICES, wrong_clock, (3, 8)),
+    Kind("clock wrong by minutes", CLOCKS, wrong_clock, (3, 8)),
     Kind("disk of snapshots full", ("data",), full_disk, (5, 9), needs_disk="data"),
     Kind("disk of Postgres full", ("postgres",), full_disk, (3, 8), needs_disk="postgres"),
 )
 assert {kind.needs_disk for kind in LASTING} - {""} == set(DISKS_MIB)
+
+MACHINES: Final = (
+    Kind("kill -9 of delivery or router", ROOMS, _signalled(signal.SIGKILL), (0.5, 3)),
+    Kind("SIGSTOP of delivery or router", ROOMS, stopped, (3.5, 9)),
+    Kind("kill -9 of an agent", AGENTS, _signalled(signal.SIGKILL), (0.5, 3)),
+    Kind("SIGSTOP of an agent", AGENTS, stopped, (3.5, 9)),
+    Kind("power of a machine cut", AGENTS, power_cut, (0.5, 3)),
+)
+"""Who makes machines of hours: in a short day they are hit once something is rented."""

@@ -7,20 +7,22 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 from schemas.codec import ChainReader, decode_record, read_headers
+from schemas.events import TitleEnded
 from schemas.ids import parse_order
 from schemas.units import parse_usd
 from services.audit.report import Findings
 from services.audit.run import audit
-from services.cli.furnishing import BOT_USD, DESK_USD, MEMBER_USD
+from services.cli.furnishing import BOT_USD, DESK_USD, HOST_USD, HOSTS, MEMBER_USD
 from services.runtime.kafka import Cluster
 from services.runtime.postgres import open_pool
 from services.runtime.walls import OPERATOR
 from tests.chaos.exchange import SHARDS, Exchange
 from tests.chaos.receipts import Fate, Receipt, Receipts
+from tests.chaos.rooms import judge_rooms
+from tests.chaos.verdict import Verdict
 from tests.simulation.heard import Accepted, Heard, Place
 
 NOT_IN_A_DAY: Final = {"B7"}
@@ -30,46 +32,21 @@ FIRST_OPERATOR: Final = 1 << 40
 _EXTERNAL: Final = 1
 
 
-@dataclass
-class Verdict:
-    """What was found, in sentences, and how much was looked at."""
-
-    lost: list[str] = field(default_factory=list)
-    """Acknowledged, and not in the log as it was told."""
-    doubled: list[str] = field(default_factory=list)
-    """In the log more than once."""
-    wrong: list[str] = field(default_factory=list)
-    """Refused and in the log all the same; broken invariants; what nobody knows the end of."""
-    unaccounted_micros: int = 0
-    looked_at: Counter[str] = field(default_factory=Counter)
-    unseen: list[str] = field(default_factory=list)
-    """Invariants for which the auditor found nothing to look at."""
-
-    @property
-    def sentences(self) -> list[str]:
-        money = [f"{self.unaccounted_micros} µUSD are unaccounted for"] if self.unaccounted_micros else []
-        return [
-            *(f"lost: {each}" for each in self.lost),
-            *(f"doubled: {each}" for each in self.doubled),
-            *self.wrong,
-            *money,
-        ]
-
-
 def judge(exchange: Exchange, receipts: Receipts) -> Verdict:
     """Everything."""
     verdict = Verdict()
-    heard = exchange.background.do(_read_events(exchange), 600)
+    heard, ended = exchange.background.do(_read_events(exchange), 600)
     _Receipts(verdict, heard, receipts).judge()
+    judge_rooms(verdict, exchange, receipts, heard, ended)
     _judge_requests(verdict, exchange, receipts)
     _judge_money(verdict, exchange, receipts)
     _judge_audit(verdict, exchange)
     return verdict
 
 
-async def _read_events(exchange: Exchange) -> Heard:
-    """All that was ever said, each once and without a gap. Raises Gap, BrokenRecord."""
-    heard = Heard()
+async def _read_events(exchange: Exchange) -> tuple[Heard, list[TitleEnded]]:
+    """All that was ever said, each once and without a gap, and the titles of hours that are over. Raises Gap, BrokenRecord."""
+    heard, ended = Heard(), list[TitleEnded]()
     async with Cluster(exchange.stack.bootstrap, login=exchange.stack.login(OPERATOR)) as cluster:
         for shard in range(SHARDS):
             log = cluster.log("events", shard)
@@ -79,8 +56,10 @@ async def _read_events(exchange: Exchange) -> Heard:
                 for record in await log.read(position, wait_ms=5_000):
                     position = record.offset + 1
                     if chain.accept(read_headers(record.headers), record.value):
-                        heard.hear(decode_record(record.value))
-    return heard
+                        said = decode_record(record.value)
+                        heard.hear(said)
+                        ended += [event for event in said.events if isinstance(event, TitleEnded)]
+    return heard, ended
 
 
 # --- What members were told ---------------------------------------------------------------------------------------
@@ -233,7 +212,9 @@ def _judge_money(verdict: Verdict, exchange: Exchange, receipts: Receipts) -> No
         verdict.looked_at["assets summed"] += 1
         if row["total"]:
             verdict.wrong.append(f"asset {row['asset']} sums to {row['total']}")
-    came = sum(parse_usd(usd) for usd in (MEMBER_USD, DESK_USD, BOT_USD, *exchange.start_usd))
+    came = sum(
+        parse_usd(usd) for usd in (MEMBER_USD, DESK_USD, BOT_USD, *(HOST_USD for _ in HOSTS), *exchange.start_usd)
+    )
     came += sum(parse_usd(receipt.body["amount"]) for receipt in receipts.of("deposit") if receipt.answers)
     went = sum(parse_usd(receipt.body["amount"]) for receipt in receipts.of("withdrawal") if receipt.answers)
     query = "SELECT coalesce(sum(amount), 0)::bigint AS usd FROM settlement.postings WHERE asset = 0 AND kind "

@@ -16,12 +16,16 @@ from typing import Any, Final
 
 import httpx
 
+from services.cli.furnishing import HOST_CLASS
 from tests.chaos.exchange import Exchange, Member, members
 from tests.chaos.receipts import Receipt, Receipts
 
 PROVIDERS: Final = 4
 MAKERS: Final = 2
 TRADERS: Final = 16
+RENTERS: Final = 2
+RENTALS: Final = 2
+"""Of a renter at one time: as many GPUs together as the two machines have, at most."""
 USD: Final = "200000"
 CLASSES: Final = 2
 """Of those listed, the first of each shard."""
@@ -37,6 +41,8 @@ VALID_MS: Final = 120_000
 WHOLESALER: Final = "wholesaler"
 """Has money in both shards and asks for nothing: `moments` writes in its name."""
 NOBODY: Final[dict[str, Any]] = {"outcome": "unknown", "code": "nobody_answers"}
+KEYED: Final = ("deposit", "transfer", "withdrawal", "backing", "rental")
+"""What has an Idempotency-Key."""
 UNSENT: Final[dict[str, Any]] = {"outcome": "rejected", "code": "not_ready", "retryable": True}
 
 
@@ -51,6 +57,8 @@ class Load:
         self._members: dict[str, Member] = {}
         self._operator = ""
         self._hours: dict[str, list[dict[str, Any]]] = {}
+        self.machines: dict[str, Any] = {}
+        """The class whose hours machines deliver."""
         self._classes: list[dict[str, Any]] = []
         self._going = asyncio.Event()
         self._busy = 0
@@ -68,6 +76,7 @@ class Load:
             **{f"provider-{number}": ("provider", "1000") for number in range(PROVIDERS)},
             **{f"maker-{number}": ("market_maker", USD) for number in range(MAKERS)},
             **{f"trader-{number}": ("member", USD) for number in range(TRADERS)},
+            **{f"renter-{number}": ("member", USD) for number in range(RENTERS)},
             WHOLESALER: ("market_maker", USD),
         }
         self._members = members(self._exchange, wanted)
@@ -104,7 +113,7 @@ class Load:
         self._tasks.append(asyncio.ensure_future(self._keep_looking()))
         for member in self._members.values():
             chance = random.Random(f"{self._seed}/{member.name}")
-            does = {"provider": Provider, "market_maker": Maker, "member": Trader}[member.role]
+            does = DOES[member.name.partition("-")[0]]
             self._tasks.append(asyncio.ensure_future(self._live(does(self, member, chance))))
         cashier = Member("cashier", "operator", 0, self._operator)
         self._tasks.append(asyncio.ensure_future(self._live(Cashier(self, cashier, random.Random(f"{self._seed}/c")))))
@@ -131,6 +140,7 @@ class Load:
             if status == 200:
                 single = [each for each in classes if each["lot"] == 1]
                 self._classes = [next(each for each in single if each["shard"] == shard) for shard in range(CLASSES)]
+                self.machines = next(each for each in classes if each["class"] == HOST_CLASS)
             else:
                 await asyncio.sleep(AGAIN_S)
         for each in self._classes:
@@ -181,13 +191,14 @@ class Load:
     ) -> dict[str, Any] | None:
         """Until it is acknowledged (what was told) or refused (None). Without `again` nobody asks twice after an unknown fate."""
         self.receipts.all.append(receipt)
-        key = receipt.name if receipt.what in ("deposit", "transfer", "withdrawal", "backing") else ""
+        key = receipt.name if receipt.what in KEYED else ""
         while True:
             receipt.sent += 1
             body = receipt.body or None
             status, told = await self._send(method, path, member.bearer, body, key, chance)
             if 200 <= status < 300:
                 self._heard()
+                told = told if isinstance(told, dict) else {"all": told}
                 if told.get("state") == "pending":
                     told = await self._outcome(receipt, member, chance)
                     if told is None:
@@ -203,6 +214,10 @@ class Load:
                 receipt.refusal = told["code"]
                 return None
             await asyncio.sleep(AGAIN_S * (0.5 + chance.random()))
+
+    async def look(self, path: str, member: Member, chance: random.Random) -> None:
+        """Once, whatever comes: what is read leaves nothing behind."""
+        await self._send("GET", path, member.bearer, chance=chance)
 
     async def _outcome(self, receipt: Receipt, member: Member, chance: random.Random) -> dict[str, Any] | None:
         """Of a request that takes longer."""
@@ -445,6 +460,59 @@ class Trader(Actor):
         }
 
 
+class Renter(Actor):
+    """Keeps a few machines rented, and changes his mind. Nobody else buys hours of this class."""
+
+    slower = 6.0
+
+    def __init__(self, load: Load, member: Member, chance: random.Random) -> None:
+        super().__init__(load, member, chance)
+        self._rentals: list[str] = []
+        """That are not stopped."""
+        self._has_stopped = False
+        self._launches = 0
+
+    def habits(self) -> dict[Callable[[], Awaitable[None]], float]:
+        if len(self._rentals) < RENTALS:
+            return {self._rent: 1}
+        # The first one soon: a short day is to see it, too.
+        return {self._stop: 1 if self._has_stopped else 100, self._launch: 3, self._change: 4, self._look: 12}
+
+    async def _rent(self) -> None:
+        body = {
+            "classes": [HOST_CLASS],
+            "gpus": self.chance.randint(1, 2),
+            "max_price": self.load.machines["collar_high"],
+            "look_ahead": self.chance.randint(1, 3),
+            "on_stop": self.chance.choice(["sell", "keep"]),
+        }
+        told = await self.ask("rental", self.name(), body, "POST", "/v1/rentals")
+        if told is not None:
+            self._rentals.append(told["rental"])
+
+    async def _stop(self) -> None:
+        rental = self._rentals.pop(self.chance.randrange(len(self._rentals)))
+        self._has_stopped = True
+        await self.ask(
+            "stop", rental, {"on_stop": self.chance.choice(["sell", "keep"])}, "POST", f"/v1/rentals/{rental}/stop"
+        )
+
+    async def _change(self) -> None:
+        """Harmless to repeat: it says how the rental is to be."""
+        rental = self.chance.choice(self._rentals)
+        body = {"look_ahead": self.chance.randint(1, 3)}
+        await self.ask("change", rental, body, "PATCH", f"/v1/rentals/{rental}")
+
+    async def _launch(self) -> None:
+        self._launches += 1
+        body = {"ssh_keys": [], "start_script": f"# {self._launches}"}
+        await self.ask("launch", "default", body, "PUT", "/v1/launches/default")
+
+    async def _look(self) -> None:
+        """At his machines, as somebody does who wants to log in."""
+        await self.load.look("/v1/leases", self.member, self.chance)
+
+
 class Cashier(Actor):
     """An operator who books deposits."""
 
@@ -463,3 +531,7 @@ class Cashier(Actor):
             "provider_ref": name,
         }
         await self.ask("deposit", name, body, "POST", "/v1/admin/deposits")
+
+
+DOES: Final[dict[str, type[Actor]]] = {"provider": Provider, "maker": Maker, "trader": Trader, "renter": Renter}
+"""By the first part of a member's name."""

@@ -21,13 +21,27 @@ from typing import Any, Final, Self
 
 import asyncpg
 import httpx
+import msgspec
 
-from schemas.codec import WRITER_OPERATOR, WRITER_SETTLEMENT, BrokenFrame, decode_frame, decode_record, encode_frame
+from schemas.codec import (
+    UNREADABLE,
+    WRITER_OPERATOR,
+    WRITER_SETTLEMENT,
+    BrokenFrame,
+    Frame,
+    decode_frame,
+    decode_record,
+    encode_frame,
+)
 from schemas.commands import PutQuotes, QuoteHour
-from schemas.units import parse_usd
+from schemas.delivery import Delivered
+from schemas.leases import TitleCounted
+from schemas.rentals_log import OrderSent
+from schemas.units import MS_PER_HOUR, parse_usd
 from services.runtime.log import Outgoing
 from tests.chaos.exchange import MATCHING, SETTLEMENTS, SHARDS, Exchange
 from tests.chaos.faults import Kind, Misbehaved, NotHit
+from tests.chaos.lanes import Lane
 
 PATIENCE_S: Final = 20.0
 HEALTHY_S: Final = 60.0
@@ -233,21 +247,98 @@ def between_commit_and_outbox(exchange: Exchange, target: str, chance: random.Ra
 
 
 async def _is_sent(exchange: Exchange, shard: int, outbox: int) -> bool:
+    return any(
+        frame.writer == WRITER_SETTLEMENT and any(getattr(each, "outbox", 0) == outbox for each in frame.commands)
+        for frame in await _last_frames(exchange, shard)
+    )
+
+
+async def _last_frames(exchange: Exchange, shard: int) -> list[Frame]:
+    """Of a shard's commands."""
+    found = []
     async with exchange.log("commands", shard) as log:
         first, end = await log.bounds()
         position = max(first, end - 200)
         while position < end:
             for record in await log.read(position, wait_ms=2_000):
                 position = record.offset + 1
-                try:
-                    frame = decode_frame(record.value)
-                except BrokenFrame:
-                    continue  # somebody else's fault
-                if frame.writer == WRITER_SETTLEMENT and any(
-                    getattr(command, "outbox", 0) == outbox for command in frame.commands
-                ):
-                    return True
+                with contextlib.suppress(BrokenFrame):  # somebody else's fault
+                    found.append(decode_frame(record.value))
+    return found
+
+
+# --- What a room has decided, and has not done yet --------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def between_count_and_word(exchange: Exchange, target: str, chance: random.Random) -> Iterator[str]:
+    """Delivery has counted a title, and dies before settlement is told of it."""
+    del chance
+    with _slow(exchange.stack.kafka_lanes[target]):
+        counted = exchange.background.do(_kill_at(exchange, target, "leases", TitleCounted))
+    if exchange.background.do(_is_told(exchange, counted)):
+        raise NotHit("settlement was told already")
+    yield f"kill -9 of {target} between count and word: title {counted.title} of contract {counted.contract}"
+
+
+@contextlib.contextmanager
+def between_record_and_order(exchange: Exchange, target: str, chance: random.Random) -> Iterator[str]:
+    """The router has recorded an order, and dies before anybody has heard of it."""
+    del chance
+    with _slow(exchange.stack.inside_lanes[f"{target} → gateway"]):
+        sent = exchange.background.do(_kill_at(exchange, target, "rentals", OrderSent))
+    name = f"r{sent.rental}-{sent.number}"
+    frames = [frame for shard in range(SHARDS) for frame in exchange.background.do(_last_frames(exchange, shard))]
+    if any(getattr(each, "client_id", "") == name for frame in frames for each in frame.commands):
+        raise NotHit(f"order {name} was in the shard's log already")
+    yield f"kill -9 of {target} between record and order: {name}"
+
+
+@contextlib.contextmanager
+def _slow(lane: Lane) -> Iterator[None]:
+    """What is on its way at the end is lost with its sender."""
+    lane.slow(SLOW_S)
+    try:
+        yield
+        lane.reset()
+    finally:
+        lane.restore()
+
+
+async def _kill_at(exchange: Exchange, name: str, topic: str, kind: Any) -> Any:
+    """The first record of a kind that a room writes from now on; the room is killed at it. Raises NotHit."""
+    decoder = msgspec.msgpack.Decoder(Any)
+    deadline = time.monotonic() + PATIENCE_S
+    async with exchange.log(topic) as log:
+        _, position = await log.bounds()
+        while time.monotonic() < deadline:
+            for record in await log.read(position, wait_ms=20):
+                position = record.offset + 1
+                if decoder.decode(record.value)[0] == kind.__struct_config__.tag:
+                    exchange.signal(name, signal.SIGKILL)
+                    return msgspec.msgpack.decode(record.value, type=kind)
+    raise NotHit(f"no {kind.__name__} came within {PATIENCE_S:.0f} s")
+
+
+async def _is_told(exchange: Exchange, counted: TitleCounted) -> bool:
+    async with exchange.log("delivery") as log:
+        position, end = await log.bounds()
+        while position < end:
+            for record in await log.read(position, wait_ms=2_000):
+                position = record.offset + 1
+                with contextlib.suppress(*UNREADABLE):  # somebody else's fault
+                    told = msgspec.msgpack.decode(record.value, type=Delivered)
+                    if (told.contract, told.title) == (counted.contract, counted.title):
+                        return True
     return False
+
+
+def _an_hour_ends(exchange: Exchange) -> bool:
+    """Soon, and not so soon that it may be over."""
+    clock = exchange.stack.market_clock
+    now_ms = time.time_ns() // 1_000_000
+    left_ms = clock.wall_ms((clock.hour(now_ms) + 1) * MS_PER_HOUR) - now_ms
+    return PATIENCE_S / 4 < left_ms / 1_000 < PATIENCE_S * 3 / 4
 
 
 # --- Between two parts of an output -----------------------------------------------------------------------------------
@@ -341,4 +432,6 @@ MOMENTS: Final = (
     Kind("kill during a snapshot", ("snapshots",), writing_a_snapshot, alone=True),
     Kind("kill between commit and outbox", ("settlement",), between_commit_and_outbox, alone=True),
     Kind("kill between two parts of an output", BY_SHARD, between_two_parts, alone=True),
+    Kind("kill between record and order", ("router",), between_record_and_order, alone=True),
+    Kind("kill between count and word", ("delivery",), between_count_and_word, alone=True, is_due=_an_hour_ends),
 )

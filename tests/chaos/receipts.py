@@ -22,9 +22,10 @@ class Receipt:
 
     account: int
     what: str
-    """order, range, block, cancel, amend, quotes, or a request to settlement: deposit, transfer, withdrawal, backing."""
+    """order, range, block, cancel, amend, quotes; a request to settlement: deposit, transfer, withdrawal, backing; of the
+    router: rental, its change and stop; of delivery: launch."""
     name: str
-    """Client order id, Idempotency-Key, order id of a cancel or an amend, number of a quote."""
+    """Client order id, Idempotency-Key, order id of a cancel or an amend, number of a quote, a rental, a launch specification."""
     body: dict[str, Any]
     sent: int = 0
     doubts: int = 0

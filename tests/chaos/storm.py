@@ -6,7 +6,7 @@ import contextlib
 import random
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, Final, NamedTuple
 
 import asyncpg
@@ -16,13 +16,25 @@ from services.runtime.infra import ServerFailed
 from services.runtime.kafka import Cluster
 from services.runtime.log import LogError
 from services.runtime.walls import ADMINISTRATOR
-from tests.chaos.exchange import GATEWAYS, MATCHING, SERVERS, SERVICES, SETTLEMENTS, SHARDS, Exchange
-from tests.chaos.faults import LASTING, Kind, Misbehaved, NotHit
+from tests.chaos.exchange import (
+    AGENTS,
+    GATEWAYS,
+    MATCHING,
+    OTHERS,
+    ROOMS,
+    SERVERS,
+    SERVICES,
+    SETTLEMENTS,
+    SHARDS,
+    Exchange,
+    machines_alive,
+)
+from tests.chaos.faults import LASTING, MACHINES, Kind, Misbehaved, NotHit
 from tests.chaos.load import Load
 from tests.chaos.moments import MOMENTS
 from tests.chaos.records import RECORDS
 
-KINDS: Final = (*LASTING, *MOMENTS, *RECORDS)
+KINDS: Final = (*LASTING, *MOMENTS, *MACHINES, *RECORDS)
 AT_ONCE_MAX: Final = 3
 CALM_S_MAX: Final = 90.0
 """Within so long after the last fault all lag is gone. Slowest: a start of Kafka after a crash, pauses that have doubled."""
@@ -75,10 +87,24 @@ class Storm:
         """Faults for so long, several at once. Every kind comes before one comes again."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
-            if not self._bag:
-                self._bag.extend(self._chance.sample(self.possible, len(self.possible)))
-            self.hurt(self._bag.popleft())
+            due = next((kind for kind in self._bag if kind.is_due(self.exchange)), None)
+            if due is None:
+                others = [kind for kind in self.possible if kind not in self._bag]
+                self._bag.extend(self._chance.sample(others, len(others)))
+                continue
+            self._bag.remove(due)
+            self.hurt(due)
             self.live(self._chance.uniform(0.3, 2.5))
+
+    def live_until_delivered(self, seconds: float) -> None:
+        """An hour of a machine is over, counted and paid; or so long."""
+        query = "SELECT count(*) FROM settlement.deliveries WHERE source = 'login checks' AND state = 'settled'"
+        deadline = time.monotonic() + seconds
+        delivered = 0
+        while not delivered and time.monotonic() < deadline:
+            with contextlib.suppress(*_NOBODY):
+                ((delivered,),) = self.exchange.rows(query)
+            self.live(0.5)
 
     def hurt(self, kind: Kind) -> None:
         """One fault of a kind, at a target that nothing else hurts."""
@@ -134,10 +160,13 @@ class Storm:
     # --- Calm ---------------------------------------------------------------------------------------------------
 
     def _steady(self) -> None:
-        """Leave everything, and wait until every process is at its work again; members go on. Raises Misbehaved."""
+        """Leave everything, and wait until every process is at its work again; members go on. Raises Misbehaved.
+
+        Who trades by the public API, as the desk does, may be told meanwhile to ask later, as members are.
+        """
         self.live(0, leave_all=True)
         began_s = time.monotonic()
-        while reasons := self._out_of_order(self.exchange.statuses()):
+        while reasons := self._out_of_order(self.exchange.statuses(), may_wait=OTHERS):
             self._check_patience(began_s, reasons)
             self.live(0.1)
 
@@ -186,20 +215,25 @@ class Storm:
             return reasons or ["the logs' ends are not known yet"]
         return self._behind(mark, told)
 
-    def _out_of_order(self, told: dict[str, dict[str, Any]]) -> list[str]:
+    def _out_of_order(self, told: dict[str, dict[str, Any]], may_wait: Collection[str] = ()) -> list[str]:
         """Who does not do what it should; empty: each process is at its work."""
-        down = [name for name in (*SERVERS, *SERVICES) if not self.exchange.pid(name)]
+        down = [name for name in (*SERVERS, *SERVICES, *AGENTS) if not self.exchange.pid(name)]
         if down:
             return [f"down: {', '.join(down)}"]
         if silent := [name for name in SERVICES if name not in told]:
             return [f"no answer: {', '.join(silent)}"]
-        reasons = [f"{name} waits for {said['waiting_for']}" for name, said in told.items() if _waits(said)]
+        reasons = [
+            f"{name} waits for {said['waiting_for']} ({said.get('last_error')})"
+            for name, said in told.items()
+            if name not in may_wait and _waits(said)
+        ]
         for shard in range(SHARDS):
             roles = sorted(str(told[name].get("role")) for name in MATCHING if name.startswith(f"matching-{shard}"))
             if roles != ["active", "follower"]:
                 reasons.append(f"shard {shard}: {roles}")
         if sum(told[name].get("role") == "active" for name in SETTLEMENTS) != 1:
             reasons.append("not exactly one settlement settles")
+        reasons += [f"{room} is {told[room].get('role')}" for room in ROOMS if told[room].get("role") != "active"]
         return reasons
 
     def _behind(self, mark: Mark, told: dict[str, dict[str, Any]]) -> list[str]:
@@ -208,6 +242,7 @@ class Storm:
             cursors = self.exchange.rows("SELECT topic, partition, next_offset, seq FROM settlement.cursors")
             ((unconfirmed,),) = self.exchange.rows("SELECT count(*) FROM settlement.outbox WHERE NOT confirmed")
             doors = [self._door(name) for name in GATEWAYS]
+            silent = [machine for machine, alive in machines_alive(self.exchange).items() if not alive]
         except _NOBODY as error:
             return [repr(error)]
         read = {(row["topic"], row["partition"]): row["next_offset"] for row in cursors}
@@ -220,12 +255,15 @@ class Storm:
                 if name.startswith(f"matching-{shard}")
                 and (told[name].get("offset", 0) < mark.commands[shard] or told[name].get("seq", 0) < seq)
             ]
-            if told["market_data"].get(f"seq_{shard}", 0) < seq:
-                behind.append("market_data")
+            readers = ("market_data", *ROOMS)
+            behind += [name for name in readers if told[name].get(f"seq_{shard}", 0) < seq]
             for name, door in zip(GATEWAYS, doors, strict=True):
                 of_shard = door["shards"][shard]
                 if not door["accepting_orders"] or min(of_shard["seq"], of_shard["settled_seq"]) < seq:
                     behind.append(name)
+        behind += [f"{machine}, whose agent is not heard" for machine in silent]
+        if uncounted := told["delivery"].get("hours_uncounted"):
+            behind.append(f"delivery with {uncounted} hours")
         if unconfirmed > 100:
             behind.append(f"{unconfirmed} messages to shards are not confirmed")
         return [f"behind: {', '.join(behind)}"] if behind else []

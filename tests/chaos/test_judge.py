@@ -9,8 +9,9 @@ import pytest
 from schemas.codec import RECORD_FORMAT, EventsRecord
 from schemas.events import Event, OrderAccepted, OrderAmended, OrderCancelled, QuotesPut, Reason
 from schemas.ids import contract_of, format_order, order_id
-from tests.chaos.judge import Verdict, _Receipts
+from tests.chaos.judge import _Receipts
 from tests.chaos.receipts import Receipt, Receipts
+from tests.chaos.verdict import Verdict
 from tests.simulation.heard import Heard
 
 ANA = 7

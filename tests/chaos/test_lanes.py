@@ -7,9 +7,13 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from services.cli.furnishing import HOST_CLASS, HOST_SEATS, HOSTS
+from services.cli.stack import logins_of
+from tests.chaos.exchange import AT_KAFKA, AT_POSTGRES, GATEWAYS, INSIDE, HostileStack
 from tests.chaos.lanes import Background, Lane
 
 
@@ -101,3 +105,29 @@ def test_a_reset_loses_what_was_on_its_way(lane: Lane) -> None:
             connection.recv(4096)
     lane.restore()
     assert asked_anew(lane, b"as before") == b"as before"
+
+
+KAFKA, POSTGRES, GATEWAY, DELIVERY, ROUTER = ":61001", ":61002", ":61003", ":61004", ":61005"
+
+
+def test_every_process_is_told_of_lanes_and_not_of_servers_and_rooms(tmp_path: Path) -> None:
+    stack = HostileStack(
+        f"127.0.0.1{KAFKA}", f"postgresql://hourbook@127.0.0.1{POSTGRES}/hourbook", tmp_path, shards=2,
+        http_port=int(GATEWAY[1:]), feed_port=61_006, market_port=61_007, delivery_port=int(DELIVERY[1:]),
+        router_port=int(ROUTER[1:]), logins=logins_of(tmp_path),
+    )  # fmt: skip
+    stack.second_port = 61_008
+    with Background() as background:
+        stack.kafka_lanes = {name: Lane(background, 1) for name in AT_KAFKA}
+        stack.postgres_lanes = {name: Lane(background, 1) for name in AT_POSTGRES}
+        stack.inside_lanes = {name: Lane(background, 1) for name in INSIDE}
+        programs = stack.programs()
+        agents = [stack.agent(name, tmp_path / f"{name}.json", HOST_CLASS, HOST_SEATS) for name in HOSTS]
+    told = {program.name: " ".join([*map(str, program.argv), *program.env.values()]) for program in programs + agents}
+
+    assert {name for name, words in told.items() if KAFKA in words} == set()
+    assert {name for name, words in told.items() if POSTGRES in words} == set()
+    assert {name for name in GATEWAYS if DELIVERY in told[name] or ROUTER in told[name]} == set()
+    assert {name for name in ("router", *(agent.name for agent in agents)) if GATEWAY in told[name]} == set()
+    lanes = {name.partition(" ")[0]: lane.port for name, lane in stack.inside_lanes.items() if "→ gateway" in name}
+    assert {name: f":{port}" in told[name] for name, port in lanes.items()} == dict.fromkeys(lanes, True)

@@ -223,6 +223,19 @@ def test_options_are_closed_at_first_and_say_everything_that_a_request_can(reade
     assert [_asked(route) for route in made if route.request.method == "POST"] == [wanted]
 
 
+def test_a_price_is_suggested_but_not_to_who_is_about_to_type_one(reader: Reader) -> None:
+    page = reader.open()
+    price, gpu = page.get_by_label("Most per GPU-hour"), page.locator("#rent-class")
+    expect(price).not_to_have_value("")
+    price.fill("")
+    gpu.dispatch_event("input")
+    expect(price).to_have_value("")
+
+    page.get_by_label("How many").focus()
+    gpu.dispatch_event("input")
+    expect(price).not_to_have_value("")
+
+
 def test_of_several_classes_the_one_that_is_taken_first_is_named_and_the_others_stand_beside(reader: Reader) -> None:
     (best,) = PREVIEW.options
     other = msgspec.structs.replace(best, class_id=OTHER, window="40.00", hours_found=6)

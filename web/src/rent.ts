@@ -142,7 +142,8 @@ function suggest(): void {
   const price = field("max_price");
   const chosen = classes.find((each) => each.class === field("class").value);
   const { classId, rows } = grid();
-  if (!chosen || byId("rent").hidden || (price.value && price.dataset["suggested"] === undefined)) return;
+  // Not under the hands of somebody who is about to type.
+  if (!chosen || byId("rent").hidden || price === document.activeElement || (price.value && price.dataset["suggested"] === undefined)) return;
   const next = classId === chosen.class ? rows.slice(0, 6).map((row) => readUsd(row.ask)).filter((micros) => micros > 0n) : [];
   if (classId === chosen.class && price.dataset["suggested"] === `${classId} asked`) return;
   const base = next.length ? next.reduce((most, each) => (each > most ? each : most)) : readUsd(chosen.list_price);

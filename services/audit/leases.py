@@ -115,6 +115,15 @@ class Leases:
                     hour = first // MS_PER_HOUR
                     if first > record.time_ms and any(begin <= hour < end for begin, end in record.windows):
                         ends[lease] = min(first, ends.get(lease, first))
+        lost = {
+            contract for (contract, _), servings in self._served.items()
+            for each in servings if each.from_ms >= ends.get(each.lease, each.from_ms + 1)
+        }  # fmt: skip
+        # Where machines were exchanged in such an hour, all of them are given back.
+        for (contract, _), servings in self._served.items():
+            for each in servings:
+                if contract in lost and each.served.counts_for and each.from_ms > record.time_ms:
+                    ends[each.lease] = min(each.from_ms, ends.get(each.lease, each.from_ms))
         for seat, spans in self._spans.items():
             self._spans[seat] = [span for span in spans if span[0] < ends.get(span[2], span[1])]
         for key, servings in self._served.items():

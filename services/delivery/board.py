@@ -37,6 +37,8 @@ class Board:
         self._usable = [state.usable(state.machines[machine]) for machine in self.machines]
         self._blocked: set[int] = set()
         """Machines with tenants on seats that are gone: nobody else moves in there."""
+        self._apart: dict[int, int] = {}
+        """Lease on such seats → its number among the machines: it stands for one of its own, to which nobody comes."""
         self.leases = [
             (lease, rental_of(lease, contract - 1, titles.of.get(contract - 1, {})))
             for lease in state.leases.values()
@@ -84,15 +86,12 @@ class Board:
         """The hour before, as it is for certain: each lease is a slot of a title of its own, in the order of keeping."""
         titles, slots = [], []
         for number, lease in enumerate(keep_first(self.leases, self.wanted), start=1):
-            machine = self._number[lease.machine]
+            machine = self._apart.get(lease.lease, self._number[lease.machine])
             places = self._places(machine, lease.seats)
-            if places is not None:
-                title = fleet.Title(
-                    self.hour - 1, number, lease.machine[0], lease.holder, len(places) * self.lot, -number
-                )  # fmt: skip
-                titles.append(title)
-                seats: Seats = sum(1 << place for place in places)
-                slots.append(Slot(self.hour - 1, number, lease.holder, machine, seats, number))
+            assert places is not None, f"{lease} is neither on seats that are there nor apart"
+            qty, seats = len(places) * self.lot, sum(1 << place for place in places)
+            titles.append(fleet.Title(self.hour - 1, number, lease.machine[0], lease.holder, qty, -number))
+            slots.append(Slot(self.hour - 1, number, lease.holder, machine, seats, number))
         return titles, slots
 
     # --- Slots -----------------------------------------------------------------------------------------------
@@ -112,11 +111,21 @@ class Board:
         places = self._places(number, lease.seats)
         if places is None:
             self._blocked.add(number)
-            return
+            number = self._set_apart(lease)
+            places = list(range(len(lease.seats) // self.lot))
         for served in part.titles:
             mine, places = places[: served.qty // self.lot], places[served.qty // self.lot :]
             seats: Seats = sum(1 << place for place in mine)
             yield Slot(hour_of(part.contract), served.title, lease.holder, number, seats, counts_for(served))
+
+    def _set_apart(self, lease: Lease) -> int:
+        number = self._apart.get(lease.lease)
+        if number is None:
+            number = self._apart[lease.lease] = len(self.machines)
+            self.machines.append(lease.machine)
+            self._usable.append(list(lease.seats))
+            self._blocked.add(number)
+        return number
 
     def _places(self, number: int, seats: Sequence[int]) -> list[int] | None:
         """Which lots of the machine these seats are; None: a seat of them is gone, or they are no whole lots any more."""
@@ -133,6 +142,31 @@ class Board:
         return tuple(usable[place] for place in fleet.gpus_of(slot.seats, self.lot))
 
     # --- Leases ----------------------------------------------------------------------------------------------
+
+    def may_stay(self) -> set[int]:
+        """Holders who sat with a host in the hour before that owes them less in this one: by an exchange they may stay."""
+        owed: Counter[tuple[int, int]] = Counter()
+        for title in self.wanted.values():
+            owed[title.holder, title.obligor] += title.qty // self.lot
+        return {holder for (holder, host), lots in self._sat().items() if lots > owed[holder, host]}
+
+    def strangers(self, slots: Iterable[Slot]) -> set[int]:
+        """Holders whom an exchange has put where they neither sat before nor are owed."""
+        stays, come = self._sat(), Counter[tuple[int, int]]()
+        for slot in slots:
+            at = slot.holder, self.machines[slot.machine][0]
+            if slot.title == slot.counts_for:
+                stays[at] -= fleet.lots_of(slot.seats)
+            else:
+                come[at] += fleet.lots_of(slot.seats)
+        return {at[0] for at, lots in come.items() if lots > stays[at]}
+
+    def _sat(self) -> Counter[tuple[int, int]]:
+        """(holder, host) → lots in the hour before."""
+        sat: Counter[tuple[int, int]] = Counter()
+        for slot in self.slots[self.hour - 1]:
+            sat[slot.holder, self.machines[slot.machine][0]] += fleet.lots_of(slot.seats)
+        return sat
 
     def hosts(self, slots: Iterable[Slot]) -> dict[tuple[int, MachineId], dict[int, Use]]:
         """(holder, machine) → seat → what it is for, of slots that are not recorded yet."""

@@ -39,6 +39,8 @@ def counts(state: State, titles: Titles, contract: int, setup_minutes: int, now_
         lost = Counter({holder: gpus * title.minutes for holder, gpus in seatless[number].items()})
         for holder, share in shares:
             lost[holder] += minutes.lost(hour_of(contract), title.minutes, share, setup_minutes)
+        # What does not divide among the GPUs of a title is its holder's, whoever sat on them.
+        lost[title.holder] += found.undelivered * title.qty - lost.total()
         refunds = tuple(Refund(holder, gpu_minutes) for holder, gpu_minutes in sorted(lost.items()) if gpu_minutes)
         if all(refund.account == title.holder for refund in refunds):
             refunds = ()

@@ -25,8 +25,8 @@ from services.delivery.titles import Title, Titles
 AHEAD_HOURS: Final = 24
 """As many hours are looked at together: who will stay longest is seated where he can."""
 
-TRIES: Final = 4
-"""Of an hour with exchanges; then it goes without."""
+TRIES: Final = 8
+"""Of an hour with exchanges, each with fewer; then it goes without."""
 
 EPOCH: Final = 0
 """Whoever writes a record puts its own."""
@@ -54,7 +54,8 @@ def placements(
     slots = _all(board, titles) if numbers is None else _at_once(board, sold)
     records: list[LeaseRecord] = []
     launches = {number: title.launch or DEFAULT_LAUNCH for number, title in wanted.items()}
-    moved = board.moved(slots) if now_ms < hour_ms else {}
+    # Who buys after the gate has not been moved.
+    moved = board.moved(slots) if now_ms < hour_ms and numbers is None else {}
     for serves in _leases(board, slots, launches, moved, from_ms, until_ms, now_ms):
         records.append(serves)
         for each in serves.titles:
@@ -68,17 +69,17 @@ def placements(
 
 def _left(state: State, title: Title) -> Gpus:
     """GPUs of a title that have no machine."""
-    key = (title.contract, title.title)
     if not title.obligor or title.title in state.counted.get(title.contract, {}):
         return 0
-    return state.unplaced.get(key, 0) if key in state.unplaced or key in state.of_title else title.qty
+    # Not what was last said of it: a room may have died between two records of one title.
+    return title.qty - state.served(title.contract, title.title)
 
 
 def _all(board: Board, titles: Titles) -> Iterable[Slot]:
     """The slots of the board's hour, once all that is known of it and of the next ones is assigned.
 
-    Machines are exchanged where that spares hand-overs, but nobody is moved for the sake of others: whose titles had more of
-    them than without exchanges keep to the machines of their own obligors, and the rest is tried again.
+    Machines are exchanged only between holders who all stay where they are by it. Whoever else were put on another's machine
+    would have to leave it again for his own obligor's.
     """
     class_no = class_no_of(board.contract)
     known = [
@@ -94,24 +95,19 @@ def _all(board: Board, titles: Titles) -> Iterable[Slot]:
         wanted = [*titles_before, *board.titles_of(known, apart)]
         return assign(machines, wanted, fixed).slots.get(board.hour, ())
 
-    apart: set[int] = set()
-    found = slots(apart)
-    # Where machines have been exchanged already, who lost his gets another by exchange, or none.
-    if not _are_exchanged(found) or _are_exchanged(board.slots[board.hour]):
-        return found
-    alone = slots(None)
-    least = board.moved(alone)
+    if any(slot.counts_for != slot.title for slot in board.slots[board.hour]):
+        # Machines have been exchanged already: who has lost his gets another by exchange, or none.
+        return slots(())
+    staying = board.may_stay()
     for _ in range(TRIES):
-        worse = {holder for holder, gpus in board.moved(found).items() if gpus > least.get(holder, 0)}
-        if not worse:
+        if not staying:
+            break
+        found = slots({title.holder for title in board.wanted.values()} - staying)
+        strangers = board.strangers(found)
+        if not strangers:
             return found
-        apart |= worse
-        found = slots(apart)
-    return alone
-
-
-def _are_exchanged(slots: Iterable[Slot]) -> bool:
-    return any(slot.counts_for != slot.title for slot in slots)
+        staying -= strangers
+    return slots(None)
 
 
 def _at_once(board: Board, titles: Iterable[tuple[Title, Gpus]]) -> Iterable[Slot]:

@@ -24,8 +24,8 @@ from services.delivery.state import State
 from services.delivery.titles import Titles
 
 BASIS: Final = (
-    "by whose machines asks stand for now, with what you hold already; others may buy first, machines may fail, or be exchanged "
-    "so that you stay; each hand-over is credited, with a quarter of the hour's cost and no more than its fees"
+    "by whose machines asks stand for now, with what you hold already; others may buy first, machines may fail or be planned "
+    "away; an exchange may spare a hand-over or put it off; each is credited, a quarter of the hour's cost, no more than its fees"
 )
 
 
@@ -90,12 +90,16 @@ def _sold(held: list[list[int]], seller: int, qty: Gpus) -> Iterator[tuple[int, 
 
 
 def _hosts(state: State, class_no: int, lot: Gpus) -> Fleet:
-    """Each host as one machine, whose number is his account."""
-    gpus: defaultdict[int, Gpus] = defaultdict(int)
-    for machine, enrolled in state.machines.items():
-        if enrolled.class_no == class_no and machine not in state.retired:
-            gpus[enrolled.account] += len(state.usable(enrolled)) // lot * lot
-    return Fleet(lot, tuple(Machine(account, account, qty) for account, qty in sorted(gpus.items())))
+    """Machines as planned, with numbers below zero; and of each host one without seats, by his account: who sits there."""
+    machines: list[Machine] = []
+    hosts: set[int] = set()
+    for machine, enrolled in sorted(state.machines.items()):
+        if enrolled.class_no == class_no:
+            hosts.add(enrolled.account)
+            if machine not in state.retired:
+                qty, out = len(state.usable(enrolled)), state.maintenance.get(machine, ())
+                machines.append(Machine(-1 - len(machines), enrolled.account, qty, out))
+    return Fleet(lot, (*machines, *(Machine(account, account, 0) for account in sorted(hosts))))
 
 
 def _hosted(hosts: Fleet, state: State, titles: Titles, account: int, contracts: Sequence[int]) -> Assignment:

@@ -158,6 +158,17 @@ class State:
         """Numbers of the seats that may be given."""
         return [seat for seat in range(len(machine.uuids)) if seat not in machine.unusable]
 
+    def served(self, contract: int, title: int) -> Gpus:
+        """GPUs of a title that leases serve."""
+        return sum(
+            served.qty
+            for number in dict.fromkeys(self.of_title.get((contract, title), ()))
+            for part in self.leases[number].parts
+            if part.contract == contract
+            for served in part.titles
+            if served.title == title
+        )
+
     def serves(self, contract: int) -> bool:
         """Whether its hour is delivered by machines: one of its class had come before the hour's end."""
         since_ms = self.served_ms.get(class_no_of(contract))
@@ -172,9 +183,14 @@ class State:
             self.seat_of[uuid] = machine
 
     def _maintain(self, record: MachineMaintained) -> None:
-        """In hours that have not begun it is taken from whoever has it there."""
+        """In hours that have not begun it is taken from whoever has it there.
+
+        Where machines were exchanged in such an hour all are given back, to be exchanged anew: else somebody who has bought from
+        another provider would go without.
+        """
         machine = (record.account, record.machine)
         self.maintenance[machine] = record.windows
+        lost: set[int] = set()
         for number in sorted(self.on.get(machine, ())):
             lease = self.leases[number]
             taken = [
@@ -183,7 +199,14 @@ class State:
                 if part.from_ms > record.time_ms and is_out(record.windows, hour_of(part.contract))
             ]
             if taken:
+                lost.update(part.contract for part in lease.parts[taken[0] :])
                 self._cut(lease, taken[0])
+        for lease in list(self.leases.values()):
+            for place, part in enumerate(lease.parts):
+                is_exchanged = any(served.counts_for for served in part.titles)
+                if is_exchanged and part.contract in lost and part.from_ms > record.time_ms:
+                    self._cut(lease, place)
+                    break
 
     def _cut(self, lease: Lease, place: int) -> None:
         """Its parts from there on have no machine; a lease without any never was."""

@@ -100,7 +100,7 @@ def _fault(state: State, record: Delivered) -> str:
 def _says_the_same(row: rows.Delivery, record: Delivered) -> bool:
     """A record of title 0 says nothing of hand-overs, and neither does the row that a title has by it."""
     return row.undelivered == record.undelivered and (
-        row.title != record.title or row.refunds == _by_account(record.refunds)
+        row.title != record.title or (row.moved, row.refunds) == (record.moved, _by_account(record.refunds))
     )
 
 
@@ -193,7 +193,7 @@ def _settle(state: State, shard: Shard, title: rows.Title, record: rows.Delivery
         ((TREASURY, 0, 0, USD, -credit), (WALLET, 0, title.holder, USD, credit)),
     )
     shard.titles.settle(title)
-    _note(state, title, record, undelivered, moved, credit)
+    _note(state, title, record, undelivered, credit)
     if title.ground in WITH_COLLATERAL and (title.contract, title.obligor) in state.promised_left:
         _free_collateral(state, shard, origin, title)
 
@@ -202,21 +202,19 @@ def credit_of(title: rows.Title, moved: Gpus, fees: Micros) -> Micros:
     """µUSD for so many GPUs of a title whose holder had to move, of the `fees` that it has just brought.
 
     Never above the fees of the one hour: an hour may end with another hand-over, whose credit is out of the hour after it.
-    So nobody ever gains by trading with himself to be handed over.
+    So treasury never gives back more than all who traded in this title have paid it.
     """
     minutes = CREDIT_MINUTES * moved
     return min(title.cost * minutes // (MINUTES_PER_HOUR * title.qty), fees * moved // title.qty)
 
 
-def _note(
-    state: State, title: rows.Title, record: rows.Delivery, undelivered: int, moved: Gpus, credit: Micros
-) -> None:
+def _note(state: State, title: rows.Title, record: rows.Delivery, undelivered: int, credit: Micros) -> None:
     """The title's own row of `deliveries`."""
     key = (title.contract, title.title)
     allowance = min(record.allowance, title.minutes - undelivered)
     if record.title == title.title:
         record.undelivered, record.allowance, record.state = undelivered, allowance, "settled"
-        record.moved, record.credit = moved, credit
+        record.credit = credit
         state.changes.deliveries.change(key, record)
     else:
         state.changes.deliveries.create(

@@ -365,7 +365,7 @@ class Delivery(Row, gc=False):
     """What a delivery record says of a title (0: of all of its contract), in force. Key: (contract, title)."""
 
     TABLE: ClassVar[Table] = Table(
-        "deliveries", 2, ("undelivered", "state", "allowance", "moved", "credit"), "state = 'waiting'"
+        "deliveries", 2, ("undelivered", "state", "allowance", "credit"), "state = 'waiting'"
     )
 
     contract: int
@@ -380,7 +380,7 @@ class Delivery(Row, gc=False):
     allowance: int = 0
     """Minutes of those delivered."""
     moved: Gpus = 0
-    """Its holder had to leave so many for these."""
+    """As the record says it: its holder had to leave so many for these."""
     refunds: dict[str, int] = msgspec.field(default_factory=dict)
     """Account → GPU-minutes that it went without; none: the title's holder."""
     credit: Micros = 0

@@ -147,6 +147,20 @@ def test_a_seat_whose_lease_gives_way_to_maintenance_is_given_to_others_and_the_
         assert audited([serves(**begins), *without, elsewhere], [ended()]).broken() == {"H1"}
 
 
+def test_what_was_exchanged_in_an_hour_of_a_window_is_given_back() -> None:
+    hour_ms = 3_600_000
+    begins = {"from_ms": 5 * hour_ms, "until_ms": 6 * hour_ms}
+    there = [
+        serves(1, machine="d", provider=DANA, titles=(Served(1, 1, 2),), **begins),
+        serves(2, holder=BERT, titles=(Served(2, 1, 1),), **begins),
+    ]
+    own = serves(3, 2, machine="d", provider=DANA, holder=BERT, **begins)
+    away = MachineMaintained(1, 5 * hour_ms - 1, CARL, "a", ((5, 6),))
+
+    assert audited([*there, away, own], both()).broken() == set()
+    assert audited([*there, own], both()).broken() == {"H1"}
+
+
 def test_what_cannot_be_read_is_named() -> None:
     found = Findings()
     Leases(found).take(3, b"\xc1")

@@ -61,6 +61,8 @@ class Machine:
         self.outside = world
         self.provider = provider
         self.name = name
+        self.there: tuple[int, ...] = tuple(range(SEATS))
+        """Its GPUs, by number: one may be missing after a crash, and be there again after another."""
         self.let: dict[str, Lease] = {}
         """On its disk."""
         self.down_until = 0
@@ -75,7 +77,8 @@ class Machine:
 
     @property
     def gpus(self) -> tuple[Gpu, ...]:
-        return tuple(Gpu(uuid=f"{self.provider}-{self.name}-{seat}", name="CPU") for seat in range(SEATS))
+        """Those that are there now."""
+        return tuple(Gpu(uuid=f"{self.provider}-{self.name}-{seat}", name="CPU") for seat in self.there)
 
     def look(self) -> None:
         """Doors open and close by the clock, whether or not anybody is there to say so."""
@@ -153,6 +156,7 @@ class Exchange:
         self.leases = Topic(self.world, "leases", 0, may_repeat=False)
         self.delivery = Topic(self.world, "delivery", 0, may_repeat=False)
         self.leases.faults.unknown = self.leases.faults.refused = 20
+        self.leases.faults.parted = 300
         self.leases.faults.late_ms_max = 400
         self.delivery.faults.unknown = 20
         self.lease = SimLease(self.world)
@@ -374,6 +378,8 @@ class Exchange:
         number = chance.randrange(len(self.machines))
         machine = self.machines[number]
         self.world.kill(self.agents[number])
+        if chance.random() < 0.3:
+            machine.there = chance.choice(((0,), (1,), (0, 1), (0, 1)))
         if what == 1:  # the machine is away for a while, and its tenants with it
             machine.down_until = self.world.now_ms + chance.randrange(500, 15_000)
         self.agents[number] = self.world.spawn("agent", machine.agent())

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.ids import contract_of
-from schemas.leases import LeaseEnded, LeaseServes, MachineRetired, TitleUnplaced
+from schemas.leases import LeaseEnded, LeaseServes, MachineEnrolled, MachineRetired, TitleUnplaced
 from services.delivery import deciding
 from services.delivery.state import BadRecord
 from tests.delivery.room import ANA, BERT, CARL, CLASS, DANA, HOUR, Room, moment, where
@@ -244,3 +244,44 @@ def test_no_seat_serves_two_holders_in_one_minute_and_all_that_fits_is_placed(
                 if part.contract == contract and lease.machine[0] == provider
             )
             assert placed == min(owed, there)
+
+
+# --- Half a decision, machines that shrink -------------------------------------------------------------------
+
+
+def half_placed() -> Room:
+    """Ana's two GPUs are on two machines; a room died between the two leases."""
+    room = Room()
+    for name in "cde":
+        room.machine(CARL, name, 1)
+    room.sell(CARL, ANA, 0, 2)
+    first, _ = deciding.placements(room.state, room.titles, contract_of(CLASS, HOUR), 1, moment(0, -5))
+    room.take(first)
+    return room
+
+
+def test_the_next_room_gives_the_rest_of_a_title_its_machine() -> None:
+    assert where(half_placed().gate(0)) == [(2, {1: 1}, "d", (0,))]
+
+
+def test_the_next_room_places_others_beside_half_of_a_title() -> None:
+    room = half_placed()
+    bert = room.sell(CARL, BERT, 0, 1)
+
+    assert where(room.gate(0)) == [(2, {1: 1}, "d", (0,)), (3, {bert: 1}, "e", (0,))]
+
+
+def test_tenants_on_seats_that_are_gone_keep_their_leases_and_others_are_placed() -> None:
+    """The machine has come back with one GPU fewer, after its gate, while somebody waits for a seat."""
+    room = Room()
+    room.machine(CARL, "c", 2)
+    room.sell(CARL, ANA, 0, 2)
+    bert = room.sell(CARL, BERT, 0, 1)
+    room.gate(0)
+    uuids = tuple(f"{CARL}-c-{seat}" for seat in range(2))
+    room.take(MachineEnrolled(1, moment(0, -4), CARL, "c", CLASS, "declared", "open", "127.0.0.1", uuids, (1,)))
+    room.machine(CARL, "spare", 2, now=moment(0, -3))
+
+    assert where(room.place(0, moment(0, -3))) == [(2, {bert: 1}, "spare", (0,))]
+    room.pass_to(moment(0))
+    assert len(room.count(0)) == 2

@@ -9,12 +9,13 @@ from hypothesis import strategies as st
 
 from schemas.delivery import Refund
 from schemas.ids import contract_of
-from schemas.leases import LeaseServes, MachineMaintained, Served, TitleCounted
+from schemas.leases import LeaseServes, MachineMaintained, MachineRetired, Served, TitleCounted
 from services.delivery import deciding
 from services.delivery.board import Board
 from tests.delivery.room import ANA, BERT, CARL, CLASS, DANA, HOUR, Room, moment
 
 EVA = 23
+HOST = 13
 
 
 def crossed(*, price: int = 100) -> Room:
@@ -71,30 +72,102 @@ def test_whose_machine_fails_has_not_delivered_and_who_sat_there_gets_it_back() 
     assert (told[4].undelivered, told[4].refunds) == (40, (Refund(ANA, 40),))
 
 
-def test_who_lost_his_machine_to_maintenance_and_finds_none_gets_it_back() -> None:
-    """Carl's title is Bert's, who has Dana's machine; Carl's own, in which Ana is to sit, goes."""
+def test_who_withdraws_a_machine_takes_it_from_who_has_bought_of_him_and_from_nobody_else() -> None:
+    """Carl's title is Bert's, Ana sits on his machine. It goes before the hour begins: exchanges of that hour are made anew."""
     room = crossed()
     room.gate(1)
-    room.check(2, moment(0))
     room.take(MachineMaintained(1, moment(0, 57), CARL, "c", ((HOUR + 1, HOUR + 2),)))
-    room.place(1, moment(0, 58))
+    (serves,) = [each for each in room.place(1, moment(0, 58)) if isinstance(each, LeaseServes)]
+    room.pass_to(moment(1))
+    room.check(serves.lease, moment(1))
 
     told = counted(room, 1)
 
+    assert (serves.holder, serves.machine, serves.titles) == (ANA, "d", (Served(3, 1, 0, 1),))
     assert (told[3].undelivered, told[3].refunds) == (0, ())
-    assert (told[4].undelivered, told[4].refunds) == (60, (Refund(ANA, 60),))
+    assert (told[4].undelivered, told[4].refunds) == (60, ()), "Bert's own"
 
 
-def test_who_lost_his_machine_gets_another_one_of_the_same_obligor() -> None:
+def test_who_went_without_gets_it_back_where_half_of_an_exchange_was_all_that_was_written() -> None:
+    """A room dies between the two leases; before the next one Dana's machine is gone, in which Bert was to stay."""
     room = crossed()
-    room.gate(1)
-    room.machine(CARL, "spare", 1)
-    room.take(MachineMaintained(1, moment(0, 57), CARL, "c", ((HOUR + 1, HOUR + 2),)))
+    contract = contract_of(CLASS, HOUR + 1)
+    first, _ = deciding.placements(room.state, room.titles, contract, 1, moment(0, 55))
+    room.take(first, MachineRetired(1, moment(0, 56), DANA, "d"))
+    room.place(1, moment(0, 57))
+    room.check(1, moment(1))
 
-    (serves,) = room.place(1, moment(0, 58))
+    told = counted(room, 1)
+
+    assert isinstance(first, LeaseServes)
+    assert (first.holder, first.titles) == (ANA, (Served(3, 1, 4),))
+    assert (told[4].undelivered, told[4].refunds) == (0, ()), "Carl's machine works"
+    assert (told[3].undelivered, told[3].refunds) == (60, (Refund(BERT, 60),)), "Dana has none"
+
+
+def test_a_minute_of_one_gpu_of_sixty_is_no_minute_of_sixty() -> None:
+    """Ana sits on one of the GPUs that Carl owes to Bert. What does not divide is paid back to Bert, not to her."""
+    room = Room()
+    room.machine(CARL, "c", 60)
+    room.machine(DANA, "d", 1)
+    room.sell(CARL, ANA, 0, 1)
+    room.sell(DANA, BERT, 0, 1)
+    room.gate(0)
+    bert = room.sell(CARL, BERT, 1, 60)
+    room.sell(DANA, ANA, 1, 1)
+    lease, _, (served,) = serving(room, 1)[ANA]
+    for number, each in list(room.state.leases.items()):
+        room.check(number, each.from_ms)
+    room.check(lease, moment(1, 20.5), works=False)
+    room.check(lease, moment(1, 21.5))
+
+    told = counted(room, 1)[bert]
+
+    assert served.counts_for == bert
+    assert (told.undelivered, told.refunds) == (1, (Refund(ANA, 1), Refund(BERT, 59)))
+
+
+def test_who_is_new_is_not_put_elsewhere_for_an_hour_so_that_another_stays() -> None:
+    """Ana buys two hours from Carl. Bert, who sits there, has bought the first of them from Dana for as much."""
+    room = Room()
+    room.machine(CARL, "c", 1)
+    room.machine(DANA, "d", 1)
+    room.sell(CARL, BERT, 0, 1)
+    room.gate(0)
+    room.sell(DANA, BERT, 1, 1)
+    room.sell(CARL, ANA, 1, 1)
+    room.sell(CARL, ANA, 2, 1, price=101)
+
+    assert [serving(room, hour)[ANA][1] for hour in (1, 2)] == ["c", "c"]
+
+
+def test_who_must_move_is_not_put_where_he_must_leave_again() -> None:
+    """Ana goes from Eva's host to Carl's whatever happens; at Dana's for an hour she would only let Bert stay at Carl's."""
+    room = Room()
+    for host, name in ((HOST, "e"), (CARL, "c"), (DANA, "d")):
+        room.machine(host, name, 1)
+    room.sell(CARL, BERT, 0, 1)
+    room.sell(HOST, ANA, 0, 1, price=102)
+    room.gate(0)
+    room.sell(DANA, BERT, 1, 1)
+    room.sell(CARL, ANA, 1, 1)
+    room.sell(CARL, ANA, 2, 1, price=101)
+
+    assert [sum(each.moved for each in serving(room, hour)[ANA][2]) for hour in (1, 2)] == [1, 0]
+
+
+def test_who_buys_after_the_gate_has_not_been_moved() -> None:
+    room = Room()
+    room.machine(CARL, "c", 1)
+    room.machine(DANA, "d", 1)
+    room.sell(CARL, ANA, 0, 1)
+    room.gate(0)
+    late = room.sell(DANA, ANA, 1, 1)
+
+    (serves,) = room.place(1, moment(1, -2), [late])
 
     assert isinstance(serves, LeaseServes)
-    assert (serves.holder, serves.machine, serves.titles) == (ANA, "spare", (Served(3, 1, 4, 1),))
+    assert serves.titles == (Served(late, 1),)
 
 
 def test_nobody_is_moved_so_that_another_stays() -> None:

@@ -25,6 +25,7 @@ from schemas.events import (
 )
 from schemas.http import HandoversPreview
 from schemas.ids import contract_of
+from schemas.leases import MachineMaintained, MachineRetired
 from services.delivery.asks import Asks
 from services.delivery.market import Market
 from services.delivery.purchases import BASIS, handovers
@@ -216,6 +217,26 @@ def test_who_sits_elsewhere_by_an_exchange_is_followed_from_there(books: Books) 
     books.ask(DANA, 2, 1, 110)
     assert books.likely({2: 1}) == 0
     assert books.likely({2: 2}) == 0, "the other one only comes"
+
+
+def test_who_sits_on_a_machine_that_was_retired_must_move(books: Books) -> None:
+    books.room.sell(CARL, ANA, 0, 1)
+    books.room.gate(0)
+    for provider, machine in [key for key in books.room.state.machines if key[0] == CARL]:
+        books.room.take(MachineRetired(1, moment(0, 1), provider, machine))
+    books.ask(DANA, 1, 1)
+    told = books.foresee({1: 1})
+    assert told is not None
+    assert (told.likely, told.most) == (1, 1)
+
+
+def test_where_all_machines_of_the_seller_are_away_as_planned_it_is_said(books: Books) -> None:
+    for provider, machine in [key for key in books.room.state.machines if key[0] == CARL]:
+        books.room.take(MachineMaintained(1, moment(-1), provider, machine, ((HOUR, HOUR + 1),)))
+    books.ask(CARL, 0, 1)
+    told = books.foresee({0: 1})
+    assert told is not None
+    assert told.basis.endswith("for 1 GPU-hours of it their sellers have no machine yet")
 
 
 def test_who_resells_passes_on_another_s_machine(books: Books) -> None:

@@ -163,6 +163,7 @@ def test_what_comes_back_goes_to_whoever_went_without(market: Market) -> None:
     assert wallets(market) == {"ana": "3.98", "cid": "1.00", "treasury": "0.02"}
     assert market.deliver(1, 30, refunds={"cid": 30}) == "", "a repeat"
     assert market.deliver(1, 30) == "delivery_known"
+    assert market.deliver(1, 30, refunds={"cid": 30}, moved=1) == "delivery_known"
 
 
 def test_those_who_went_without_share_by_their_minutes(market: Market) -> None:

@@ -77,13 +77,13 @@ def test_who_withdraws_a_machine_takes_it_from_who_has_bought_of_him_and_from_no
     room = crossed()
     room.gate(1)
     room.take(MachineMaintained(1, moment(0, 57), CARL, "c", ((HOUR + 1, HOUR + 2),)))
-    (serves,) = [each for each in room.place(1, moment(0, 58)) if isinstance(each, LeaseServes)]
+    anew = [each for each in room.place(1, moment(0, 58)) if isinstance(each, LeaseServes)]
+    assert [(each.holder, each.machine, each.titles) for each in anew] == [(ANA, "d", (Served(3, 1, 0, 1),))]
     room.pass_to(moment(1))
-    room.check(serves.lease, moment(1))
+    room.check(anew[0].lease, moment(1))
 
     told = counted(room, 1)
 
-    assert (serves.holder, serves.machine, serves.titles) == (ANA, "d", (Served(3, 1, 0, 1),))
     assert (told[3].undelivered, told[3].refunds) == (0, ())
     assert (told[4].undelivered, told[4].refunds) == (60, ()), "Bert's own"
 

@@ -94,6 +94,8 @@ class LeaseAnswer(Struct, frozen=True, kw_only=True):
     source: Source
     """`simulated`: there is no machine. `declared`: nobody has looked at its hardware."""
     driver: Driver
+    rental: str = ""
+    """The rental that it is for; empty: hours that were bought by hand, or resold."""
     launch: str = "default"
     """The launch specification that it has begun with, whose keys are let in."""
     host: str = ""

@@ -154,7 +154,10 @@ class Door:
         allowed = {PROBE, *(fingerprint(line) for line in orders.keys if orders.open)}
         for connection, key in list(self.connections.items()):
             if key not in allowed:
-                connection.disconnect(asyncssh.DISC_BY_APPLICATION, "this key is no longer allowed here")
+                connection.disconnect(
+                    asyncssh.DISC_BY_APPLICATION,
+                    "your time here is over, or your key was taken out",
+                )
                 del self.connections[connection]
         if orders.warning and orders.warning != self.said.warned:
             self._say(warned=orders.warning)

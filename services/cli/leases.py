@@ -36,7 +36,7 @@ def leases(context: Context) -> None:
         found,
         lambda: output.table(
             "Leases",
-            ("lease", "class", "state", ">GPUs", "until", "log in with", "?script", "?what is wrong", "?"),
+            ("lease", "rental", "class", "state", ">GPUs", "until", "log in with", "?script", "?what is wrong", "?"),
             ((*_row(each), each.script, each.detail, _said(each)) for each in found),
             empty="none; what you bought becomes a machine when its hour begins, or at once with `buy --now`",
         ),
@@ -45,7 +45,8 @@ def leases(context: Context) -> None:
 
 def _row(each: rental.LeaseAnswer) -> tuple[str, ...]:
     login = f"{output.program()} ssh {each.lease}" if each.state == "open" and each.driver != "simulated" else "-"
-    return (each.lease, each.class_id, each.state, str(each.gpus), times.shown_moment(each.ends_at), login)
+    until = times.shown_moment(each.ends_at)
+    return (each.lease, each.rental or "-", each.class_id, each.state, str(each.gpus), until, login)
 
 
 def _said(each: rental.LeaseAnswer) -> str:
@@ -136,7 +137,8 @@ def ssh(context: Context, words: tuple[str, ...]) -> None:
     found = _nearest(client, lease)
     identity, is_new = _identity(client, found.launch)
     found = _when_open(client, found.lease)
-    known = identity.with_suffix(".hosts")
+    # One for each lease: two logins at once would write over each other's.
+    known = identity.with_suffix(f".{found.lease}.hosts")
     write_private(known, f"[{found.host}]:{found.port} {found.host_key}\n".encode())
     login = login_of(program, identity, known, found)
     if is_new:

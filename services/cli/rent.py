@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Iterable
-from datetime import datetime
 from typing import Any, Final
 
 import click
@@ -103,7 +102,7 @@ def rent(context: Context, /, **options: Any) -> None:  # noqa: ANN401 # click's
 
 def _body(context: Context, wanted: Wanted) -> rental.RentalRequest:
     """Raises CliError."""
-    first = times.parse_hour(wanted.first, datetime.now().astimezone()) if wanted.first else None
+    first = times.parse_hour(wanted.first, context.now()) if wanted.first else None
     from_hour = "" if first is None else iso_hour(first)
     window = min(wanted.look_ahead, wanted.hours or wanted.look_ahead)
     return rental.RentalRequest(

@@ -8,6 +8,7 @@ from schemas.ids import class_no_of, format_symbol, hour_of
 from schemas.rental import DEFAULT_LAUNCH
 from schemas.units import MS_PER_HOUR, Millis
 from services.delivery.market import Market
+from services.delivery.renting import rental_of
 from services.delivery.sessions import ALIVE_MS, Session, Sessions
 from services.delivery.state import Lease, State
 
@@ -50,11 +51,17 @@ def _lease(state: State, market: Market, session: Session | None, lease: Lease, 
         provider_machine=machine.machine,
         source=machine.source,
         driver=machine.driver,
+        rental=_rental(market, lease),
         launch=lease.launch_name or DEFAULT_LAUNCH,
         script=report.script if report is not None else "",
         detail=lease.detail or (report.detail if report is not None else ""),
         **where,  # type: ignore[arg-type]  # each has its field's type
     )
+
+
+def _rental(market: Market, lease: Lease) -> str:
+    contract = lease.parts[-1].contract
+    return str(rental_of(lease, contract, market.titles.of.get(contract, {})) or "")
 
 
 def _word(lease: Lease, now_ms: Millis) -> rental.LeaseWord:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Final
 
 from schemas.ids import class_no_of, contract_of, hour_of
 from schemas.leases import Served
@@ -19,11 +20,20 @@ from services.delivery.renting import Seat, Use, keep_first, rental_of, share_ou
 from services.delivery.state import Lease, MachineId, Part, State, counts_for
 from services.delivery.titles import Title, Titles
 
+NOT_HERE: Final = ((0, fleet.NEVER),)
+CLOSED: Final = -1
+"""Who has seats that are closed: no account."""
+NO_COST: Final = -fleet.NEVER
+"""That no title has."""
+
 
 class Board:
     """Machines of a class, and what leases say of two hours: the one that is placed, and the one before."""
 
-    def __init__(self, state: State, titles: Titles, contract: int, lot: Gpus) -> None:
+    def __init__(
+        self, state: State, titles: Titles, contract: int, lot: Gpus, silent: Collection[MachineId] = ()
+    ) -> None:
+        """`silent`: machines whose agents have not been heard of lately."""
         self.state = state
         self.wanted = titles.of.get(contract, {})
         self.contract = contract
@@ -34,6 +44,7 @@ class Board:
             machine for machine, enrolled in state.machines.items() if enrolled.class_no == class_no
         )
         self._number = {machine: number for number, machine in enumerate(self.machines)}
+        self._silent = {number for number, machine in enumerate(self.machines) if machine in silent}
         self._usable = [state.usable(state.machines[machine]) for machine in self.machines]
         self._blocked: set[int] = set()
         """Machines with tenants on seats that are gone: nobody else moves in there."""
@@ -51,12 +62,15 @@ class Board:
             hour: self._slots(contract_of(class_no, hour)) for hour in (self.hour - 1, self.hour, self.hour + 1)
         }
 
-    def as_fleet(self) -> Fleet:
-        """With nothing to pay for exchanges: they are made where costs are equal."""
+    def as_fleet(self, *, heard: bool = False) -> Fleet:
+        """With nothing to pay for exchanges: they are made where costs are equal. `heard`: without machines that are silent."""
+        gone = self._silent if heard else ()
         return Fleet(
             self.lot,
             tuple(
-                Machine(number, machine[0], len(self._usable[number]), self._out(number))
+                Machine(
+                    number, machine[0], len(self._usable[number]), NOT_HERE if number in gone else self._out(number)
+                )
                 for number, machine in enumerate(self.machines)
             ),
         )
@@ -92,6 +106,32 @@ class Board:
             qty, seats = len(places) * self.lot, sum(1 << place for place in places)
             titles.append(fleet.Title(self.hour - 1, number, lease.machine[0], lease.holder, qty, -number))
             slots.append(Slot(self.hour - 1, number, lease.holder, machine, seats, number))
+        return titles, slots
+
+    def closed(self) -> tuple[list[fleet.Title], list[Slot]]:
+        """Seats of silent machines that nobody had before, as if somebody had them, where their host has room elsewhere.
+
+        Who sits there stays while the login works; who comes is not sent to a door that perhaps nobody opens.
+        """
+        spare: Counter[int] = Counter()
+        free: dict[int, Seats] = {}
+        for number, machine in enumerate(self.machines):
+            if not any(begin <= self.hour < end for begin, end in self._out(number)):
+                free[number] = (1 << len(self._usable[number]) // self.lot) - 1
+                spare[machine[0]] += free[number].bit_count()
+        for title in self.wanted.values():
+            spare[title.obligor] -= title.qty // self.lot
+        for slot in (*self.slots[self.hour - 1], *self.slots[self.hour]):
+            if slot.machine in free:
+                free[slot.machine] &= ~slot.seats
+        titles, slots = [], []
+        for place in sorted(self._silent & free.keys()):
+            host, seats = self.machines[place][0], free[place]
+            lots = fleet.lots_of(seats)
+            if lots and lots <= spare[host]:
+                spare[host] -= lots
+                titles.append(fleet.Title(self.hour, -1 - place, host, CLOSED, lots * self.lot, NO_COST - place))
+                slots.append(Slot(self.hour, -1 - place, CLOSED, place, seats, -1 - place))
         return titles, slots
 
     # --- Slots -----------------------------------------------------------------------------------------------

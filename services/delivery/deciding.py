@@ -16,10 +16,10 @@ from schemas.leases import LeaseEnded, LeaseRecord, LeaseServes, TitleUnplaced
 from schemas.rental import DEFAULT_LAUNCH
 from schemas.units import MS_PER_HOUR, Gpus, Millis
 from services.delivery.assignment import Assignment, assign
-from services.delivery.board import Board, served
-from services.delivery.fleet import Slot
+from services.delivery.board import CLOSED, Board, served
+from services.delivery.fleet import Slot, lots_of
 from services.delivery.placing import place
-from services.delivery.state import State
+from services.delivery.state import MachineId, State
 from services.delivery.titles import Title, Titles
 
 AHEAD_HOURS: Final = 24
@@ -33,7 +33,13 @@ EPOCH: Final = 0
 
 
 def placements(
-    state: State, titles: Titles, contract: int, lot: Gpus, now_ms: Millis, numbers: Iterable[int] | None = None
+    state: State,
+    titles: Titles,
+    contract: int,
+    lot: Gpus,
+    now_ms: Millis,
+    numbers: Iterable[int] | None = None,
+    silent: Collection[MachineId] = (),
 ) -> list[LeaseRecord]:
     """Of every title of a contract that is not wholly placed yet, or of those named. To be applied before anything else.
 
@@ -49,7 +55,7 @@ def placements(
     todo = {number: left for number in sorted(named) if (left := _left(state, wanted[number]))}
     if not todo:
         return []
-    board = Board(state, titles, contract, lot)
+    board = Board(state, titles, contract, lot, silent)
     sold = [(wanted[number], left) for number, left in todo.items()]
     slots = _all(board, titles) if numbers is None else _at_once(board, sold)
     records: list[LeaseRecord] = []
@@ -89,11 +95,13 @@ def _all(board: Board, titles: Titles) -> Iterable[Slot]:
     ]
     machines = board.as_fleet()
     titles_before, slots_before = board.before()
-    fixed = [*slots_before, *board.slots[board.hour]]
+    titles_closed, slots_closed = board.closed()
+    fixed = [*slots_before, *board.slots[board.hour], *slots_closed]
 
     def slots(apart: Collection[int] | None) -> tuple[Slot, ...]:
-        wanted = [*titles_before, *board.titles_of(known, apart)]
-        return assign(machines, wanted, fixed).slots.get(board.hour, ())
+        wanted = [*titles_before, *titles_closed, *board.titles_of(known, apart)]
+        found = assign(machines, wanted, fixed).slots.get(board.hour, ())
+        return tuple(slot for slot in found if slot.holder != CLOSED)
 
     if any(slot.counts_for != slot.title for slot in board.slots[board.hour]):
         # Machines have been exchanged already: who has lost his gets another by exchange, or none.
@@ -112,10 +120,15 @@ def _all(board: Board, titles: Titles) -> Iterable[Slot]:
 
 def _at_once(board: Board, titles: Iterable[tuple[Title, Gpus]]) -> Iterable[Slot]:
     """Slots of the board's hour with so many GPUs of these titles, one after the other."""
-    fleet, slots = board.as_fleet(), dict(board.slots)
-    for title, left in titles:
+    slots = dict(board.slots)
+    for title, qty in titles:
         (wanted,) = board.titles_of([title])
-        slots[board.hour] += place(fleet, Assignment(slots, (), {}), msgspec.structs.replace(wanted, qty=left))
+        wanted = msgspec.structs.replace(wanted, qty=qty)
+        for machines in (board.as_fleet(heard=True), board.as_fleet()):
+            found = place(machines, Assignment(slots, (), {}), wanted) if wanted.qty else ()
+            slots[board.hour] += found
+            left = wanted.qty - sum(lots_of(slot.seats) for slot in found) * board.lot
+            wanted = msgspec.structs.replace(wanted, qty=left)
     return slots[board.hour]
 
 

@@ -7,18 +7,36 @@ from typing import Final
 from schemas import agents
 from schemas.market_clock import MarketClock
 from schemas.units import MS_PER_MINUTE
+from services.delivery.renting import rental_of
 from services.delivery.state import Lease, MachineId, State
+from services.delivery.titles import Titles
 
 WARN_MINUTES: Final = (30, 5)
 """Before the end of what is bought, in minutes of the market."""
+WARN_LATE_MINUTES: Final = (4,)
+"""The same where the next hour of this host is bought: at its gate the lease goes on, or it is known that it does not."""
 
 
-def leases_of(state: State, machine: MachineId, clock: MarketClock, probe_key: str) -> tuple[agents.Lease, ...]:
+def leases_of(
+    state: State, titles: Titles, machine: MachineId, clock: MarketClock, probe_key: str
+) -> tuple[agents.Lease, ...]:
     """All that run on the machine or are to begin, by number."""
-    return tuple(_lease(state, state.leases[number], clock, probe_key) for number in sorted(state.on.get(machine, ())))
+    return tuple(
+        _lease(state, titles, state.leases[number], clock, probe_key) for number in sorted(state.on.get(machine, ()))
+    )
 
 
-def _lease(state: State, lease: Lease, clock: MarketClock, probe_key: str) -> agents.Lease:
+def _may_go_on(titles: Titles, lease: Lease) -> bool:
+    """Its holder has the next hour of this host, for the same rental or for none."""
+    contract = lease.parts[-1].contract
+    rental = rental_of(lease, contract, titles.of.get(contract, {}))
+    return any(
+        (title.holder, title.obligor) == (lease.holder, lease.machine[0]) and title.rental in {rental, 0}
+        for title in titles.of.get(contract + 1, {}).values()
+    )
+
+
+def _lease(state: State, titles: Titles, lease: Lease, clock: MarketClock, probe_key: str) -> agents.Lease:
     uuids = state.machines[lease.machine].uuids
     until_ms = lease.until_ms
     newest = state.launches.get((lease.holder, lease.launch_name))
@@ -30,7 +48,7 @@ def _lease(state: State, lease: Lease, clock: MarketClock, probe_key: str) -> ag
         until_ms=clock.wall_ms(until_ms),
         warn_ms=tuple(
             clock.wall_ms(until_ms - minutes * MS_PER_MINUTE)
-            for minutes in WARN_MINUTES
+            for minutes in (WARN_LATE_MINUTES if _may_go_on(titles, lease) else WARN_MINUTES)
             if until_ms - minutes * MS_PER_MINUTE > lease.from_ms
         ),
         probe_key=probe_key,

@@ -123,6 +123,7 @@ class Delivery:
         self._status = status
         self._deciding = asyncio.Lock()
         self._news: dict[MachineId, asyncio.Event] = {}
+        self._began_ms = clock.elapsed_ms()
         self._checked_ms: dict[int, Millis] = {}
         self._checking: set[int] = set()
         self._foreseeing = asyncio.Lock()
@@ -194,7 +195,17 @@ class Delivery:
         due = [(contract, final.pop(contract)) for contract in sorted(final) if self.state.serves(contract)]
         for contract, numbers in due:
             lot = self.market.lots[class_no_of(contract)]
-            await self._record(deciding.placements(self.state, self.market.titles, contract, lot, self.now_ms, numbers))
+            await self._record(
+                deciding.placements(self.state, self.market.titles, contract, lot, self.now_ms, numbers, self._silent())
+            )
+
+    def _silent(self) -> set[MachineId]:
+        """Machines whose agents have not been heard of lately. Whoever has just begun has heard of none, and knows nothing."""
+        elapsed_ms = self._clock.elapsed_ms()
+        if elapsed_ms - self._began_ms < ALIVE_MS:
+            return set()
+        heard = {at for at, session in self.sessions.of.items() if elapsed_ms - session.seen_ms < ALIVE_MS}
+        return self.state.machines.keys() - heard
 
     async def _count(self, contract: int) -> None:
         """The hour is over: count it, tell settlement, and forget it. Repeated after a crash, it tells the same again."""
@@ -302,7 +313,7 @@ class Delivery:
         return wanted == there
 
     def _orders(self, machine: MachineId) -> tuple[agents.Lease, ...]:
-        return leases_of(self.state, machine, self._market_clock, self._probe.public_key)
+        return leases_of(self.state, self.market.titles, machine, self._market_clock, self._probe.public_key)
 
     def _grace_ms(self) -> Millis:
         return GRACE_MS // self._market_clock.rate
@@ -345,7 +356,7 @@ class Delivery:
     async def put_launch(self, account: int, name: str, asked: rental.LaunchRequest) -> None:
         """What an account wants to find on its machines. Raises Refused."""
         self._check_ready()
-        keys = tuple(_public_key(text) for text in asked.ssh_keys)
+        keys = tuple(public_key(text) for text in asked.ssh_keys)
         record = LaunchPut(self._epoch, self.now_ms, account, name, keys, asked.image, asked.start_script, asked.ports)
         async with self._deciding:
             await self._record([record])
@@ -464,8 +475,10 @@ class Delivery:
         return await self._probe.fault(machine.host, report.port, report.user, report.host_key)
 
 
-def _public_key(text: str) -> str:
-    """Raises Refused."""
+def public_key(text: str) -> str:
+    """As it is kept: one line. Raises Refused."""
+    if not text.strip().isprintable():
+        raise Refused("wrong_ssh_key", f"{text[:40]!r}: give each key by itself, in one line")
     try:
         asyncssh.import_public_key(text)
     except ValueError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from datetime import UTC, datetime
 from typing import Final
 from urllib.parse import urlsplit
@@ -131,6 +132,8 @@ def _webhook(text: str, *, sandbox: bool) -> str:
     schemes = ("https", "http") if sandbox else ("https",)
     if not _is_address(text, schemes):
         raise Refused("wrong_webhook", f"webhook: use an address with {' or '.join(schemes)}, without a password in it")
+    if _is_inside(text, sandbox=sandbox):
+        raise Refused("wrong_webhook", "webhook: notices go to addresses of the public Internet alone")
     return text
 
 
@@ -142,3 +145,12 @@ def _is_address(text: str, schemes: tuple[str, ...]) -> bool:
         return parts.scheme in schemes and bool(parts.hostname) and parts.port != 0 and "@" not in parts.netloc
     except ValueError:
         return False
+
+
+def _is_inside(text: str, *, sandbox: bool) -> bool:
+    """It is an address that no notice is ever sent to. Of a name only its addresses tell, when a notice is due."""
+    try:
+        address = ipaddress.ip_address(urlsplit(text).hostname or "")
+    except ValueError:
+        return False
+    return not address.is_global and not (sandbox and address.is_loopback)

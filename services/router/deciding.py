@@ -170,7 +170,9 @@ class _Buyer:
     def _refused(self, holding: Holding) -> Why:
         """Of an hour that is not tried again yet."""
         code = holding.refused_code
-        said = "somebody else was faster" if code in _QUIET else f"the order was refused: {holding.refused_detail}"
+        said = f"the order was refused: {holding.refused_detail}"
+        if code in _QUIET:
+            said = "somebody else was faster, or an offer of your own stands before the others"
         name = f"{self._market.listed(holding.contract).class_id} at {iso_hour(holding.hour)}"
         return Why(holding.contract, code, f"{name}: {said}; it is tried again", is_told=code not in _QUIET)
 

@@ -58,7 +58,7 @@ def test_a_price_goes_up_to_its_tick_and_no_further(price: int, tick: int) -> No
         (f"--json rent --class {CPU} --now", "with --json nothing is asked: add --yes, or look with --preview"),
         ("stop x", "'x' is not a rental's number"),
         ("rentals ../keys", "'../keys' is not a rental's number"),
-        ("change 3", "say what is to change: --max-price, --max-spend, --look-ahead, --on-stop, --webhook"),
+        ("change 3", "say what is to change: --max-price, --max-spend, --look-ahead, --hours, --on-stop, --webhook"),
         ("launch Gpu! --port 80", "'Gpu!' is no name: small letters, digits and hyphens, 36 at most"),
     ],
 )

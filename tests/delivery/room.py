@@ -35,6 +35,8 @@ class Room:
         self.state = State()
         self.titles = Titles()
         self.lot = lot
+        self.silent: set[tuple[int, str]] = set()
+        """Machines whose agents have not been heard of."""
         self._numbers = itertools.count(1)
 
     def machine(self, provider: int, name: str, seats: int, *, now: int | None = None) -> None:
@@ -74,7 +76,7 @@ class Room:
     def place(self, hour: int, now: int, numbers: list[int] | None = None) -> list[LeaseRecord]:
         """Decided and recorded."""
         contract = contract_of(CLASS, HOUR + hour)
-        return self.take(*deciding.placements(self.state, self.titles, contract, self.lot, now, numbers))
+        return self.take(*deciding.placements(self.state, self.titles, contract, self.lot, now, numbers, self.silent))
 
     def pass_to(self, now: int) -> list[LeaseRecord]:
         """What ends by then, ends."""

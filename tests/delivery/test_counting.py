@@ -100,7 +100,7 @@ def test_an_hour_is_counted_once_and_forgotten_when_it_is_told() -> None:
 
 
 def told(room: Room, clock: MarketClock) -> tuple[Lease, ...]:
-    return leases_of(room.state, (CARL, "a"), clock, "ssh-ed25519 probe")
+    return leases_of(room.state, room.titles, (CARL, "a"), clock, "ssh-ed25519 probe")
 
 
 def test_an_agent_is_told_of_a_lease_from_the_gate_to_its_end_in_our_own_time() -> None:
@@ -118,6 +118,19 @@ def test_an_agent_is_told_of_a_lease_from_the_gate_to_its_end_in_our_own_time() 
     assert lease.warn_ms == (moment(0, 1), moment(0, 1) + 50_000), "half an hour and five minutes of the market before"
     room.pass_to(moment(1))
     assert told(room, clock) == ()
+
+
+def test_a_tenant_who_has_bought_on_is_not_warned_before_it_is_known_whether_he_stays() -> None:
+    room = Room()
+    room.machine(CARL, "a", 2)
+    room.sell(CARL, ANA, 0, 1, rental=7)
+    room.gate(0)
+    room.sell(CARL, ANA, 1, 1, rental=9)
+    clock = MarketClock(moment(0), 1, sandbox=True)
+
+    assert told(room, clock)[0].warn_ms == (moment(0, 30), moment(0, 55)), "another rental's hour"
+    room.sell(CARL, ANA, 1, 1, rental=7)
+    assert told(room, clock)[0].warn_ms == (moment(0, 56),)
 
 
 def test_keys_apply_at_once_and_the_rest_from_the_next_lease_on() -> None:

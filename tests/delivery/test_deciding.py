@@ -285,3 +285,41 @@ def test_tenants_on_seats_that_are_gone_keep_their_leases_and_others_are_placed(
     assert where(room.place(0, moment(0, -3))) == [(2, {bert: 1}, "spare", (0,))]
     room.pass_to(moment(0))
     assert len(room.count(0)) == 2
+
+
+# --- Machines that nobody has heard of -----------------------------------------------------------------------
+
+
+def test_who_comes_is_not_sent_to_a_machine_that_is_silent_while_another_is_heard_of() -> None:
+    for numbers in (None, [1]):
+        room = Room()
+        room.machine(CARL, "a", 1)
+        room.machine(CARL, "b", 2)
+        room.silent = {(CARL, "a")}
+        room.sell(CARL, ANA, 0, 1)
+
+        assert where(room.place(0, moment(0, -4), numbers)) == [(1, {1: 1}, "b", (0,))]
+
+
+def test_who_sits_on_a_machine_that_is_silent_stays() -> None:
+    room = Room()
+    room.machine(CARL, "a", 2)
+    room.machine(CARL, "b", 2)
+    room.sell(CARL, ANA, 0, 1)
+    room.gate(0)
+    room.silent = {(CARL, "a")}
+    room.sell(CARL, ANA, 1, 1)
+    room.sell(CARL, BERT, 1, 1)
+
+    assert where(room.gate(1)) == [(1, {2: 1}, "a", (0,)), (2, {3: 1}, "b", (0,))]
+
+
+def test_a_machine_that_is_silent_is_better_than_none() -> None:
+    for numbers in (None, [1]):
+        room = Room()
+        room.machine(CARL, "a", 1)
+        room.machine(CARL, "b", 1)
+        room.silent = {(CARL, "a")}
+        room.sell(CARL, ANA, 0, 2)
+
+        assert {machine for _, _, machine, _ in where(room.place(0, moment(0, -4), numbers))} == {"a", "b"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
+import asyncssh
 import pytest
 
 from schemas.commands import Ground, Side
@@ -15,6 +16,7 @@ from schemas.rental import LaunchNaming
 from services.delivery.launching import NAMED_MAX, launch_named
 from services.delivery.market import Market
 from services.delivery.refusals import Refused
+from services.delivery.shell import public_key
 from services.delivery.state import State
 from tests.delivery.room import ANA, BERT, CARL, CLASS, HOUR, Room, moment
 
@@ -231,3 +233,13 @@ def test_an_account_names_so_many_and_no_more_until_some_are_over() -> None:
     assert later is not None
     room.take(later)
     assert list(room.state.named[ANA]) == ["more"], "nobody needs the others any more"
+
+
+@pytest.mark.parametrize("between", ["\n", "\r", "\0", "\nno-pty "])
+def test_a_key_is_one_line(between: str) -> None:
+    """Of two in one only the first would be let in, and what stands between them would be nobody's word."""
+    one = asyncssh.generate_private_key("ssh-ed25519").export_public_key().decode()
+    assert public_key(one) == one.strip()
+    with pytest.raises(Refused, match="one line") as refused:
+        public_key(one.strip() + between + one)
+    assert refused.value.code == "wrong_ssh_key"

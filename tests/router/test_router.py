@@ -138,6 +138,8 @@ def test_the_same_request_again_is_the_same_rental_and_another_is_refused(exchan
         ({"webhook": "ftp://ana.example"}, "wrong_webhook"),
         ({"webhook": "https://ana:secret@ana.example"}, "wrong_webhook"),
         ({"webhook": "https://[::1"}, "wrong_webhook"),
+        ({"webhook": "https://169.254.169.254/latest"}, "wrong_webhook"),
+        ({"webhook": "https://[fd00::1]/"}, "wrong_webhook"),
         ({"webhook": "https://ana.example:99999/"}, "wrong_webhook"),
     ],
 )

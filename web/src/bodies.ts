@@ -123,6 +123,7 @@ export interface LeaseAnswer {
   starts_at: string;
   ends_at: string;
   provider_machine: string;
+  rental: string;
   source: string;
   driver: string;
   host: string;

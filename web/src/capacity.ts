@@ -24,6 +24,7 @@ const backClass = byId<HTMLSelectElement>("withdraw-class");
 const tellFrom = tellUtc(field(form, "from"), byId("offer-utc"));
 const tellBack = tellUtc(field(back, "from"), byId("withdraw-utc"));
 let known: CapacityAnswer[] = [];
+let ticks = new Map<string, string>();
 
 export function startCapacity(): { forget: () => void; classes: (found: ClassAnswer[]) => void } {
   keepDraft(form);
@@ -42,7 +43,10 @@ export function startCapacity(): { forget: () => void; classes: (found: ClassAns
       byId("provider-capacity").replaceChildren();
       byId("withdraw").hidden = true;
     },
-    classes: (found) => fillChoices(byId<HTMLSelectElement>("provider-class"), found.map((each) => [each.class, each.title])),
+    classes: (found) => {
+      ticks = new Map(found.map((each) => [each.class, each.tick]));
+      fillChoices(byId<HTMLSelectElement>("provider-class"), found.map((each) => [each.class, each.title]));
+    },
   };
 }
 
@@ -88,6 +92,9 @@ function offered(): Offer | Fault {
   if (isFault(span)) return span;
   const price = parseUsd(field(form, "price").value);
   if (!price) return { field: "price", text: "The least you take per GPU-hour, in USD, such as 2.40." };
+  // Said before anything is declared: the ask comes last.
+  const tick = ticks.get(span.class);
+  if (tick && parseUsd(tick) && price % parseUsd(tick)!) return { field: "price", text: `A multiple of ${tick} USD, the tick of this class.` };
   return { ...span, gpus, price: formatUsd(price), running: field(form, "running").checked };
 }
 

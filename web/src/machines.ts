@@ -78,7 +78,7 @@ function leaseCard(lease: LeaseAnswer): HTMLElement {
   rows.push(["Bought", lease.state === "over" ? `until ${both(lease.ends_at)}` : until(lease.ends_at)]);
   if (lease.script) rows.push(["Start script", SCRIPT[lease.script] ?? lease.script]);
   if (lease.detail) rows.push(["Why", lease.detail]);
-  rows.push(["Machine", lease.provider_machine]);
+  rows.push(["Machine", lease.provider_machine], ["For", lease.rental ? `rental ${lease.rental}` : "hours bought by hand"]);
   const simulated = lease.source === "simulated" ? el("p", { class: "note" }, "Simulated: there is no machine behind it.") : null;
   return el("article", { class: `card ${lease.state}` },
     el("h3", {}, `${lease.gpus} × ${lease.class_id} `, badge(LEASE[lease.state], lease.state)),

@@ -100,7 +100,10 @@ def change(
     on_stop: rental.OnStop | None,
     webhook: str | None,
 ) -> None:
-    """Change a rental's limits or its length; what is bought stays bought. Without RENTAL: the only one."""
+    """Change a rental's limits; what is bought stays bought.
+
+    Or how long it goes on, down to what is bought. Without RENTAL: the only one.
+    """
     body = rental.RentalChange(
         max_price=max_price, max_spend=max_spend, look_ahead=look_ahead, hours=hours, on_stop=on_stop, webhook=webhook
     )

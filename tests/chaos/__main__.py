@@ -40,7 +40,7 @@ SEEN = {
     *("order", "range", "block", "cancel", "amend", "quotes", "backing", "deposit", "transfer"),
     *("rental", "stop", "launch"),
 }
-AUDITED = {"H1", "H2", "R1", "R2", "R3", "R4"}
+AUDITED = {"H1", "H2", "H3", "R1", "R2", "R3", "R4"}
 """A short day is to give the auditor something to look at for these."""
 TO_DAMAGE = () if os.environ.get("DAMAGE") == "0" else DAMAGES
 

@@ -25,7 +25,7 @@ from tests.integration.hall import CLASSES, Hall, open_hall
 pytestmark = [pytest.mark.kafka, pytest.mark.postgres]
 RATE = 150
 PRICE = {"H100.SXM.80.US": ("2.50", "2.60"), "L40S.48.US": ("0.90", "0.95")}
-UNSEEN = {"D2", "H2", "R1", "R2", "R3", "R4"}
+UNSEEN = {"D2", "H2", "H3", "R1", "R2", "R3", "R4"}
 """A short test need not have looked at these: a follower's snapshot comes after minutes, and here are no machines and rentals.
 
 The engine's copy is looked at."""

@@ -21,7 +21,7 @@ HOURS = 168
 BOUNDED_SEED, BOUNDED_HOURS = 11, 36
 KINDS = ("order, ioc", "order, gtc", "range", "block", "quote", "running")
 """What the bounded part must have traded; a week: everything in the table."""
-NOT_HERE = {"H2", "R1", "R2", "R3", "R4"}
+NOT_HERE = {"H2", "H3", "R1", "R2", "R3", "R4"}
 """Minutes of machines, and rentals: here are none."""
 
 

@@ -8,7 +8,7 @@ deciding    what is to be ordered now, and why an hour cannot be had: limits, ch
 sending     orders under way: which may be sent now, which have had no effect for certain
 asking      what a member asks for, and `answers`, `previewing`, `refusals` what he is told
 trading     what the exchange and market data are to the room; `gateway` and `reading` ask them over HTTP
-webhooks    notices to addresses that members name
+webhooks    notices to addresses that members name     addresses   which of these are asked
 shell       reads `events`, writes `rentals`; begin there
 app         what the gateway passes on
 

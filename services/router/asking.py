@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from datetime import UTC, datetime
 from typing import Final
 from urllib.parse import urlsplit
@@ -13,6 +12,7 @@ from schemas.edge import iso_hour
 from schemas.rental import RentalChange, RentalRequest
 from schemas.rentals_log import Terms
 from schemas.units import AMOUNT_MAX, MS_PER_HOUR, PRICE_MAX, Hour, Micros, Millis, Price, format_usd, parse_usd
+from services.router.addresses import Unfit, fit_address
 from services.router.market import Listed, Market
 from services.router.refusals import Refused
 
@@ -132,8 +132,13 @@ def _webhook(text: str, *, sandbox: bool) -> str:
     schemes = ("https", "http") if sandbox else ("https",)
     if not _is_address(text, schemes):
         raise Refused("wrong_webhook", f"webhook: use an address with {' or '.join(schemes)}, without a password in it")
-    if _is_inside(text, sandbox=sandbox):
-        raise Refused("wrong_webhook", "webhook: notices go to addresses of the public Internet alone")
+    try:
+        # Of a name only its addresses tell, when a notice is due.
+        fit_address([urlsplit(text).hostname or ""], sandbox=sandbox)
+    except ValueError:
+        return text
+    except Unfit as error:
+        raise Refused("wrong_webhook", f"webhook: {error}, and notices go to no other") from None
     return text
 
 
@@ -145,12 +150,3 @@ def _is_address(text: str, schemes: tuple[str, ...]) -> bool:
         return parts.scheme in schemes and bool(parts.hostname) and parts.port != 0 and "@" not in parts.netloc
     except ValueError:
         return False
-
-
-def _is_inside(text: str, *, sandbox: bool) -> bool:
-    """It is an address that no notice is ever sent to. Of a name only its addresses tell, when a notice is due."""
-    try:
-        address = ipaddress.ip_address(urlsplit(text).hostname or "")
-    except ValueError:
-        return False
-    return not address.is_global and not (sandbox and address.is_loopback)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
-import ipaddress
 import socket
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -24,6 +23,7 @@ from msgspec import Struct
 from schemas.edge import iso, iso_hour
 from schemas.rentals_log import notice_id
 from schemas.router_key import webhook_key
+from services.router.addresses import Unfit, fit_address
 from services.router.trading import Notice
 from services.runtime.log import Clock
 from services.runtime.status import Status
@@ -41,12 +41,6 @@ ACCOUNT_MAX: Final = 32
 """Notices of an account that wait or are under way; more are not sent."""
 QUEUE_MAX: Final = 10_000
 
-_CARRIES_V4: Final = tuple(
-    ipaddress.IPv6Network(each) for each in ("::/96", "::ffff:0:0/96", "::ffff:0:0:0/96", "64:ff9b::/96")
-)
-"""IPv6 that leads to the IPv4 address in its last four bytes, by this machine or by a translator on the way."""
-_V4_MASK: Final = (1 << 32) - 1
-
 Resolve = Callable[[str, int], Awaitable[list[str]]]
 
 
@@ -60,10 +54,6 @@ class Body(Struct, frozen=True, kw_only=True):
     code: str
     detail: str
     at: str
-
-
-class Unfit(Exception):
-    """An address that is not for us to ask."""
 
 
 def rental_key(router_key: bytes, rental: int) -> str:
@@ -80,30 +70,6 @@ async def resolve(host: str, port: int) -> list[str]:
     """Addresses of a name. Raises OSError."""
     found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return [str(address[0]) for _, _, _, _, address in found]
-
-
-def fit_address(addresses: list[str], *, sandbox: bool) -> str:
-    """The one to ask. Raises Unfit where any of them is not of the public Internet: a name with two faces is not trusted."""
-    if not addresses:
-        raise Unfit("the name has no address")
-    for text in addresses:
-        address = _meant(text)
-        if not _is_public(address) and not (sandbox and address.is_loopback):
-            raise Unfit(f"{text} is not an address of the public Internet")
-    return addresses[0]
-
-
-def _meant(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    """The address that is reached in the end."""
-    address = ipaddress.ip_address(text.partition("%")[0])
-    if isinstance(address, ipaddress.IPv6Address) and int(address) > 1 and any(address in net for net in _CARRIES_V4):
-        return ipaddress.IPv4Address(int(address) & _V4_MASK)
-    return address
-
-
-def _is_public(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
-    is_site_local = isinstance(address, ipaddress.IPv6Address) and address.is_site_local
-    return address.is_global and not address.is_multicast and not is_site_local
 
 
 class Webhooks:

@@ -13,8 +13,9 @@ from typing import Any
 import httpx
 import pytest
 
+from services.router.addresses import Unfit, fit_address
 from services.router.trading import Notice
-from services.router.webhooks import ACCOUNT_MAX, SIGNATURE, TRIES, Unfit, Webhooks, fit_address, rental_key
+from services.router.webhooks import ACCOUNT_MAX, SIGNATURE, TRIES, Webhooks, rental_key
 from services.runtime.status import Status
 from tests.router.room import HOUR, moment
 

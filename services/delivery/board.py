@@ -16,6 +16,7 @@ from schemas.units import MINUTES_PER_HOUR, Gpus, Hour
 from services.delivery import fleet
 from services.delivery.assignment import Assignment, handovers
 from services.delivery.fleet import Fleet, Machine, Seats, Slot
+from services.delivery.maintenance import is_out
 from services.delivery.renting import Seat, Use, keep_first, rental_of, share_out
 from services.delivery.state import Lease, MachineId, Part, State, counts_for
 from services.delivery.titles import Title, Titles
@@ -116,9 +117,9 @@ class Board:
         spare: Counter[int] = Counter()
         free: dict[int, Seats] = {}
         for number, machine in enumerate(self.machines):
-            if not any(begin <= self.hour < end for begin, end in self._out(number)):
+            if not is_out(self._out(number), self.hour):
                 free[number] = (1 << len(self._usable[number]) // self.lot) - 1
-                spare[machine[0]] += free[number].bit_count()
+                spare[machine[0]] += fleet.lots_of(free[number])
         for title in self.wanted.values():
             spare[title.obligor] -= title.qty // self.lot
         for slot in (*self.slots[self.hour - 1], *self.slots[self.hour]):

@@ -16,11 +16,8 @@ from schemas.leases import LeaseRecord, TitleCounted
 from schemas.units import Gpus, Millis
 from services.delivery import minutes
 from services.delivery.minutes import Share
-from services.delivery.state import State, counts_for
+from services.delivery.state import EPOCH, State, counts_for
 from services.delivery.titles import Title, Titles
-
-EPOCH = 0
-"""Whoever writes a record puts its own."""
 
 
 def counts(state: State, titles: Titles, contract: int, setup_minutes: int, now_ms: Millis) -> list[LeaseRecord]:
@@ -44,7 +41,8 @@ def counts(state: State, titles: Titles, contract: int, setup_minutes: int, now_
         refunds = tuple(Refund(holder, gpu_minutes) for holder, gpu_minutes in sorted(lost.items()) if gpu_minutes)
         if all(refund.account == title.holder for refund in refunds):
             refunds = ()
-        records.append(TitleCounted(EPOCH, now_ms, contract, number, *found, _moved(state, title), refunds))
+        moved = sum(served.moved for served in state.serving(contract, number))
+        records.append(TitleCounted(EPOCH, now_ms, contract, number, *found, moved, refunds))
     return records
 
 
@@ -58,20 +56,6 @@ def _shares(state: State, title: Title) -> Iterator[tuple[int, Share]]:
                 yield lease.holder, Share(qty, lease.checks, is_new=part is lease.parts[0])
 
 
-def _serving(state: State, title: Title) -> Iterator[tuple[Gpus, Gpus]]:
-    """(GPUs, of these moved) of each lease that serves a title."""
-    for number in dict.fromkeys(state.of_title.get((title.contract, title.title), ())):
-        for part in state.leases[number].parts:
-            if part.contract == title.contract:
-                for served in part.titles:
-                    if served.title == title.title:
-                        yield served.qty, served.moved
-
-
-def _moved(state: State, title: Title) -> Gpus:
-    return sum(moved for _, moved in _serving(state, title))
-
-
 def _seatless(state: State, titles: Collection[Title]) -> Mapping[int, Counter[int]]:
     """Title → holder → GPUs that no seat counts for and that he went without: he holds the title, or one that cost as much."""
     found: dict[int, Counter[int]] = {title.title: Counter() for title in titles}
@@ -80,7 +64,7 @@ def _seatless(state: State, titles: Collection[Title]) -> Mapping[int, Counter[i
     uncounted: list[tuple[Title, Gpus]] = []
     for title in titles:
         lacking = title.qty - sum(share.qty for _, share in _shares(state, title))
-        wanting = title.qty - sum(qty for qty, _ in _serving(state, title))
+        wanting = title.qty - state.served(title.contract, title.title)
         own = min(lacking, wanting)
         found[title.title][title.holder] += own
         uncounted.append((title, lacking - own))

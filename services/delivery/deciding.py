@@ -19,7 +19,7 @@ from services.delivery.assignment import Assignment, assign
 from services.delivery.board import CLOSED, Board, served
 from services.delivery.fleet import Slot, lots_of
 from services.delivery.placing import place
-from services.delivery.state import MachineId, State
+from services.delivery.state import EPOCH, MachineId, State
 from services.delivery.titles import Title, Titles
 
 AHEAD_HOURS: Final = 24
@@ -27,9 +27,6 @@ AHEAD_HOURS: Final = 24
 
 TRIES: Final = 8
 """Of an hour with exchanges, each with fewer; then it goes without."""
-
-EPOCH: Final = 0
-"""Whoever writes a record puts its own."""
 
 
 def placements(
@@ -175,7 +172,7 @@ def _leases(
 def endings(state: State, now_ms: Millis) -> list[LeaseRecord]:
     """Leases whose last hour is over."""
     return [
-        LeaseEnded(0, max(lease.until_ms, 0), number)
+        LeaseEnded(EPOCH, max(lease.until_ms, 0), number)
         for number, lease in sorted(state.leases.items())
         if not lease.ended_ms and lease.until_ms <= now_ms
     ]

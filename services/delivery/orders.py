@@ -30,10 +30,7 @@ def _may_go_on(titles: Titles, lease: Lease) -> bool:
     """Its holder has the next hour of this host, for the same rental or for none."""
     contract = lease.parts[-1].contract
     rental = rental_of(lease, contract, titles.of.get(contract, {}))
-    return any(
-        (title.holder, title.obligor) == (lease.holder, lease.machine[0]) and title.rental in {rental, 0}
-        for title in titles.of.get(contract + 1, {}).values()
-    )
+    return any((lease.holder, lease.machine[0], each) in titles.ties(contract + 1) for each in (rental, 0))
 
 
 def _lease(state: State, titles: Titles, lease: Lease, clock: MarketClock, probe_key: str) -> agents.Lease:

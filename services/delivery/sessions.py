@@ -50,6 +50,10 @@ class Sessions:
     def __init__(self) -> None:
         self.of: dict[MachineId, Session] = {}
 
+    def heard(self, now_ms: Millis) -> set[MachineId]:
+        """Machines whose agents have been heard of lately."""
+        return {machine for machine, session in self.of.items() if now_ms - session.seen_ms < ALIVE_MS}
+
     def enrol(self, machine: MachineId, asked: Enrolment, nonce: str, now_ms: Millis) -> None:
         """From now on this agent speaks for the machine. Raises Refused."""
         running = self.of.get(machine)

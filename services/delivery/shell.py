@@ -204,8 +204,7 @@ class Delivery:
         elapsed_ms = self._clock.elapsed_ms()
         if elapsed_ms - self._began_ms < ALIVE_MS:
             return set()
-        heard = {at for at, session in self.sessions.of.items() if elapsed_ms - session.seen_ms < ALIVE_MS}
-        return self.state.machines.keys() - heard
+        return self.state.machines.keys() - self.sessions.heard(elapsed_ms)
 
     async def _count(self, contract: int) -> None:
         """The hour is over: count it, tell settlement, and forget it. Repeated after a crash, it tells the same again."""
@@ -410,7 +409,7 @@ class Delivery:
     def _tell(self) -> None:
         """In numbers, for `/status` and `/metrics`."""
         state, elapsed_ms, now_ms = self.state, self._clock.elapsed_ms(), self.now_ms
-        heard = {at for at, session in self.sessions.of.items() if elapsed_ms - session.seen_ms < ALIVE_MS}
+        heard = self.sessions.heard(elapsed_ms)
         running = [
             lease for lease in state.leases.values() if not lease.ended_ms and lease.from_ms <= now_ms < lease.until_ms
         ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import Final
 
 import msgspec
 from msgspec import Struct
@@ -32,6 +33,10 @@ MachineId = tuple[int, str]
 """(provider's account, his word for it)."""
 TitleId = tuple[int, int]
 """(contract, title)."""
+
+
+EPOCH: Final = 0
+"""Of a record that is decided: whoever writes it puts its own."""
 
 
 class BadRecord(Exception):
@@ -158,16 +163,20 @@ class State:
         """Numbers of the seats that may be given."""
         return [seat for seat in range(len(machine.uuids)) if seat not in machine.unusable]
 
-    def served(self, contract: int, title: int) -> Gpus:
-        """GPUs of a title that leases serve."""
-        return sum(
-            served.qty
+    def serving(self, contract: int, title: int) -> list[Served]:
+        """What leases do for a title."""
+        return [
+            served
             for number in dict.fromkeys(self.of_title.get((contract, title), ()))
             for part in self.leases[number].parts
             if part.contract == contract
             for served in part.titles
             if served.title == title
-        )
+        ]
+
+    def served(self, contract: int, title: int) -> Gpus:
+        """GPUs of a title that leases serve."""
+        return sum(served.qty for served in self.serving(contract, title))
 
     def serves(self, contract: int) -> bool:
         """Whether its hour is delivered by machines: one of its class had come before the hour's end."""

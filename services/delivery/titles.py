@@ -38,10 +38,13 @@ class Titles:
     def __init__(self) -> None:
         self.of: dict[int, dict[int, Title]] = {}
         """By contract, by number."""
+        self._ties: dict[int, frozenset[tuple[int, int, int]]] = {}
+        """By contract, until a fill changes them."""
 
     def fill(self, event: Filled, launch: str = "", rental: int = 0) -> None:
         """Apply every move. `launch`: what the buyer's order named; `rental`: whose it is. Raises Contradiction."""
         titles = self.of.setdefault(event.contract, {})
+        self._ties.pop(event.contract, None)
         for move in event.moves:
             if move.source == 0:
                 bought = Title(
@@ -66,6 +69,15 @@ class Titles:
     def drop(self, contract: int) -> None:
         """Its hour is over, and all is said of it."""
         self.of.pop(contract, None)
+        self._ties.pop(contract, None)
+
+    def ties(self, contract: int) -> frozenset[tuple[int, int, int]]:
+        """(holder, obligor, the holder's rental) of all its titles: every heartbeat asks, few fills change it."""
+        found = self._ties.get(contract)
+        if found is None:
+            titles = self.of.get(contract, {}).values()
+            found = self._ties[contract] = frozenset((each.holder, each.obligor, each.rental) for each in titles)
+        return found
 
 
 def _cut(titles: dict[int, Title], number: int, piece: int, qty: Gpus) -> Title:
